@@ -1,0 +1,28 @@
+//! Routing, queues, sessions and retained messages, without sockets and without a runtime.
+//!
+//! A [`Node`] is what all workers share: subscriptions, retained messages, sessions, limits. Each worker owns a [`Shard`]: its
+//! connections and its half of the work. A message goes from the machine of its publisher through the route of its topic straight
+//! into the outputs of the receivers on the same worker; to other workers it goes by letter; where a receiver cannot take it
+//! now it waits in the receiver's queue.
+//!
+//! Nothing here reads a clock, opens a socket, spawns a task or knows a protocol; `now` is passed in, and what a worker needs
+//! from its driver is an [`Outlet`] per connection and a bell to be woken by.
+
+mod limits;
+mod mailbox;
+mod metrics;
+mod node;
+mod queue;
+mod retained;
+mod route;
+mod route_cache;
+mod router;
+mod sessions;
+mod shard;
+mod tree;
+
+pub use limits::Limits;
+pub use mailbox::Bell;
+pub use metrics::{ByQoS, Counter, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics};
+pub use node::{Gauges, Node, NodeOptions, WORKERS_MAX};
+pub use shard::{Fed, Outlet, Shard, SlotKey};

@@ -1,0 +1,51 @@
+//! The limits that the broker keeps.
+
+use std::time::Duration;
+
+/// What the broker may hold at the most. Each says what happens at the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions, attached or not. At the limit a new client is refused; known sessions still attach.
+    pub sessions: usize,
+    /// Subscriptions of one session or STOMP subscription. At the limit a new filter is refused.
+    pub subscriptions_per_session: usize,
+    /// Subscriptions of all sessions together. At the limit a new filter is refused.
+    pub subscriptions: usize,
+    /// Messages in one queue. At the limit the arriving message is dropped for that queue.
+    pub queued_messages: usize,
+    /// Bytes in one queue, headers included. At the limit the arriving message is dropped for that queue.
+    pub queued_bytes: usize,
+    /// Bytes in all queues together. At the limit an arriving message is dropped for every queue that would have to keep it.
+    pub queued_bytes_total: usize,
+    /// Retained messages. At the limit a publish that would retain one more topic is refused.
+    pub retained_messages: usize,
+    /// Bytes of retained messages. At the limit a publish that would retain more is refused.
+    pub retained_bytes: usize,
+    /// Levels of a topic or filter. More are refused.
+    pub topic_levels: usize,
+    /// Bytes of a topic or filter. More are refused.
+    pub topic_bytes: usize,
+    /// How long a session outlives its connection at the most; longer wishes are shortened.
+    pub session_expiry_max: Duration,
+    /// Unsent bytes of one connection, above which messages wait in its queue instead.
+    pub output_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            sessions: 200_000,
+            subscriptions_per_session: 200_000,
+            subscriptions: 2_000_000,
+            queued_messages: 100_000,
+            queued_bytes: 64 << 20,
+            queued_bytes_total: 512 << 20,
+            retained_messages: 1_000_000,
+            retained_bytes: 256 << 20,
+            topic_levels: 128,
+            topic_bytes: 4096,
+            session_expiry_max: Duration::from_secs(7 * 24 * 3600),
+            output_bytes: 256 << 10,
+        }
+    }
+}

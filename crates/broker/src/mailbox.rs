@@ -1,0 +1,115 @@
+//! How workers reach each other: one mailbox each, rung once per batch.
+
+use crate::queue::Queue;
+use crate::router::Moved;
+use crate::sessions::{Holder, SessionKey};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+use tidegate_message::Message;
+
+/// Letters that may wait before publishers of other workers are told to pause.
+const LETTERS_MARK: usize = 16_384;
+/// Payload bytes that may wait before publishers of other workers are told to pause.
+const BYTES_MARK: usize = 8 << 20;
+
+/// What one worker tells another.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// Deliver this to the receivers that were at home with you in that generation.
+    Deliver { message: Arc<Message>, generation: u64 },
+    /// Something was put into the queue of one of your consumers.
+    Wake(Arc<Queue>),
+    /// This queue has moved: tell its old home when you have sent it everything older.
+    Moved(Arc<Queue>, Moved),
+    /// You, its old home, have everything older from one more worker.
+    Passed(Arc<Queue>, Moved),
+    /// Close the connection that holds this session; then tell the claimant.
+    GiveUp { key: SessionKey, held_by: Holder, claimant: Holder },
+    /// Something is due earlier among the sessions that nobody holds.
+    LookAtAgenda,
+    /// The session that you claimed is free now.
+    GivenUp { claimant: Holder },
+}
+
+impl Letter {
+    fn weight_bytes(&self) -> usize {
+        match self {
+            Letter::Deliver { message, .. } => message.payload.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Wakes a worker that may be asleep; called from other workers' threads.
+pub type Bell = Box<dyn Fn() + Send + Sync>;
+
+/// The letters that wait for one worker.
+pub(crate) struct Mailbox {
+    bell: Bell,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    letters: Vec<Letter>,
+    bytes: usize,
+}
+
+impl Mailbox {
+    pub(crate) fn new(bell: Bell) -> Mailbox {
+        Mailbox { bell, waiting: Mutex::default() }
+    }
+
+    /// Appends a batch in order and leaves `letters` empty. Rings only where the worker has nothing to read yet.
+    pub(crate) fn post(&self, letters: &mut Vec<Letter>) {
+        let mut waiting = self.waiting.lock();
+        let was_empty = waiting.letters.is_empty();
+        waiting.bytes += letters.iter().map(Letter::weight_bytes).sum::<usize>();
+        waiting.letters.append(letters);
+        drop(waiting);
+        if was_empty {
+            (self.bell)();
+        }
+    }
+
+    /// Takes everything; `empty` becomes the next place to write to.
+    pub(crate) fn take(&self, empty: Vec<Letter>) -> Vec<Letter> {
+        let mut waiting = self.waiting.lock();
+        waiting.bytes = 0;
+        std::mem::replace(&mut waiting.letters, empty)
+    }
+
+    /// Whether so much waits that whoever publishes into it should pause.
+    pub(crate) fn is_pressed(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.letters.len() > LETTERS_MARK || waiting.bytes > BYTES_MARK
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Mailbox").field("letters", &self.waiting.lock().letters.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn rings_once_per_batch() {
+        let rung = Arc::new(AtomicUsize::new(0));
+        let counter = rung.clone();
+        let mailbox = Mailbox::new(Box::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }));
+        let letter = || Letter::GivenUp { claimant: Holder { worker: 0, slot: 0, connection: 0 } };
+        mailbox.post(&mut vec![letter(), letter()]);
+        mailbox.post(&mut vec![letter()]);
+        assert_eq!((rung.load(Ordering::Relaxed), mailbox.take(Vec::new()).len()), (1, 3));
+        mailbox.post(&mut vec![letter()]);
+        assert_eq!(rung.load(Ordering::Relaxed), 2);
+    }
+}

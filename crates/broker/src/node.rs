@@ -1,0 +1,100 @@
+//! What all workers of one gateway share.
+
+use crate::Limits;
+use crate::mailbox::{Bell, Mailbox};
+use crate::metrics::WorkerMetrics;
+use crate::queue::{Queue, TotalBytes};
+use crate::router::Router;
+use crate::sessions::Sessions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The most workers that a node can have: a route names them in the bits of one word.
+pub const WORKERS_MAX: usize = 64;
+
+/// What a node is made from.
+pub struct NodeOptions {
+    /// The broker's limits.
+    pub limits: Limits,
+    /// The protocols' names, for counting by protocol.
+    pub protocols: Vec<&'static str>,
+    /// One bell for each worker, at least one and at most [`WORKERS_MAX`]; more are left out.
+    pub bells: Vec<Bell>,
+}
+
+/// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
+///
+/// Lock order: a session shard, then the agenda of the sessions; a queue's filters, then the tree, then a queue's move; everything else alone.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) limits: Limits,
+    pub(crate) router: Router,
+    pub(crate) sessions: Sessions,
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) total: Arc<TotalBytes>,
+    metrics: Vec<Arc<WorkerMetrics>>,
+    protocols: Vec<&'static str>,
+    next_id: AtomicU64,
+}
+
+impl Node {
+    /// A node without sessions, subscriptions or messages.
+    pub fn new(options: NodeOptions) -> Arc<Node> {
+        let mailboxes: Vec<Mailbox> = options.bells.into_iter().take(WORKERS_MAX).map(Mailbox::new).collect();
+        let protocols = options.protocols.len();
+        Arc::new(Node {
+            router: Router::new(&options.limits),
+            sessions: Sessions::new(&options.limits),
+            total: Arc::new(TotalBytes::new(options.limits.queued_bytes_total)),
+            metrics: mailboxes.iter().map(|_| Arc::new(WorkerMetrics::new(protocols))).collect(),
+            mailboxes,
+            protocols: options.protocols,
+            limits: options.limits,
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    /// A number for a connection or a queue, unique while the process runs.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn new_queue(&self, home: u8) -> Arc<Queue> {
+        Arc::new(Queue::new(self.next_id(), home, &self.limits, self.total.clone()))
+    }
+
+    /// What the workers count, one entry each.
+    pub fn metrics(&self) -> &[Arc<WorkerMetrics>] {
+        &self.metrics
+    }
+
+    /// The protocols' names in the order of [`WorkerMetrics::protocols`].
+    pub fn protocols(&self) -> &[&'static str] {
+        &self.protocols
+    }
+
+    /// What the node holds at this moment.
+    pub fn gauges(&self) -> Gauges {
+        let (retained_messages, retained_bytes) = self.router.retained_size();
+        let (queued_messages, queued_bytes) = self.total.size();
+        let (sessions, subscriptions) = (self.sessions.len(), self.router.subscription_count());
+        Gauges { sessions, subscriptions, retained_messages, retained_bytes, queued_messages, queued_bytes }
+    }
+}
+
+/// What a node holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauges {
+    /// Sessions, attached or not.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained_messages: usize,
+    /// Their weight in bytes.
+    pub retained_bytes: usize,
+    /// Deliveries that wait in queues.
+    pub queued_messages: usize,
+    /// Their weight in bytes; a message that waits in several queues counts in each.
+    pub queued_bytes: usize,
+}

@@ -1,0 +1,529 @@
+//! The one delivery concept: ordered deliveries that wait for a consumer.
+//!
+//! A queue has a home, the worker that handles all its deliveries, attached or not; so what one publisher sends to one
+//! queue arrives in order without a lock being held on the way. Behind the queue's own lock stand only the deliveries that
+//! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
+
+use crate::Limits;
+use crate::route::Grant;
+use parking_lot::Mutex;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+use tidegate_message::{Message, QoS, TopicFilter};
+use tidegate_protocol::{DeliveryTag, Settlement, SubscriptionIds};
+
+/// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
+const MOVES_MAX: usize = 16;
+
+/// One delivery that waits, or that waits to be settled.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) subscription_ids: SubscriptionIds,
+    /// Whether it may have reached a consumer before.
+    pub(crate) redelivered: bool,
+    /// The tag that it comes again under, where its session resumes ([MQTT-4.4.0-1]).
+    pub(crate) tag: Option<DeliveryTag>,
+}
+
+impl Queued {
+    /// The delivery of a live message under a grant.
+    pub(crate) fn live(message: Arc<Message>, grant: &Grant) -> Queued {
+        let qos = message.qos.min(grant.qos);
+        let retain = message.retain && grant.retain_as_published;
+        Queued {
+            message,
+            qos,
+            retain,
+            subscription_ids: grant.subscription_ids.clone(),
+            redelivered: false,
+            tag: None,
+        }
+    }
+
+    /// The delivery of a retained message to a new subscription ([MQTT-3.3.1-8]).
+    pub(crate) fn retained(message: Arc<Message>, grant: &Grant) -> Queued {
+        Queued { retain: true, ..Queued::live(message, grant) }
+    }
+
+    /// What it weighs in memory, its message included.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        size_of::<Queued>() + self.message.weight_bytes()
+    }
+
+    /// Whether a consumer with this settlement has to settle it.
+    pub(crate) fn needs_settling(&self, settlement: Settlement) -> bool {
+        needs_settling(settlement, self.qos)
+    }
+}
+
+/// Whether a delivery at this level has to be settled.
+pub(crate) fn needs_settling(settlement: Settlement, qos: QoS) -> bool {
+    match settlement {
+        Settlement::Automatic => false,
+        Settlement::AboveAtMostOnce => qos > QoS::AtMostOnce,
+        Settlement::Always => true,
+    }
+}
+
+/// Where a queue's deliveries are handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// The home worker.
+    pub(crate) worker: u8,
+    /// The consumer's key on that worker, while one is attached.
+    pub(crate) consumer: Option<u32>,
+}
+
+impl Address {
+    const ATTACHED: u64 = 1 << 32;
+
+    fn pack(self) -> u64 {
+        let consumer = self.consumer.map_or(0, |key| u64::from(key) | Address::ATTACHED);
+        u64::from(self.worker) << 40 | consumer
+    }
+
+    fn unpack(packed: u64) -> Address {
+        let consumer = (packed & Address::ATTACHED != 0).then_some(packed as u32);
+        Address { worker: (packed >> 40) as u8, consumer }
+    }
+}
+
+/// A queue; shared by the routes that lead to it and by its home worker.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// Unique while the process runs.
+    pub(crate) id: u64,
+    /// The origin of what its own connections publish: its number for a session, the connection's for another consumer.
+    origin: AtomicU64,
+    /// Whether it outlives its connection, so that deliveries are kept until they are settled.
+    pub(crate) survives: AtomicBool,
+    address: AtomicU64,
+    /// The generations of the last changes of home, and the home before each; ascending.
+    moved: Mutex<Vec<(u64, u8)>>,
+    filters: Mutex<HashSet<TopicFilter>>,
+    waiting: Mutex<Waiting>,
+    messages_max: usize,
+    bytes_max: usize,
+    total: Arc<TotalBytes>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    deliveries: VecDeque<Queued>,
+    /// What was sent to each new home while older deliveries may still be under way to the one before; oldest move first.
+    held: VecDeque<Held>,
+    bytes: usize,
+}
+
+/// Deliveries that wait until nothing older is under way to the former home.
+#[derive(Debug)]
+struct Held {
+    /// The generation of the move.
+    generation: u64,
+    /// Workers that have not said yet that the former home has everything older from them.
+    missing: usize,
+    deliveries: VecDeque<Queued>,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.deliveries.len() + self.held.iter().map(|held| held.deliveries.len()).sum::<usize>()
+    }
+
+    /// Where a delivery belongs that was routed with this generation.
+    fn place(&mut self, generation: u64) -> &mut VecDeque<Queued> {
+        let held = self.held.iter_mut().rev().find(|held| held.generation <= generation);
+        held.map_or(&mut self.deliveries, |held| &mut held.deliveries)
+    }
+}
+
+/// The bytes in all queues together.
+#[derive(Debug)]
+pub(crate) struct TotalBytes {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    messages: AtomicUsize,
+}
+
+impl TotalBytes {
+    pub(crate) fn new(bytes_max: usize) -> TotalBytes {
+        TotalBytes { bytes: AtomicUsize::new(0), bytes_max, messages: AtomicUsize::new(0) }
+    }
+
+    /// Messages and bytes in all queues.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= self.bytes_max
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, messages: usize, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.messages.fetch_sub(messages, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that are held beside the queues but count with them; they are given back when this goes.
+#[derive(Debug)]
+pub(crate) struct Room {
+    total: Arc<TotalBytes>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Room that takes nothing yet.
+    pub(crate) fn new(total: Arc<TotalBytes>) -> Room {
+        Room { total, bytes: 0 }
+    }
+
+    /// What it takes now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes more, unless the limit of all queues together forbids it.
+    pub(crate) fn claim(&mut self, bytes: usize) -> Result<(), QueueFull> {
+        match self.total.has_room(bytes) {
+            true => {
+                self.take(bytes);
+                Ok(())
+            }
+            false => Err(QueueFull),
+        }
+    }
+
+    /// Takes more for what was accepted before, so that no limit turns it away.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.total.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives some of it back.
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.total.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
+/// The queue took nothing because a limit is reached.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct QueueFull;
+
+/// What [`Queue::pop`] found.
+#[derive(Debug)]
+pub(crate) enum Popped {
+    /// The next delivery.
+    Delivery(Queued),
+    /// The next delivery needs a credit.
+    NeedsCredit,
+    /// What waits has to wait for older deliveries.
+    Held,
+    /// Nothing waits.
+    Empty,
+}
+
+impl Queue {
+    pub(crate) fn new(id: u64, home: u8, limits: &Limits, total: Arc<TotalBytes>) -> Queue {
+        Queue {
+            id,
+            origin: AtomicU64::new(id),
+            survives: AtomicBool::new(false),
+            address: AtomicU64::new(Address { worker: home, consumer: None }.pack()),
+            moved: Mutex::default(),
+            filters: Mutex::default(),
+            waiting: Mutex::default(),
+            messages_max: limits.queued_messages,
+            bytes_max: limits.queued_bytes,
+            total,
+        }
+    }
+
+    /// Room for what its consumer holds beside it.
+    pub(crate) fn room(&self) -> Room {
+        Room::new(self.total.clone())
+    }
+
+    /// The most bytes that may wait in it, and again be unsettled.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address::unpack(self.address.load(Ordering::Acquire))
+    }
+
+    /// The origin of the messages that "no local" is about.
+    pub(crate) fn origin(&self) -> u64 {
+        self.origin.load(Ordering::Relaxed)
+    }
+
+    /// Gives the queue of a consumer the origin that its connection publishes with.
+    pub(crate) fn set_origin(&self, origin: u64) {
+        self.origin.store(origin, Ordering::Relaxed);
+    }
+
+    /// Attaches a consumer of the home worker, or none.
+    pub(crate) fn set_consumer(&self, worker: u8, consumer: Option<u32>) {
+        self.address.store(Address { worker, consumer }.pack(), Ordering::Release);
+    }
+
+    /// Remembers that the home changed with this generation of the router.
+    pub(crate) fn note_move(&self, generation: u64, previous: u8) {
+        let mut moved = self.moved.lock();
+        if moved.len() == MOVES_MAX {
+            moved.remove(0);
+        }
+        moved.push((generation, previous));
+    }
+
+    /// The worker that was the home when the router had this generation.
+    pub(crate) fn home_at(&self, generation: u64) -> u8 {
+        let moved = self.moved.lock();
+        let next_move = moved.iter().find(|(moved_at, _)| generation < *moved_at);
+        next_move.map_or_else(|| self.address().worker, |(_, previous)| *previous)
+    }
+
+    /// Remembers a filter that leads here. `Ok(true)` where it is new; an error at the limit.
+    pub(crate) fn add_filter(&self, filter: &TopicFilter, limit: usize) -> Result<bool, QueueFull> {
+        let mut filters = self.filters.lock();
+        if filters.contains(filter) {
+            return Ok(false);
+        }
+        match filters.len() < limit {
+            true => Ok(filters.insert(filter.clone())),
+            false => Err(QueueFull),
+        }
+    }
+
+    pub(crate) fn remove_filter(&self, filter: &TopicFilter) -> bool {
+        self.filters.lock().remove(filter)
+    }
+
+    pub(crate) fn has_filters(&self) -> bool {
+        !self.filters.lock().is_empty()
+    }
+
+    pub(crate) fn take_filters(&self) -> HashSet<TopicFilter> {
+        std::mem::take(&mut *self.filters.lock())
+    }
+
+    /// Appends a delivery that was routed with this generation, unless a limit forbids it.
+    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<(), QueueFull> {
+        let weight = queued.weight_bytes();
+        let mut waiting = self.waiting.lock();
+        let fits = waiting.len() < self.messages_max && waiting.bytes + weight <= self.bytes_max;
+        if !fits || !self.total.has_room(weight) {
+            return Err(QueueFull);
+        }
+        waiting.bytes += weight;
+        self.total.add(weight);
+        waiting.place(generation).push_back(queued);
+        Ok(())
+    }
+
+    /// Holds back what is routed with this generation, that of a move, until [`Queue::note_passed`] was called `workers` times for it.
+    pub(crate) fn hold(&self, generation: u64, workers: usize) {
+        if workers > 0 {
+            let held = Held { generation, missing: workers, deliveries: VecDeque::new() };
+            self.waiting.lock().held.push_back(held);
+        }
+    }
+
+    /// One more worker has nothing older under way than the move of this generation.
+    pub(crate) fn note_passed(&self, generation: u64) {
+        let mut waiting = self.waiting.lock();
+        if let Some(held) = waiting.held.iter_mut().find(|held| held.generation == generation) {
+            held.missing = held.missing.saturating_sub(1);
+        }
+        while waiting.held.front().is_some_and(|held| held.missing == 0) {
+            if let Some(mut held) = waiting.held.pop_front() {
+                waiting.deliveries.append(&mut held.deliveries);
+            }
+        }
+    }
+
+    /// Puts deliveries back to the front, in their order. They were accepted before, so no limit turns them away.
+    pub(crate) fn put_back(&self, deliveries: impl DoubleEndedIterator<Item = Queued>) {
+        self.put_back_behind(0, deliveries);
+    }
+
+    /// As [`Queue::put_back`], but behind the first `count` deliveries.
+    pub(crate) fn put_back_behind(&self, count: usize, deliveries: impl DoubleEndedIterator<Item = Queued>) {
+        let mut waiting = self.waiting.lock();
+        let count = count.min(waiting.deliveries.len());
+        let first: Vec<Queued> = waiting.deliveries.drain(..count).collect();
+        for queued in deliveries.rev() {
+            let weight = queued.weight_bytes();
+            waiting.bytes += weight;
+            self.total.add(weight);
+            waiting.deliveries.push_front(queued);
+        }
+        first.into_iter().rev().for_each(|queued| waiting.deliveries.push_front(queued));
+    }
+
+    /// Takes the next delivery that is still worth something; returns also how many expired ones it threw away.
+    pub(crate) fn pop(&self, has_credit: bool, settlement: Settlement, now: Instant) -> (Popped, usize) {
+        let mut waiting = self.waiting.lock();
+        let mut expired = 0;
+        loop {
+            let Some(front) = waiting.deliveries.front() else {
+                let popped = if waiting.held.is_empty() { Popped::Empty } else { Popped::Held };
+                return (popped, expired);
+            };
+            // A delivery that the peer may already have must be repeated under its identifier ([MQTT-4.4.0-1]).
+            let dead = front.tag.is_none() && front.message.is_expired(now);
+            if !dead && !has_credit && front.needs_settling(settlement) {
+                return (Popped::NeedsCredit, expired);
+            }
+            if let Some(queued) = waiting.deliveries.pop_front() {
+                let weight = queued.weight_bytes();
+                waiting.bytes -= weight;
+                self.total.subtract(1, weight);
+                if !dead {
+                    return (Popped::Delivery(queued), expired);
+                }
+                expired += 1;
+            }
+        }
+    }
+
+    /// How many deliveries at the front come again under their tags, and the last of these tags.
+    pub(crate) fn resuming(&self) -> (usize, Option<DeliveryTag>) {
+        let waiting = self.waiting.lock();
+        let tags = waiting.deliveries.iter().map_while(|queued| queued.tag);
+        tags.fold((0, None), |(count, _), tag| (count + 1, Some(tag)))
+    }
+
+    /// Throws everything away; returns how many deliveries that were.
+    pub(crate) fn clear(&self) -> usize {
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        self.total.subtract(waiting.len(), waiting.bytes);
+        waiting.len()
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let waiting = self.waiting.get_mut();
+        self.total.subtract(waiting.len(), waiting.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::time::Duration;
+    use tidegate_message::{Origin, Topic};
+
+    fn queue(limits: &Limits) -> Queue {
+        Queue::new(1, 0, limits, Arc::new(TotalBytes::new(limits.queued_bytes_total)))
+    }
+
+    fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
+        let topic = Topic::parse(b"t").unwrap();
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        let message =
+            Message { topic, payload, qos, retain: false, properties: None, expires_at, origin: Origin(0) };
+        Queued {
+            message: Arc::new(message),
+            qos,
+            retain: false,
+            subscription_ids: SubscriptionIds::new(),
+            redelivered: false,
+            tag: None,
+        }
+    }
+
+    fn pop(queue: &Queue, has_credit: bool, now: Instant) -> Option<String> {
+        match queue.pop(has_credit, Settlement::AboveAtMostOnce, now).0 {
+            Popped::Delivery(queued) => Some(String::from_utf8(queued.message.payload.to_vec()).unwrap()),
+            Popped::NeedsCredit | Popped::Held | Popped::Empty => None,
+        }
+    }
+
+    /// [MQTT-4.6.0-5]
+    #[test]
+    fn keeps_the_order_when_deliveries_come_back() {
+        let (queue, now) = (queue(&Limits::default()), Instant::now());
+        queue.push(queued("3", QoS::AtLeastOnce, None), 0).unwrap();
+        queue.put_back(["1", "2"].map(|payload| queued(payload, QoS::AtLeastOnce, None)).into_iter());
+        let all: Vec<_> = std::iter::from_fn(|| pop(&queue, true, now)).collect();
+        assert_eq!(all, ["1", "2", "3"]);
+        assert_eq!(queue.total.size(), (0, 0));
+    }
+
+    /// [MQTT-4.6.0-6]: a QoS 0 delivery does not overtake one that waits for credit.
+    #[test]
+    fn waits_for_credit_in_order() {
+        let (queue, now) = (queue(&Limits::default()), Instant::now());
+        queue.push(queued("1", QoS::AtMostOnce, None), 0).unwrap();
+        queue.push(queued("2", QoS::AtLeastOnce, None), 0).unwrap();
+        queue.push(queued("3", QoS::AtMostOnce, None), 0).unwrap();
+        assert_eq!(pop(&queue, false, now).as_deref(), Some("1"));
+        assert_eq!(pop(&queue, false, now), None);
+        assert_eq!(pop(&queue, true, now).as_deref(), Some("2"));
+    }
+
+    /// [MQTT-3.3.2-5]
+    #[test]
+    fn expired_deliveries_are_thrown_away_and_counted() {
+        let (queue, now) = (queue(&Limits::default()), Instant::now());
+        queue.push(queued("old", QoS::AtLeastOnce, Some(now + Duration::from_secs(1))), 0).unwrap();
+        queue.push(queued("new", QoS::AtLeastOnce, None), 0).unwrap();
+        let (popped, expired) = queue.pop(true, Settlement::Always, now + Duration::from_secs(2));
+        assert!(matches!(popped, Popped::Delivery(queued) if queued.message.payload == "new"));
+        assert_eq!(expired, 1);
+    }
+
+    #[test]
+    fn full_at_each_of_its_limits() {
+        let full = |limits: Limits| {
+            let queue = queue(&limits);
+            let results = [(); 2].map(|()| queue.push(queued("x", QoS::AtLeastOnce, None), 0));
+            assert_eq!(results, [Ok(()), Err(QueueFull)], "{limits:?}");
+        };
+        let weight = queued("x", QoS::AtLeastOnce, None).weight_bytes();
+        full(Limits { queued_messages: 1, ..Limits::default() });
+        full(Limits { queued_bytes: weight + 1, ..Limits::default() });
+        full(Limits { queued_bytes_total: weight + 1, ..Limits::default() });
+    }
+
+    #[test]
+    fn an_address_survives_packing() {
+        for address in [
+            Address { worker: 0, consumer: None },
+            Address { worker: 63, consumer: Some(0) },
+            Address { worker: 255, consumer: Some(u32::MAX) },
+        ] {
+            assert_eq!(Address::unpack(address.pack()), address);
+        }
+    }
+
+    #[test]
+    fn a_move_is_seen_only_by_later_generations() {
+        let queue = queue(&Limits::default());
+        queue.note_move(5, 0);
+        queue.set_consumer(3, None);
+        assert_eq!((queue.home_at(4), queue.home_at(5)), (0, 3));
+    }
+}

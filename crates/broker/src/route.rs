@@ -1,0 +1,122 @@
+//! The answer for one topic: who receives, and how.
+
+use crate::queue::Queue;
+use std::sync::Arc;
+use tidegate_message::{QoS, Topic, TopicFilter};
+use tidegate_protocol::SubscriptionIds;
+
+/// What one subscription asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) qos_max: QoS,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) subscription_id: Option<u32>,
+    /// The generation with which it began: what was published before is not for it. Set by the router.
+    pub(crate) since: u64,
+}
+
+/// How a queue receives one topic: all its matching subscriptions in one.
+///
+/// One delivery with the highest level and all identifiers, rather than one a subscription ([MQTT-3.3.4-2], [MQTT-3.3.4-3]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) qos: QoS,
+    pub(crate) retain_as_published: bool,
+    pub(crate) subscription_ids: SubscriptionIds,
+}
+
+impl Grant {
+    pub(crate) fn of(subscription: &Subscription) -> Grant {
+        Grant {
+            qos: subscription.qos_max,
+            retain_as_published: subscription.retain_as_published,
+            subscription_ids: subscription.subscription_id.into_iter().collect(),
+        }
+    }
+
+    fn add(&mut self, subscription: &Subscription) {
+        self.qos = self.qos.max(subscription.qos_max);
+        self.retain_as_published |= subscription.retain_as_published;
+        self.subscription_ids.extend(subscription.subscription_id);
+    }
+}
+
+/// What a queue gets of its own session's messages (MQTT 5.0 section 3.8.3.1, No Local).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OwnMessages {
+    /// The same as of others': no subscription forbids it.
+    Same,
+    /// None: every matching subscription forbids it.
+    None,
+    /// Those of the subscriptions that do not forbid it.
+    Other(Box<Grant>),
+}
+
+/// One receiver of a topic.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteEntry {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) grant: Grant,
+    pub(crate) own: OwnMessages,
+}
+
+impl RouteEntry {
+    pub(crate) fn new(subscription: &Subscription) -> RouteEntry {
+        let own = if subscription.no_local { OwnMessages::None } else { OwnMessages::Same };
+        RouteEntry { queue: subscription.queue.clone(), grant: Grant::of(subscription), own }
+    }
+
+    /// Takes a further matching subscription of the same queue into account.
+    pub(crate) fn add(&mut self, subscription: &Subscription) {
+        self.own = match (std::mem::replace(&mut self.own, OwnMessages::Same), subscription.no_local) {
+            (OwnMessages::Same, false) => OwnMessages::Same,
+            (OwnMessages::Same, true) => OwnMessages::Other(Box::new(self.grant.clone())),
+            (OwnMessages::None, true) => OwnMessages::None,
+            (OwnMessages::None, false) => OwnMessages::Other(Box::new(Grant::of(subscription))),
+            (OwnMessages::Other(grant), true) => OwnMessages::Other(grant),
+            (OwnMessages::Other(mut grant), false) => {
+                grant.add(subscription);
+                OwnMessages::Other(grant)
+            }
+        };
+        self.grant.add(subscription);
+    }
+
+    /// How the queue receives a message of this origin; nothing where it does not.
+    pub(crate) fn grant_for(&self, origin: u64) -> Option<&Grant> {
+        match &self.own {
+            OwnMessages::Same => Some(&self.grant),
+            _ if origin != self.queue.origin() => Some(&self.grant),
+            OwnMessages::None => None,
+            OwnMessages::Other(grant) => Some(grant),
+        }
+    }
+}
+
+/// The receivers of one topic as one worker sees them; immutable, so it can be kept until the generation changes.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The generation of the router that it was made from.
+    pub(crate) generation: u64,
+    pub(crate) topic: Topic,
+    /// Receivers whose home is this worker.
+    pub(crate) here: Vec<RouteEntry>,
+    /// The other workers that are home to receivers, one bit each.
+    pub(crate) elsewhere: u64,
+}
+
+impl Route {
+    /// Whether anybody receives the topic.
+    pub(crate) fn is_matched(&self) -> bool {
+        !self.here.is_empty() || self.elsewhere != 0
+    }
+}
+
+/// Names the subscription of one queue under one filter: what [`crate::Router`] is changed by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Binding<'a> {
+    pub(crate) filter: &'a TopicFilter,
+    pub(crate) queue: &'a Arc<Queue>,
+}

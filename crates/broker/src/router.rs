@@ -1,0 +1,266 @@
+//! The shared routing state: the subscription tree, its generation, and the retained messages.
+//!
+//! Every change of the tree makes a new generation; workers keep the routes that they have looked up until then.
+
+use crate::Limits;
+use crate::queue::Queue;
+use crate::retained::{Full, RetainedMessages};
+use crate::route::{Binding, Route, RouteEntry, Subscription};
+use crate::tree::SubscriptionTree;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tidegate_message::{Message, Topic, TopicFilter};
+
+/// The only routing state that workers share.
+#[derive(Debug)]
+pub(crate) struct Router {
+    tree: RwLock<SubscriptionTree<Subscription>>,
+    generation: AtomicU64,
+    retained: RwLock<RetainedMessages>,
+    subscriptions_max: usize,
+}
+
+/// A change of a queue's home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// What is routed with this generation goes to the new home.
+    pub(crate) generation: u64,
+    pub(crate) from: u8,
+}
+
+/// The limit of subscriptions of all sessions is reached.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooManySubscriptions;
+
+impl Router {
+    pub(crate) fn new(limits: &Limits) -> Router {
+        Router {
+            tree: RwLock::new(SubscriptionTree::new()),
+            generation: AtomicU64::new(1),
+            retained: RwLock::new(RetainedMessages::new(limits)),
+            subscriptions_max: limits.subscriptions,
+        }
+    }
+
+    /// Grows with every change; a route of an older generation must not be used.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Called with the tree locked for writing, so that a route's generation is never newer than what it was made from.
+    fn advance(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub(crate) fn subscribe(
+        &self,
+        filter: &TopicFilter,
+        subscription: Subscription,
+    ) -> Result<(), TooManySubscriptions> {
+        let mut tree = self.tree.write();
+        let known = tree.get(filter, subscription.queue.id).map(|known| known.since);
+        if known.is_none() && tree.len() >= self.subscriptions_max {
+            return Err(TooManySubscriptions);
+        }
+        let generation = self.advance();
+        let since = known.unwrap_or(generation);
+        tree.insert(filter, subscription.queue.id, Subscription { since, ..subscription });
+        Ok(())
+    }
+
+    pub(crate) fn unsubscribe(&self, binding: Binding<'_>) {
+        let mut tree = self.tree.write();
+        if tree.remove(binding.filter, binding.queue.id).is_some() {
+            self.advance();
+        }
+    }
+
+    /// Removes all subscriptions of a queue that ends, in one generation.
+    pub(crate) fn forget(&self, queue: &Queue) {
+        let filters = queue.take_filters();
+        if filters.is_empty() {
+            return;
+        }
+        let mut tree = self.tree.write();
+        filters.iter().for_each(|filter| drop(tree.remove(filter, queue.id)));
+        self.advance();
+    }
+
+    /// Gives a queue another home and a consumer there. Where letters may be under way to the old home, says which one that was.
+    pub(crate) fn move_home(&self, queue: &Queue, worker: u8, consumer: Option<u32>) -> Option<Moved> {
+        let from = queue.address().worker;
+        if from == worker || !queue.has_filters() {
+            queue.set_consumer(worker, consumer);
+            return None;
+        }
+        let _tree = self.tree.write();
+        let generation = self.advance();
+        queue.note_move(generation, from);
+        queue.set_consumer(worker, consumer);
+        Some(Moved { generation, from })
+    }
+
+    /// Looks a topic up for one worker.
+    pub(crate) fn route(&self, topic: Topic, worker: u8) -> Route {
+        let tree = self.tree.read();
+        let generation = self.generation();
+        let (mut here, mut elsewhere) = (Vec::new(), 0);
+        for entry in collect(&tree, &topic, generation) {
+            match entry.queue.address().worker {
+                home if home == worker => here.push(entry),
+                home => elsewhere |= 1 << home,
+            }
+        }
+        // Receivers that were made together lie together in memory.
+        here.sort_unstable_by_key(|entry| entry.queue.id);
+        Route { generation, topic, here, elsewhere }
+    }
+
+    /// All receivers of a topic that had subscribed by this generation, whatever their home.
+    pub(crate) fn receivers(&self, topic: &Topic, generation: u64) -> Vec<RouteEntry> {
+        collect(&self.tree.read(), topic, generation).collect()
+    }
+
+    /// How many subscriptions there are.
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.tree.read().len()
+    }
+
+    pub(crate) fn retain(&self, message: &Arc<Message>, now: Instant) -> Result<(), Full> {
+        self.retained.write().store(message, now)
+    }
+
+    pub(crate) fn retained_matching(&self, filter: &TopicFilter, now: Instant) -> Vec<Arc<Message>> {
+        self.retained.read().matching(filter, now)
+    }
+
+    /// How many messages are retained, and their weight in bytes.
+    pub(crate) fn retained_size(&self) -> (usize, usize) {
+        self.retained.read().size()
+    }
+}
+
+fn collect(
+    tree: &SubscriptionTree<Subscription>,
+    topic: &Topic,
+    generation: u64,
+) -> impl Iterator<Item = RouteEntry> + use<> {
+    let mut receivers: HashMap<u64, RouteEntry, RandomState> = HashMap::default();
+    tree.for_each_match(topic, |key, subscription| {
+        if subscription.since > generation {
+            return;
+        }
+        receivers
+            .entry(key)
+            .and_modify(|entry| entry.add(subscription))
+            .or_insert_with(|| RouteEntry::new(subscription));
+    });
+    receivers.into_values()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::TotalBytes;
+    use crate::route::OwnMessages;
+    use tidegate_message::QoS;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text.as_bytes()).unwrap()
+    }
+
+    fn topic(text: &str) -> Topic {
+        Topic::parse(text.as_bytes()).unwrap()
+    }
+
+    fn queue(id: u64, home: u8) -> Arc<Queue> {
+        Arc::new(Queue::new(id, home, &Limits::default(), Arc::new(TotalBytes::new(1 << 20))))
+    }
+
+    fn subscription(queue: &Arc<Queue>, qos_max: QoS, no_local: bool, id: u32) -> Subscription {
+        let (queue, retain_as_published) = (queue.clone(), false);
+        Subscription { queue, qos_max, no_local, retain_as_published, subscription_id: Some(id), since: 0 }
+    }
+
+    fn subscribe(router: &Router, text: &str, subscription: Subscription) {
+        subscription.queue.add_filter(&filter(text), 100).unwrap();
+        router.subscribe(&filter(text), subscription).unwrap();
+    }
+
+    /// [MQTT-3.3.4-2] [MQTT-3.3.4-3]: one delivery with the highest level and every identifier.
+    #[test]
+    fn overlapping_subscriptions_become_one_entry() {
+        let router = Router::new(&Limits::default());
+        let receiver = queue(1, 0);
+        subscribe(&router, "a/+", subscription(&receiver, QoS::AtMostOnce, false, 7));
+        subscribe(&router, "a/#", subscription(&receiver, QoS::ExactlyOnce, false, 8));
+        let route = router.route(topic("a/b"), 0);
+        let [entry] = route.here.as_slice() else { panic!("one entry") };
+        let mut ids = entry.grant.subscription_ids.to_vec();
+        ids.sort_unstable();
+        assert_eq!((entry.grant.qos, ids), (QoS::ExactlyOnce, vec![7, 8]));
+    }
+
+    /// [MQTT-3.8.3-3]: a subscription without "no local" still delivers own messages, in whatever order they are met.
+    #[test]
+    fn no_local_hides_own_messages_from_that_subscription_only() {
+        let router = Router::new(&Limits::default());
+        let receiver = queue(1, 0);
+        subscribe(&router, "a/+", subscription(&receiver, QoS::ExactlyOnce, true, 7));
+        assert_eq!(router.route(topic("a/b"), 0).here[0].own, OwnMessages::None);
+        subscribe(&router, "a/#", subscription(&receiver, QoS::AtMostOnce, false, 8));
+        subscribe(&router, "#", subscription(&receiver, QoS::AtLeastOnce, true, 9));
+        let route = router.route(topic("a/b"), 0);
+        let own = route.here[0].grant_for(1).unwrap();
+        assert_eq!((own.qos, own.subscription_ids.to_vec()), (QoS::AtMostOnce, vec![8]));
+        assert_eq!(route.here[0].grant_for(2).unwrap().qos, QoS::ExactlyOnce);
+    }
+
+    #[test]
+    fn each_worker_sees_its_own_receivers_and_who_else_is_concerned() {
+        let router = Router::new(&Limits::default());
+        let [first, second, third] = [queue(1, 0), queue(2, 1), queue(3, 5)];
+        for receiver in [&first, &second, &third] {
+            subscribe(&router, "a", subscription(receiver, QoS::AtMostOnce, false, 1));
+        }
+        let route = router.route(topic("a"), 1);
+        assert_eq!((route.here.len(), route.elsewhere), (1, 0b10_0001));
+    }
+
+    #[test]
+    fn every_change_makes_a_new_generation() {
+        let router = Router::new(&Limits::default());
+        let receiver = queue(1, 0);
+        let generations = [
+            router.generation(),
+            {
+                subscribe(&router, "a", subscription(&receiver, QoS::AtMostOnce, false, 1));
+                router.generation()
+            },
+            {
+                router.move_home(&receiver, 1, None);
+                router.generation()
+            },
+            {
+                router.forget(&receiver);
+                router.generation()
+            },
+        ];
+        assert!(generations.is_sorted_by(|left, right| left < right), "{generations:?}");
+        assert_eq!(router.subscription_count(), 0);
+        assert_eq!((receiver.home_at(generations[1]), receiver.home_at(generations[2])), (0, 1));
+    }
+
+    #[test]
+    fn subscriptions_of_all_sessions_have_a_limit() {
+        let router = Router::new(&Limits { subscriptions: 1, ..Limits::default() });
+        let receiver = queue(1, 0);
+        subscribe(&router, "a", subscription(&receiver, QoS::AtMostOnce, false, 1));
+        let more = router.subscribe(&filter("b"), subscription(&receiver, QoS::AtMostOnce, false, 1));
+        assert_eq!(more, Err(TooManySubscriptions));
+    }
+}

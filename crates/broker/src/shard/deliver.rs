@@ -1,0 +1,396 @@
+//! From a message to its receivers.
+//!
+//! The direct way: receiver on this worker, nothing waiting, credit left, room in its output: its machine encodes the message
+//! from the publisher's read buffer into the receiver's output, and that is all. Every other way goes through the receiver's
+//! queue, and the direct way stays closed until the queue is empty, so that order is kept.
+
+use super::slot::{Consumer, Slot};
+use super::{Shard, SlotKey};
+use crate::mailbox::Letter;
+use crate::metrics::WorkerMetrics;
+use crate::queue::{Queue, Queued, needs_settling};
+use crate::route::{Grant, Route};
+use bytes::Bytes;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tidegate_message::{Message, Origin, Properties, QoS, Topic};
+use tidegate_protocol::{Delivery, Publish, Published, Refusal, Refused};
+
+/// The generation of what a connection has sent to itself: nothing of its own can be older and still under way.
+pub(super) const NEWEST: u64 = u64::MAX;
+
+/// A message on its way; a [`Message`] is made of it only where somebody has to keep it.
+pub(super) struct Publication<'a> {
+    topic: &'a Topic,
+    payload: &'a [u8],
+    properties: Option<&'a Properties>,
+    qos: QoS,
+    retain: bool,
+    expires_at: Option<Instant>,
+    origin: u64,
+    /// The generation of the route that it takes.
+    generation: u64,
+    message: Option<Arc<Message>>,
+}
+
+impl<'a> Publication<'a> {
+    pub(super) fn live(
+        publish: &Publish<'a>,
+        topic: &'a Topic,
+        origin: u64,
+        now: Instant,
+    ) -> Publication<'a> {
+        Publication {
+            topic,
+            payload: publish.payload,
+            properties: publish.properties.filter(|properties| !properties.is_empty()),
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at: publish.expiry.and_then(|expiry| now.checked_add(expiry)),
+            origin,
+            generation: 0,
+            message: None,
+        }
+    }
+
+    pub(super) fn kept(message: &'a Arc<Message>) -> Publication<'a> {
+        Publication {
+            topic: &message.topic,
+            payload: &message.payload,
+            properties: message.properties.as_deref(),
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: message.expires_at,
+            origin: message.origin.0,
+            generation: 0,
+            message: Some(message.clone()),
+        }
+    }
+
+    /// The message as it can be kept: copied out of the read buffer, once.
+    pub(super) fn message(&mut self) -> Arc<Message> {
+        let make = || {
+            Arc::new(Message {
+                topic: self.topic.clone(),
+                payload: Bytes::copy_from_slice(self.payload),
+                qos: self.qos,
+                retain: self.retain,
+                properties: self.properties.cloned().map(Box::new),
+                expires_at: self.expires_at,
+                origin: Origin(self.origin),
+            })
+        };
+        self.message.get_or_insert_with(make).clone()
+    }
+}
+
+/// What became of one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// It is with the receiver, or nobody has to have it.
+    Yes,
+    /// The receiver's queue is full.
+    No,
+}
+
+impl Shard {
+    /// The route of a topic: the connection's last one, the worker's cache, or the tree.
+    pub(super) fn route_of(&mut self, slot: usize, topic: &[u8]) -> Result<Rc<Route>, Refusal> {
+        let generation = self.node.router.generation();
+        let last = self.slots.get(slot).and_then(|here| here.last_route.as_ref());
+        if let Some(route) =
+            last.filter(|route| route.generation == generation && route.topic.as_str().as_bytes() == topic)
+        {
+            self.metrics.route_cache_hits.add(1);
+            return Ok(route.clone());
+        }
+        let route = self.cached_route(topic, generation)?;
+        if let Some(here) = self.slots.get_mut(slot) {
+            here.last_route = Some(route.clone());
+        }
+        Ok(route)
+    }
+
+    fn cached_route(&mut self, topic: &[u8], generation: u64) -> Result<Rc<Route>, Refusal> {
+        if let Some(route) = self.cache.get(topic, generation) {
+            self.metrics.route_cache_hits.add(1);
+            return Ok(route);
+        }
+        self.metrics.route_cache_misses.add(1);
+        let topic = self.check_topic(topic)?;
+        let route = Rc::new(self.node.router.route(topic, self.worker));
+        self.cache.insert(route.clone());
+        Ok(route)
+    }
+
+    fn check_topic(&self, bytes: &[u8]) -> Result<Topic, Refusal> {
+        self.check_size(bytes)?;
+        Ok(Topic::parse(bytes)?)
+    }
+
+    /// The limits that topics and filters share.
+    pub(super) fn check_size(&self, text: &[u8]) -> Result<(), Refusal> {
+        let limits = &self.node.limits;
+        if text.len() > limits.topic_bytes {
+            return Err(Refusal::TopicTooLong { bytes: text.len(), limit: limits.topic_bytes });
+        }
+        let levels = memchr::memchr_iter(b'/', text).count() + 1;
+        match levels > limits.topic_levels {
+            true => Err(Refusal::TooManyLevels { levels, limit: limits.topic_levels }),
+            false => Ok(()),
+        }
+    }
+
+    /// Retains the message if it asks for it, and gives it to every receiver.
+    pub(super) fn distribute(
+        &mut self,
+        route: &Route,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Result<Published, Refusal> {
+        if publication.retain {
+            let message = publication.message();
+            self.node.router.retain(&message, now).map_err(|_| Refusal::RetainedFull)?;
+        }
+        // Whoever subscribed since the route was looked up may have asked for the retained messages before this one was kept.
+        let newer = (publication.retain && self.node.router.generation() != route.generation)
+            .then(|| self.node.router.route(route.topic.clone(), self.worker));
+        let route = newer.as_ref().unwrap_or(route);
+        publication.generation = route.generation;
+        self.encoded.start(route.here.len() > 1);
+        let (mut accepted, mut refused) = (route.elsewhere != 0, false);
+        for entry in &route.here {
+            if let Some(grant) = entry.grant_for(publication.origin) {
+                match self.deliver(&entry.queue, grant, publication, now) {
+                    Accepted::Yes => accepted = true,
+                    Accepted::No => refused = true,
+                }
+            }
+        }
+        if route.elsewhere != 0 {
+            self.mail(route, &publication.message());
+        }
+        match refused && !accepted {
+            true => Err(Refusal::QueueFull),
+            false => Ok(Published { matched: route.is_matched() }),
+        }
+    }
+
+    fn mail(&mut self, route: &Route, message: &Arc<Message>) {
+        let mut workers = route.elsewhere;
+        while workers != 0 {
+            let worker = workers.trailing_zeros() as u8;
+            workers &= workers - 1;
+            self.letter_to(
+                worker,
+                Letter::Deliver { message: message.clone(), generation: route.generation },
+            );
+        }
+    }
+
+    /// Delivers what another worker's client has published.
+    pub(super) fn deliver_mailed(&mut self, message: &Arc<Message>, generation: u64, now: Instant) {
+        let mut publication = Publication::kept(message);
+        publication.generation = generation;
+        if self.node.router.generation() != generation {
+            return self.deliver_to_former(&mut publication, generation, now);
+        }
+        let Ok(route) = self.cached_route(message.topic.as_str().as_bytes(), generation) else { return };
+        if route.generation != generation {
+            return self.deliver_to_former(&mut publication, generation, now);
+        }
+        self.encoded.start(route.here.len() > 1);
+        for entry in &route.here {
+            if let Some(grant) = entry.grant_for(publication.origin) {
+                self.deliver(&entry.queue, grant, &mut publication, now);
+            }
+        }
+    }
+
+    /// The subscriptions have changed since the letter was written: whoever was at home here then is served by this
+    /// worker, wherever its home is now. So nobody is forgotten and nobody is served twice.
+    fn deliver_to_former(&mut self, publication: &mut Publication<'_>, generation: u64, now: Instant) {
+        let receivers = self.node.router.receivers(publication.topic, generation);
+        self.encoded.start(receivers.len() > 1);
+        for entry in receivers {
+            let Some(grant) = entry.grant_for(publication.origin) else { continue };
+            if entry.queue.home_at(generation) != self.worker {
+                continue;
+            }
+            self.deliver(&entry.queue, grant, publication, now);
+        }
+    }
+
+    /// Gives a message to one queue whose home is here.
+    fn deliver(
+        &mut self,
+        queue: &Arc<Queue>,
+        grant: &Grant,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Accepted {
+        let address = queue.address();
+        if address.worker != self.worker {
+            // It has moved since the route was looked up.
+            return self.enqueue_remotely(
+                queue,
+                Queued::live(publication.message(), grant),
+                publication.generation,
+            );
+        }
+        let Some(key) = address.consumer.map(|key| key as usize) else {
+            return self.deliver_offline(queue, grant, publication);
+        };
+        let Some(consumer) =
+            self.consumers.get_mut(key).filter(|consumer| Arc::ptr_eq(&consumer.queue, queue))
+        else {
+            return self.deliver_offline(queue, grant, publication);
+        };
+        let Some(slot) = self.slots.get_mut(consumer.slot) else { return Accepted::Yes };
+        if slot.machine.is_none() {
+            // One read can cause a thousand deliveries per frame; what waits for the machine is bounded like a queue.
+            if slot.deferred.len() >= self.node.limits.queued_messages {
+                self.metrics.count_dropped("queue_full", 1);
+                return Accepted::No;
+            }
+            slot.deferred.push((queue.clone(), Queued::live(publication.message(), grant)));
+            return Accepted::Yes;
+        }
+        let qos = publication.qos.min(grant.qos);
+        let needs_settling = needs_settling(consumer.settlement, qos);
+        let may_send = !consumer.backlog && (!needs_settling || consumer.has_credit());
+        if !may_send || !make_room(slot, &self.metrics, self.node.limits.output_bytes) {
+            slot.starved = true;
+            consumer.backlog = true;
+            return self.enqueue(queue, Queued::live(publication.message(), grant), publication.generation);
+        }
+        self.buffers.lend(&mut slot.output);
+        let delivery = Delivery {
+            consumer: consumer.id,
+            topic: publication.topic,
+            payload: publication.payload,
+            properties: publication.properties,
+            qos,
+            retain: publication.retain && grant.retain_as_published,
+            redelivered: false,
+            expires_at: publication.expires_at,
+            now,
+            subscription_ids: &grant.subscription_ids,
+            tag: needs_settling.then(|| consumer.peek_tag()),
+        };
+        let machine = slot
+            .machine
+            .as_deref_mut()
+            .map(|machine| machine.handle_delivery(&delivery, &mut self.encoded, &mut slot.output));
+        match machine {
+            Some(Ok(())) => {
+                if let Some(tag) = delivery.tag {
+                    let keep = consumer.keeps_unsettled().then(|| Queued::live(publication.message(), grant));
+                    consumer.hold(tag, keep);
+                }
+                let (slot, payload_bytes) = (consumer.slot, publication.payload.len());
+                self.note_sent(slot, qos, payload_bytes, now);
+            }
+            Some(Err(refused)) => self.metrics.count_dropped(refused.label(), 1),
+            None => {}
+        }
+        Accepted::Yes
+    }
+
+    pub(super) fn note_sent(&mut self, slot: usize, qos: QoS, payload_bytes: usize, now: Instant) {
+        let Some(here) = self.slots.get_mut(slot) else { return };
+        here.unsent_deliveries += 1;
+        if let Some(counters) = self.metrics.protocols.get(here.protocol) {
+            counters.sent.at(qos).add(1);
+            counters.sent_bytes.at(qos).add(payload_bytes as u64);
+        }
+        if !here.dirty {
+            here.dirty = true;
+            here.unsent_since.get_or_insert(now);
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Nobody is there: a session that outlives its connection keeps what is above level 0 ([MQTT-3.1.2-5]).
+    fn deliver_offline(
+        &mut self,
+        queue: &Arc<Queue>,
+        grant: &Grant,
+        publication: &mut Publication<'_>,
+    ) -> Accepted {
+        let qos = publication.qos.min(grant.qos);
+        if qos == QoS::AtMostOnce || !queue.survives.load(Ordering::Relaxed) {
+            self.metrics.count_dropped("offline", 1);
+            return Accepted::Yes;
+        }
+        self.enqueue_remotely(queue, Queued::live(publication.message(), grant), publication.generation)
+    }
+
+    /// As [`Shard::deliver_offline`], for a delivery whose message is made already.
+    pub(super) fn keep_offline(&mut self, queue: &Arc<Queue>, queued: Queued) {
+        match queued.qos == QoS::AtMostOnce || !queue.survives.load(Ordering::Relaxed) {
+            true => self.metrics.count_dropped("offline", 1),
+            false => drop(self.enqueue_remotely(queue, queued, NEWEST)),
+        }
+    }
+
+    /// Puts a delivery into a queue that has no consumer here. One that has just attached elsewhere may have looked into the queue
+    /// already, so it is woken; the address is read after the push, and its consumer looks after it has been set.
+    fn enqueue_remotely(&mut self, queue: &Arc<Queue>, queued: Queued, generation: u64) -> Accepted {
+        let accepted = self.enqueue(queue, queued, generation);
+        self.wake_anywhere(queue);
+        accepted
+    }
+
+    /// Lets the consumer of a queue, if there is one, look into it, on whatever worker it is.
+    pub(super) fn wake_anywhere(&mut self, queue: &Arc<Queue>) {
+        let address = queue.address();
+        if address.consumer.is_some() {
+            self.letter_to(address.worker, Letter::Wake(queue.clone()));
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, queue: &Queue, queued: Queued, generation: u64) -> Accepted {
+        match queue.push(queued, generation) {
+            Ok(()) => Accepted::Yes,
+            Err(_) => {
+                self.metrics.count_dropped("queue_full", 1);
+                Accepted::No
+            }
+        }
+    }
+
+    /// The key of the connection that is named, if it is still open.
+    pub(super) fn key_of(&self, slot: usize, connection: u64) -> Option<SlotKey> {
+        let key = SlotKey { slot, connection };
+        self.is_open(key).then_some(key)
+    }
+}
+
+/// Whether an output can take one more delivery; where it is full, its outlet is asked to send first.
+pub(super) fn make_room(slot: &mut Slot, metrics: &WorkerMetrics, output_bytes: usize) -> bool {
+    if slot.output.len() < output_bytes {
+        return true;
+    }
+    slot.send(metrics);
+    slot.output.len() < output_bytes
+}
+
+impl Consumer {
+    /// Whether an unsettled delivery may come again, so that its message has to be kept.
+    pub(super) fn keeps_unsettled(&self) -> bool {
+        self.settlement == tidegate_protocol::Settlement::Always
+            || self.queue.survives.load(Ordering::Relaxed)
+    }
+}
+
+/// The word for a will that the broker itself could not publish.
+pub(super) fn refusal_label(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::QueueFull => "queue_full",
+        Refusal::RetainedFull => "retained_full",
+        _ => Refused::NotExpressible.label(),
+    }
+}

@@ -1,0 +1,450 @@
+//! One worker's half of the broker: its connections, its consumers, its caches.
+//!
+//! A shard belongs to one thread. The driver feeds it bytes, time and letters, and asks it to flush at the end of each turn;
+//! everything else happens in here: the machine of a connection is run, what it publishes goes straight into the outputs of
+//! the receivers on the same worker, and what has to wait goes into their queues. No socket, no clock, no runtime.
+
+mod buffers;
+mod deliver;
+mod requests;
+pub(crate) mod session;
+mod slot;
+mod waiting;
+
+pub use slot::Outlet;
+
+use crate::mailbox::Letter;
+use crate::metrics::WorkerMetrics;
+use crate::node::Node;
+use crate::route_cache::RouteCache;
+use buffers::Buffers;
+use requests::Requests;
+use slab::Slab;
+use slot::{Consumer, Slot};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_protocol::{Close, CloseReason, Connection, Context, Encoded, Output};
+
+/// Bytes that the routes of one worker may take.
+const ROUTE_CACHE_BYTES: usize = 32 << 20;
+/// Timers that may be kept beyond two a connection before those that nobody needs are thrown away.
+const TIMERS_SPARE: usize = 256;
+
+/// Names a connection of this shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlotKey {
+    slot: usize,
+    connection: u64,
+}
+
+/// What became of bytes that were fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fed {
+    /// The connection took this many bytes from the front; it wants to see at least `wanted` bytes next time.
+    Open {
+        /// Bytes that need not be fed again.
+        consumed: usize,
+        /// Bytes that must be there, counted from the first that was not consumed, before feeding makes sense.
+        wanted: usize,
+    },
+    /// As `Open`, but an answer is awaited: feed nothing until the outlet or the shard says so through [`Shard::is_waiting`].
+    Waiting {
+        /// Bytes that need not be fed again.
+        consumed: usize,
+    },
+    /// The connection has ended; its outlet has the last output.
+    Closed,
+}
+
+/// One worker's half of the broker.
+pub struct Shard {
+    worker: u8,
+    node: Arc<Node>,
+    metrics: Arc<WorkerMetrics>,
+    slots: Slab<Slot>,
+    consumers: Slab<Consumer>,
+    cache: RouteCache,
+    encoded: Encoded,
+    dirty: Vec<usize>,
+    /// Consumers that may have something to receive.
+    listed: Vec<usize>,
+    timers: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+    timer_moved: bool,
+    /// Letters to the other workers, posted at the end of each event.
+    outgoing: Vec<Vec<Letter>>,
+    spare_letters: Vec<Letter>,
+    buffers: Buffers,
+}
+
+impl Shard {
+    /// The half of worker number `worker`, counted from 0 in the order of the node's bells.
+    pub fn new(node: Arc<Node>, worker: usize) -> Shard {
+        let metrics = node.metrics().get(worker).cloned();
+        Shard {
+            worker: u8::try_from(worker).unwrap_or(0),
+            metrics: metrics.unwrap_or_else(|| Arc::new(WorkerMetrics::new(node.protocols().len()))),
+            slots: Slab::new(),
+            consumers: Slab::new(),
+            cache: RouteCache::new(ROUTE_CACHE_BYTES),
+            encoded: Encoded::default(),
+            dirty: Vec::new(),
+            listed: Vec::new(),
+            timers: BinaryHeap::new(),
+            timer_moved: false,
+            outgoing: node.mailboxes.iter().map(|_| Vec::new()).collect(),
+            spare_letters: Vec::new(),
+            buffers: Buffers::default(),
+            node,
+        }
+    }
+
+    /// What this worker counts.
+    pub fn metrics(&self) -> &Arc<WorkerMetrics> {
+        &self.metrics
+    }
+
+    /// How many connections are open.
+    pub fn connection_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All open connections.
+    pub fn connections(&self) -> Vec<SlotKey> {
+        self.slots.iter().map(|(slot, open)| SlotKey { slot, connection: open.connection }).collect()
+    }
+
+    /// Takes a new connection in. `connection` is its number from [`Node::next_id`], `protocol` the position of its protocol
+    /// in [`crate::NodeOptions::protocols`].
+    pub fn open(
+        &mut self,
+        connection: u64,
+        protocol: usize,
+        machine: Box<dyn Connection>,
+        output: Output,
+        outlet: Box<dyn Outlet>,
+    ) -> SlotKey {
+        let slot = self.slots.insert(Slot {
+            connection,
+            protocol,
+            machine: Some(machine),
+            output,
+            outlet: Some(outlet),
+            consumers: Default::default(),
+            session: None,
+            claiming: None,
+            origin: connection,
+            last_route: None,
+            deferred: Vec::new(),
+            dirty: false,
+            starved: false,
+            unsent_since: None,
+            unsent_deliveries: 0,
+            timer: None,
+        });
+        if let Some(counters) = self.metrics.protocols.get(protocol) {
+            counters.opened.add(1);
+            counters.open.add(1);
+        }
+        self.set_timer(slot);
+        SlotKey { slot, connection }
+    }
+
+    fn is_open(&self, key: SlotKey) -> bool {
+        self.slots.get(key.slot).is_some_and(|slot| slot.connection == key.connection)
+    }
+
+    /// Feeds bytes to a connection's machine.
+    pub fn handle_bytes(&mut self, key: SlotKey, input: &[u8], now: Instant) -> Fed {
+        if !self.is_open(key) {
+            return Fed::Closed;
+        }
+        if self.is_waiting(key) {
+            return Fed::Waiting { consumed: 0 };
+        }
+        let result =
+            self.with_machine(key.slot, now, |machine, context| machine.handle_bytes(input, context));
+        let consumed = match result {
+            Some(Ok(consumed)) => consumed.min(input.len()),
+            Some(Err(close)) => {
+                self.close(key, &close, now);
+                return Fed::Closed;
+            }
+            None => return Fed::Closed,
+        };
+        self.count_wire_in(key.slot, consumed);
+        self.finish_event(Some(key.slot), now);
+        match self.slots.get(key.slot).filter(|slot| slot.connection == key.connection) {
+            None => Fed::Closed,
+            Some(slot) if slot.claiming.is_some() => Fed::Waiting { consumed },
+            Some(slot) => {
+                let wanted = slot.machine.as_ref().map_or(1, |machine| machine.bytes_wanted());
+                Fed::Open { consumed, wanted: wanted.max(1) }
+            }
+        }
+    }
+
+    fn count_wire_in(&self, slot: usize, bytes: usize) {
+        let protocol = self.slots.get(slot).and_then(|slot| self.metrics.protocols.get(slot.protocol));
+        if let Some(counters) = protocol {
+            counters.wire_in_bytes.add(bytes as u64);
+        }
+    }
+
+    /// Whether the connection waits for an answer and must not be fed.
+    pub fn is_waiting(&self, key: SlotKey) -> bool {
+        self.is_open(key) && self.slots.get(key.slot).is_some_and(|slot| slot.claiming.is_some())
+    }
+
+    /// Whether a connection has as much unsent output as it may: it should not be fed until some of it has been sent.
+    pub fn is_stalled(&self, key: SlotKey) -> bool {
+        let slot = self.slots.get(key.slot).filter(|slot| slot.connection == key.connection);
+        slot.is_some_and(|slot| slot.output.len() >= self.node.limits.output_bytes)
+    }
+
+    /// Whether some other worker has so much mail that publishers of this one should pause.
+    pub fn is_pressed(&self) -> bool {
+        self.node.mailboxes.len() > 1 && self.node.mailboxes.iter().any(|mailbox| mailbox.is_pressed())
+    }
+
+    /// Handles the letters of the other workers.
+    pub fn handle_mail(&mut self, now: Instant) {
+        let empty = std::mem::take(&mut self.spare_letters);
+        let Some(mailbox) = self.node.mailboxes.get(usize::from(self.worker)) else { return };
+        let mut letters = mailbox.take(empty);
+        for letter in letters.drain(..) {
+            self.handle_letter(letter, now);
+        }
+        self.spare_letters = letters;
+        self.finish_event(None, now);
+    }
+
+    fn handle_letter(&mut self, letter: Letter, now: Instant) {
+        match letter {
+            Letter::Deliver { message, generation } => self.deliver_mailed(&message, generation, now),
+            Letter::Wake(queue) => self.wake(&queue),
+            Letter::Moved(queue, moved) => self.letter_to(moved.from, Letter::Passed(queue, moved)),
+            Letter::Passed(queue, moved) => {
+                queue.note_passed(moved.generation);
+                self.wake_anywhere(&queue);
+            }
+            Letter::GiveUp { key, held_by, claimant } => self.give_up(&key, held_by, claimant, now),
+            Letter::GivenUp { claimant } => self.claim_again(claimant, now),
+            Letter::LookAtAgenda => self.timer_moved = true,
+        }
+    }
+
+    /// Closes a connection from outside of its protocol. Its machine writes its last words and gives up what it holds.
+    pub fn close(&mut self, key: SlotKey, close: &Close, now: Instant) {
+        if !self.is_open(key) {
+            return;
+        }
+        self.deliver_deferred(key.slot, now);
+        self.with_machine(key.slot, now, |machine, context| machine.handle_close(close, context));
+        self.release_everything(key.slot, now);
+        if let Some(mut slot) = self.slots.try_remove(key.slot) {
+            if let Some(counters) = self.metrics.protocols.get(slot.protocol) {
+                counters.open.subtract(1);
+                counters.count_close(close.reason.label());
+                counters.wire_out_bytes.add(slot.output.len() as u64);
+            }
+            if slot.output.is_empty() {
+                self.buffers.take_back(&mut slot.output);
+            }
+            if let Some(outlet) = slot.outlet.take() {
+                outlet.end(slot.output, close, slot.machine.as_ref().and_then(|machine| machine.client_id()));
+            }
+        }
+        self.finish_event(None, now);
+    }
+
+    /// Runs one method of a machine. The machine and its output are taken out of their slot meanwhile, so that what it
+    /// asks for can use the whole shard.
+    fn with_machine<R>(
+        &mut self,
+        slot: usize,
+        now: Instant,
+        run: impl FnOnce(&mut dyn Connection, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let here = self.slots.get_mut(slot)?;
+        let mut machine = here.machine.take()?;
+        let mut output = std::mem::take(&mut here.output);
+        self.buffers.lend(&mut output);
+        let mut requests = Requests::new(self, slot, now);
+        let mut context = Context { now, output: &mut output, broker: &mut requests };
+        let result = run(machine.as_mut(), &mut context);
+        let here = self.slots.get_mut(slot)?;
+        here.machine = Some(machine);
+        here.output = output;
+        Some(result)
+    }
+
+    /// What follows every event: deferred deliveries, queued ones, the dirty list, timers and the post.
+    fn finish_event(&mut self, slot: Option<usize>, now: Instant) {
+        if let Some(slot) = slot {
+            self.deliver_deferred(slot, now);
+            self.set_timer(slot);
+        }
+        self.pump_listed(now);
+        if let Some(slot) = slot {
+            self.mark_dirty(slot, now);
+            if let Some(here) = self.slots.get_mut(slot).filter(|here| here.output.is_empty()) {
+                self.buffers.take_back(&mut here.output);
+            }
+        }
+        self.post_letters();
+    }
+
+    fn mark_dirty(&mut self, slot: usize, now: Instant) {
+        if let Some(here) = self.slots.get_mut(slot).filter(|here| !here.dirty && !here.output.is_empty()) {
+            here.dirty = true;
+            here.unsent_since.get_or_insert(now);
+            self.dirty.push(slot);
+        }
+    }
+
+    fn post_letters(&mut self) {
+        for (mailbox, letters) in self.node.mailboxes.iter().zip(&mut self.outgoing) {
+            if !letters.is_empty() {
+                mailbox.post(letters);
+            }
+        }
+    }
+
+    fn letter_to(&mut self, worker: u8, letter: Letter) {
+        if let Some(letters) = self.outgoing.get_mut(usize::from(worker)) {
+            letters.push(letter);
+        }
+    }
+
+    /// Whether a flush is due at the end of this turn.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Sends what has gathered in the outputs: one write a connection. Consumers that were waiting for room get more,
+    /// which leaves their connections dirty for the next turn.
+    pub fn flush_turn(&mut self, now: Instant) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for slot in dirty.drain(..) {
+            if self.slots.get(slot).is_some_and(|here| here.dirty) {
+                self.flush_slot(slot, now);
+            }
+        }
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+        self.pump_listed(now);
+        self.post_letters();
+    }
+
+    /// Sends more of a connection's output after its outlet could not take all of it.
+    pub fn flush(&mut self, key: SlotKey, now: Instant) {
+        if self.is_open(key) {
+            self.flush_slot(key.slot, now);
+            self.pump_listed(now);
+            self.post_letters();
+        }
+    }
+
+    fn flush_slot(&mut self, slot: usize, now: Instant) {
+        let Some(here) = self.slots.get_mut(slot) else { return };
+        here.dirty = false;
+        here.send(&self.metrics);
+        if here.output.is_empty() {
+            self.buffers.take_back(&mut here.output);
+            let since = here.unsent_since.take();
+            let deliveries = std::mem::take(&mut here.unsent_deliveries);
+            if let (Some(since), 1..) = (since, deliveries) {
+                self.metrics.latency.observe(now.saturating_duration_since(since), deliveries);
+            }
+        }
+        if here.starved && here.output.len() < self.node.limits.output_bytes {
+            here.starved = false;
+            let consumers: Vec<usize> = here.consumers.iter().map(|(_, key)| *key).collect();
+            consumers.into_iter().for_each(|key| self.list(key));
+        }
+    }
+
+    /// The moment at which [`Shard::handle_timers`] has something to do.
+    pub fn next_timer(&self) -> Option<Instant> {
+        let connections = self.timers.peek().map(|Reverse((at, ..))| *at);
+        // One worker looks after the sessions that nobody holds.
+        let sessions = if self.worker == 0 { self.node.sessions.next_due() } else { None };
+        [connections, sessions].into_iter().flatten().min()
+    }
+
+    /// Whether [`Shard::next_timer`] may have become earlier since the last call.
+    pub fn take_timer_moved(&mut self) -> bool {
+        std::mem::take(&mut self.timer_moved)
+    }
+
+    fn set_timer(&mut self, slot: usize) {
+        let Some(here) = self.slots.get_mut(slot) else { return };
+        let wanted = here.machine.as_ref().and_then(|machine| machine.next_timeout());
+        if let Some(at) = wanted.filter(|at| here.timer.is_none_or(|set| *at < set)) {
+            here.timer = Some(at);
+            self.timer_moved |= self.timers.peek().is_none_or(|Reverse((first, ..))| at < *first);
+            self.timers.push(Reverse((at, slot, here.connection)));
+        }
+        if self.timers.len() > 2 * self.slots.len() + TIMERS_SPARE {
+            // Most of them are of connections that are closed, or were moved earlier.
+            let wanted = |(slot, here): (usize, &Slot)| Some(Reverse((here.timer?, slot, here.connection)));
+            self.timers = self.slots.iter().filter_map(wanted).collect();
+        }
+    }
+
+    /// Handles every timer that has run out at `now`.
+    pub fn handle_timers(&mut self, now: Instant) {
+        // A machine that wants to be called again at once has to wait for the next call.
+        for _ in 0..self.timers.len() {
+            let Some(Reverse((at, slot, connection))) =
+                self.timers.peek().copied().filter(|first| first.0.0 <= now)
+            else {
+                break;
+            };
+            self.timers.pop();
+            if self
+                .slots
+                .get(slot)
+                .is_some_and(|here| here.connection == connection && here.timer == Some(at))
+            {
+                self.handle_timer(SlotKey { slot, connection }, now);
+            }
+        }
+        while self.worker == 0 {
+            let Some(due) = self.node.sessions.take_due(now) else { break };
+            self.handle_due(due, now);
+        }
+        self.finish_event(None, now);
+    }
+
+    fn handle_timer(&mut self, key: SlotKey, now: Instant) {
+        if let Some(here) = self.slots.get_mut(key.slot) {
+            here.timer = None;
+        }
+        match self.with_machine(key.slot, now, |machine, context| machine.handle_timeout(context)) {
+            Some(Err(close)) => self.close(key, &close, now),
+            _ => self.finish_event(Some(key.slot), now),
+        }
+    }
+
+    /// Closes every connection for the same reason.
+    pub fn close_all(&mut self, reason: CloseReason, now: Instant) {
+        for key in self.connections() {
+            self.close(key, &Close::from(reason), now);
+        }
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Shard")
+            .field("worker", &self.worker)
+            .field("connections", &self.slots.len())
+            .finish()
+    }
+}

@@ -1,0 +1,171 @@
+//! The broker as one connection sees it.
+
+use super::Shard;
+use super::deliver::Publication;
+use super::slot::Consumer;
+use crate::queue::Queued;
+use crate::route::{Binding, Grant, Subscription};
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::TopicFilter;
+use tidegate_protocol::{
+    Attach, Attachment, Broker, Consume, ConsumerId, DeliveryTag, Detach, Outcome, Publish, Published,
+    Refusal, RetainedDelivery, Subscribe, Subscribed,
+};
+
+pub(super) struct Requests<'a> {
+    shard: &'a mut Shard,
+    slot: usize,
+    now: Instant,
+}
+
+impl<'a> Requests<'a> {
+    pub(super) fn new(shard: &'a mut Shard, slot: usize, now: Instant) -> Requests<'a> {
+        Requests { shard, slot, now }
+    }
+
+    fn consumer_key(&self, consumer: ConsumerId) -> Result<usize, Refusal> {
+        let slot = self.shard.slots.get(self.slot).ok_or(Refusal::UnknownConsumer)?;
+        slot.consumer_key(consumer).ok_or(Refusal::UnknownConsumer)
+    }
+
+    fn consumer(&mut self, consumer: ConsumerId) -> Result<(usize, &mut Consumer), Refusal> {
+        let key = self.consumer_key(consumer)?;
+        self.shard.consumers.get_mut(key).map(|consumer| (key, consumer)).ok_or(Refusal::UnknownConsumer)
+    }
+
+    /// Puts the retained messages that match in front of what the subscription will receive.
+    fn replay_retained(&mut self, subscribe: &Subscribe<'_>, grant: &Grant) -> Result<(), Refusal> {
+        let room = self.shard.node.limits.retained_messages;
+        // A client may subscribe again and again without reading: it is refused before anything is searched for it.
+        if !self.consumer(subscribe.consumer)?.1.replay.has_room(room) {
+            return Err(Refusal::QueueFull);
+        }
+        let mut retained = self.shard.node.router.retained_matching(subscribe.filter, self.now);
+        let (key, consumer) = self.consumer(subscribe.consumer)?;
+        let origin = consumer.queue.origin();
+        retained.retain(|message| !subscribe.no_local || message.origin.0 != origin);
+        if retained.is_empty() {
+            return Ok(());
+        }
+        // Never more waits than may be retained.
+        let dropped = (consumer.replay.len() + retained.len()).saturating_sub(room);
+        retained.truncate(retained.len().saturating_sub(dropped));
+        consumer.replay.extend(retained, grant).map_err(|_| Refusal::QueueFull)?;
+        consumer.backlog = true;
+        self.shard.metrics.count_dropped("queue_full", dropped);
+        self.shard.list(key);
+        Ok(())
+    }
+}
+
+impl Broker for Requests<'_> {
+    fn attach(&mut self, attach: Attach<'_>) -> Attachment {
+        self.shard.attach(self.slot, attach, self.now)
+    }
+
+    fn detach(&mut self, detach: Detach) {
+        self.shard.detach(self.slot, detach, self.now);
+    }
+
+    fn consume(&mut self, consume: Consume) -> Result<(), Refusal> {
+        if self.consumer_key(consume.consumer).is_ok() {
+            return Err(Refusal::UnknownConsumer);
+        }
+        let queue = self.shard.node.new_queue(self.shard.worker);
+        if let Some(slot) = self.shard.slots.get(self.slot) {
+            queue.set_origin(slot.origin);
+        }
+        let consumer = Consumer::new(self.slot, consume.consumer, queue, consume.settlement, consume.credit);
+        self.shard.install(self.slot, consumer);
+        Ok(())
+    }
+
+    fn cancel(&mut self, consumer: ConsumerId) -> bool {
+        let slot = self.shard.slots.get_mut(self.slot);
+        let session = slot.as_ref().and_then(|slot| slot.session.as_ref());
+        if session.is_some_and(|session| session.consumer == consumer) {
+            return false;
+        }
+        match slot.and_then(|slot| slot.remove_consumer(consumer)) {
+            Some(key) => {
+                self.shard.remove_consumer(key);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
+        self.shard.check_size(subscribe.filter.as_str().as_bytes())?;
+        let queue = self.consumer(subscribe.consumer)?.1.queue.clone();
+        let limits = &self.shard.node.limits;
+        let limit = limits.subscriptions_per_session;
+        let is_new =
+            queue.add_filter(subscribe.filter, limit).map_err(|_| Refusal::TooManySubscriptions { limit })?;
+        let subscription = Subscription {
+            queue: queue.clone(),
+            qos_max: subscribe.qos_max,
+            no_local: subscribe.no_local,
+            retain_as_published: subscribe.retain_as_published,
+            subscription_id: subscribe.subscription_id,
+            since: 0,
+        };
+        let grant = Grant::of(&subscription);
+        if self.shard.node.router.subscribe(subscribe.filter, subscription).is_err() {
+            if is_new {
+                queue.remove_filter(subscribe.filter);
+            }
+            return Err(Refusal::TooManySubscriptions { limit: limits.subscriptions });
+        }
+        let wants_retained = match subscribe.retained {
+            RetainedDelivery::Always => true,
+            RetainedDelivery::WhenNew => is_new,
+            RetainedDelivery::Never => false,
+        };
+        if wants_retained {
+            self.replay_retained(subscribe, &grant).inspect_err(|_| {
+                if is_new && queue.remove_filter(subscribe.filter) {
+                    let binding = Binding { filter: subscribe.filter, queue: &queue };
+                    self.shard.node.router.unsubscribe(binding);
+                }
+            })?;
+        }
+        Ok(Subscribed { existed: !is_new })
+    }
+
+    fn unsubscribe(&mut self, consumer: ConsumerId, filter: &TopicFilter) -> bool {
+        let Ok((_, consumer)) = self.consumer(consumer) else { return false };
+        let queue: Arc<_> = consumer.queue.clone();
+        let existed = queue.remove_filter(filter);
+        if existed {
+            self.shard.node.router.unsubscribe(Binding { filter, queue: &queue });
+        }
+        existed
+    }
+
+    fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
+        let route = self.shard.route_of(self.slot, publish.topic)?;
+        let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
+        if let Some(counters) = self.shard.metrics.protocols.get(slot.protocol) {
+            counters.received.at(publish.qos).add(1);
+            counters.received_bytes.at(publish.qos).add(publish.payload.len() as u64);
+        }
+        let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
+        self.shard.distribute(&route, &mut publication, self.now)
+    }
+
+    fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {
+        let Ok((key, consumer)) = self.consumer(consumer) else { return };
+        let Some(kept) = consumer.settle(tag) else { return };
+        match (outcome, kept) {
+            (Outcome::Accepted, _) | (Outcome::Released, None) => {}
+            (Outcome::Rejected, _) => self.shard.metrics.count_dropped("rejected", 1),
+            (Outcome::Released, Some(queued)) => {
+                consumer.released.insert(tag, Queued { redelivered: true, tag: None, ..queued });
+                consumer.backlog = true;
+            }
+        }
+        self.shard.list(key);
+    }
+}

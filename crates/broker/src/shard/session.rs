@@ -1,0 +1,264 @@
+//! Claiming sessions, giving them up, and what is due when nobody holds them.
+//!
+//! A session that is held on the same worker is given up at once. One that is held on another worker is asked for by letter:
+//! that worker closes the connection, puts what was unsettled back into the queue, and answers; only then the claim is tried again.
+
+use super::deliver::{Publication, refusal_label};
+use super::slot::{Consumer, HeldSession};
+use super::{Shard, SlotKey};
+use crate::mailbox::Letter;
+use crate::queue::{Queue, Room};
+use crate::router::Moved;
+use crate::sessions::{Claim, Claimed, Due, Ended, HeldWill, Holder, SessionKey};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, Origin, QoS};
+use tidegate_protocol::{
+    Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Refusal, Reply, SavedState,
+    Settlement, Will, WillAction,
+};
+use tracing::debug;
+
+/// A claim that waits for another worker.
+#[derive(Debug)]
+pub(crate) struct PendingClaim {
+    claim: Claim,
+    consumer: ConsumerId,
+    credit: u32,
+}
+
+impl Shard {
+    pub(super) fn attach(&mut self, slot: usize, attach: Attach<'_>, now: Instant) -> Attachment {
+        let Some(here) = self.slots.get(slot) else { return Attachment::Refused(Refusal::UnknownConsumer) };
+        if here.session.is_some() || here.claiming.is_some() || here.consumer_key(attach.consumer).is_some() {
+            return Attachment::Refused(Refusal::UnknownConsumer);
+        }
+        let holder = Holder { worker: self.worker, slot, connection: here.connection };
+        if let Some(Err(refusal)) =
+            attach.will.as_ref().map(|will| self.check_size(will.topic.as_str().as_bytes()))
+        {
+            return Attachment::Refused(refusal);
+        }
+        let key = SessionKey::new(attach.protocol, attach.client_id);
+        let hold = |will| HeldWill::new(will, Room::new(self.node.total.clone()));
+        let Ok(will) = attach.will.map(hold).transpose() else {
+            return Attachment::Refused(Refusal::QueueFull);
+        };
+        let (clean_start, expiry) = (attach.clean_start, attach.expiry);
+        let claim = Claim { key, holder, clean_start, expiry, will };
+        self.claim(PendingClaim { claim, consumer: attach.consumer, credit: attach.credit }, now)
+    }
+
+    fn claim(&mut self, mut pending: PendingClaim, now: Instant) -> Attachment {
+        loop {
+            let (holder, key) = (pending.claim.holder, pending.claim.key.clone());
+            let node = self.node.clone();
+            match node.sessions.claim(pending.claim, || node.new_queue(holder.worker)) {
+                Claimed::Full => {
+                    return Attachment::Refused(Refusal::TooManySessions { limit: node.limits.sessions });
+                }
+                Claimed::Held { queue, present, saved, expiry, ended } => {
+                    if let Some(ended) = ended {
+                        self.finish_session(ended, now);
+                    }
+                    self.set_origin(holder.slot, queue.id);
+                    let settlement = Settlement::AboveAtMostOnce;
+                    let consumer =
+                        Consumer::new(holder.slot, pending.consumer, queue, settlement, pending.credit);
+                    self.install(holder.slot, consumer);
+                    if let Some(here) = self.slots.get_mut(holder.slot) {
+                        here.session = Some(HeldSession { key, consumer: pending.consumer });
+                    }
+                    return Attachment::Now(Attached { present, saved, expiry });
+                }
+                Claimed::HeldBy(other, claim) => {
+                    pending.claim = claim;
+                    if other.worker != self.worker {
+                        self.letter_to(
+                            other.worker,
+                            Letter::GiveUp { key, held_by: other, claimant: holder },
+                        );
+                        if let Some(here) = self.slots.get_mut(holder.slot) {
+                            here.claiming = Some(Box::new(pending));
+                        }
+                        return Attachment::Later;
+                    }
+                    self.take_over(&key, other, now);
+                }
+            }
+        }
+    }
+
+    /// Makes a consumer known to its slot and to everybody who delivers to its queue.
+    pub(super) fn install(&mut self, slot: usize, mut consumer: Consumer) {
+        consumer.backlog = true;
+        let (queue, id) = (consumer.queue.clone(), consumer.id);
+        let key = self.consumers.insert(consumer);
+        if let Some(moved) = self.node.router.move_home(&queue, self.worker, u32::try_from(key).ok()) {
+            self.hold_back(&queue, moved);
+        }
+        if let Some(here) = self.slots.get_mut(slot) {
+            here.add_consumer(id, key);
+        }
+        self.list(key);
+    }
+
+    /// What was published before a move may still wait in the mail of the old home, and must not be overtaken by what
+    /// comes straight here. So that waits until every worker has said, to the old home, that nothing older is under way.
+    fn hold_back(&mut self, queue: &Arc<Queue>, moved: Moved) {
+        let workers = self.outgoing.len();
+        queue.hold(moved.generation, workers.saturating_sub(1));
+        for worker in (0..workers).filter_map(|worker| u8::try_from(worker).ok()) {
+            match worker {
+                _ if worker == moved.from => {}
+                _ if worker == self.worker => {
+                    self.letter_to(moved.from, Letter::Passed(queue.clone(), moved));
+                }
+                _ => self.letter_to(worker, Letter::Moved(queue.clone(), moved)),
+            }
+        }
+    }
+
+    /// What a connection publishes carries the origin of its session as soon as it has one.
+    fn set_origin(&mut self, slot: usize, origin: u64) {
+        let Some(here) = self.slots.get_mut(slot) else { return };
+        here.origin = origin;
+        for (_, key) in &here.consumers {
+            if let Some(consumer) = self.consumers.get(*key) {
+                consumer.queue.set_origin(origin);
+            }
+        }
+    }
+
+    /// Ends a connection of this worker because another one claims its session.
+    fn take_over(&mut self, key: &SessionKey, held_by: Holder, now: Instant) {
+        if let Some(open) = self.key_of(held_by.slot, held_by.connection) {
+            self.close(open, &Close::from(CloseReason::SessionTakenOver), now);
+        }
+        // A connection that is gone has released its session; if that failed, nobody else would.
+        self.node.sessions.release(key, held_by, WillAction::Publish, None, SavedState::new(), now);
+    }
+
+    pub(super) fn give_up(&mut self, key: &SessionKey, held_by: Holder, claimant: Holder, now: Instant) {
+        self.take_over(key, held_by, now);
+        self.letter_to(claimant.worker, Letter::GivenUp { claimant });
+    }
+
+    /// The session that a connection of this worker waits for may be free now.
+    pub(super) fn claim_again(&mut self, claimant: Holder, now: Instant) {
+        let Some(open) = self.key_of(claimant.slot, claimant.connection) else { return };
+        let Some(pending) = self.slots.get_mut(claimant.slot).and_then(|here| here.claiming.take()) else {
+            return;
+        };
+        let reply = match self.claim(*pending, now) {
+            Attachment::Later => return,
+            Attachment::Now(attached) => Ok(attached),
+            Attachment::Refused(refusal) => Err(refusal),
+        };
+        let handled = self.with_machine(open.slot, now, |machine, context| {
+            machine.handle_reply(Reply::Attached(reply), context)
+        });
+        match handled {
+            Some(Err(close)) => self.close(open, &close, now),
+            _ => self.finish_event(Some(open.slot), now),
+        }
+        if let Some(outlet) = self.slots.get_mut(open.slot).and_then(|here| here.outlet.as_mut()) {
+            outlet.resume();
+        }
+    }
+
+    pub(super) fn detach(&mut self, slot: usize, detach: Detach, now: Instant) {
+        let Some(here) = self.slots.get_mut(slot) else { return };
+        let holder = Holder { worker: self.worker, slot, connection: here.connection };
+        let Some(session) = here.session.take() else { return };
+        let key = here.remove_consumer(session.consumer).and_then(|key| self.consumers.try_remove(key));
+        if let Some(mut consumer) = key {
+            if consumer.queue.survives.load(Ordering::Relaxed) {
+                // Retained messages that were on their way are deliveries like any other.
+                let released = std::mem::take(&mut consumer.released).into_values();
+                let replay = consumer.replay.take().into_iter().filter(|queued| queued.qos > QoS::AtMostOnce);
+                let waiting: Vec<_> = released.chain(replay).collect();
+                consumer.queue.put_back_behind(consumer.resuming, waiting.into_iter());
+                let unsettled = consumer.take_unsettled();
+                consumer.queue.put_back(unsettled.into_iter());
+            }
+            consumer.queue.set_consumer(self.worker, None);
+        }
+        let due =
+            self.node.sessions.release(&session.key, holder, detach.will, detach.expiry, detach.saved, now);
+        if self.worker != 0 {
+            self.letter_to(0, Letter::LookAtAgenda);
+        }
+        self.timer_moved = true;
+        self.handle_due(due, now);
+    }
+
+    /// What a connection still holds when its machine has handled its end.
+    pub(super) fn release_everything(&mut self, slot: usize, now: Instant) {
+        if self.slots.get(slot).is_some_and(|here| here.session.is_some()) {
+            debug!(slot, "a machine ended without giving its session up");
+            self.detach(
+                slot,
+                Detach { will: WillAction::Publish, expiry: None, saved: SavedState::new() },
+                now,
+            );
+        }
+        let consumers =
+            self.slots.get_mut(slot).map(|here| std::mem::take(&mut here.consumers)).unwrap_or_default();
+        for (_, key) in consumers {
+            self.remove_consumer(key);
+        }
+    }
+
+    /// Ends a consumer together with its queue.
+    pub(super) fn remove_consumer(&mut self, key: usize) {
+        if let Some(consumer) = self.consumers.try_remove(key) {
+            consumer.queue.set_consumer(self.worker, None);
+            self.node.router.forget(&consumer.queue);
+            consumer.queue.clear();
+        }
+    }
+
+    pub(super) fn handle_due(&mut self, due: Due, now: Instant) {
+        if let Some(will) = due.will {
+            self.publish_will(will.will, now);
+        }
+        if let Some(ended) = due.ended {
+            self.finish_session(ended, now);
+        }
+    }
+
+    fn finish_session(&mut self, ended: Ended, now: Instant) {
+        self.node.router.forget(&ended.queue);
+        self.metrics.count_dropped("session_ended", ended.queue.clear());
+        if let Some(will) = ended.will {
+            self.publish_will(will.will, now);
+        }
+    }
+
+    /// [MQTT-3.1.2-8]
+    fn publish_will(&mut self, will: Will, now: Instant) {
+        let message = Arc::new(Message {
+            topic: will.topic,
+            payload: will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            properties: will.properties,
+            expires_at: will.expiry.and_then(|expiry: Duration| now.checked_add(expiry)),
+            origin: Origin(0),
+        });
+        let route = self.node.router.route(message.topic.clone(), self.worker);
+        let mut publication = Publication::kept(&message);
+        if let Err(refusal) = self.distribute(&route, &mut publication, now) {
+            self.metrics.count_dropped(refusal_label(refusal), 1);
+        }
+    }
+}
+
+impl SlotKey {
+    /// The number of the connection, unique while the process runs.
+    pub fn connection(self) -> u64 {
+        self.connection
+    }
+}

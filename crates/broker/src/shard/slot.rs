@@ -1,0 +1,318 @@
+//! What a worker keeps for each connection and each consumer.
+
+use crate::metrics::WorkerMetrics;
+use crate::queue::{Queue, QueueFull, Queued, Room};
+use crate::route::{Grant, Route};
+use crate::sessions::SessionKey;
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::Message;
+use tidegate_protocol::{Close, Connection, ConsumerId, DeliveryTag, Output, Settlement};
+
+/// Marks of settled deliveries that may stand between unsettled ones, beside as many as there are unsettled ones.
+const SETTLED_MARKS_MAX: usize = 1024;
+
+/// The way out of a connection: what the driver puts behind an [`Output`].
+pub trait Outlet {
+    /// Sends as much as can be sent without waiting and takes it out of the output. When something is left, the outlet sees
+    /// to it that [`crate::Shard::flush`] is called once more can be sent.
+    fn flush(&mut self, output: &mut Output);
+
+    /// The connection has its answer and can be fed again; called after [`crate::Fed::Waiting`].
+    fn resume(&mut self);
+
+    /// Takes the last output: after it nothing follows and the connection is closed for this reason. `client_id` is for the log.
+    fn end(self: Box<Self>, output: Output, close: &Close, client_id: Option<&str>);
+}
+
+/// One connection.
+pub(crate) struct Slot {
+    pub(crate) connection: u64,
+    /// Which of the node's protocols it speaks.
+    pub(crate) protocol: usize,
+    /// Away while one of its own methods runs.
+    pub(crate) machine: Option<Box<dyn Connection>>,
+    pub(crate) output: Output,
+    pub(crate) outlet: Option<Box<dyn Outlet>>,
+    /// Keys of its consumers, ascending by the machine's name for them.
+    pub(crate) consumers: SmallVec<[(ConsumerId, usize); 1]>,
+    pub(crate) session: Option<HeldSession>,
+    /// Whether the answer to an attachment is still to come.
+    pub(crate) claiming: Option<Box<crate::shard::session::PendingClaim>>,
+    /// What the connection publishes carries this origin.
+    pub(crate) origin: u64,
+    /// The route of the topic that it published to last.
+    pub(crate) last_route: Option<Rc<Route>>,
+    /// Deliveries to this connection that its own input caused; by queue, because the same input may end its consumer.
+    pub(crate) deferred: Vec<(Arc<Queue>, Queued)>,
+    pub(crate) dirty: bool,
+    /// Whether a consumer waits for room in the output.
+    pub(crate) starved: bool,
+    /// Since when there is unsent output, and how many deliveries are in it.
+    pub(crate) unsent_since: Option<Instant>,
+    pub(crate) unsent_deliveries: u64,
+    /// The moment for which a timer is set.
+    pub(crate) timer: Option<Instant>,
+}
+
+/// The session that a connection holds.
+#[derive(Debug)]
+pub(crate) struct HeldSession {
+    pub(crate) key: SessionKey,
+    pub(crate) consumer: ConsumerId,
+}
+
+impl Slot {
+    /// Lets the outlet send what it can, and counts it.
+    pub(crate) fn send(&mut self, metrics: &WorkerMetrics) {
+        let before = self.output.len();
+        if let Some(outlet) = &mut self.outlet {
+            outlet.flush(&mut self.output);
+        }
+        if let Some(counters) = metrics.protocols.get(self.protocol) {
+            counters.wire_out_bytes.add((before - self.output.len().min(before)) as u64);
+        }
+    }
+
+    pub(crate) fn consumer_key(&self, consumer: ConsumerId) -> Option<usize> {
+        let at = self.consumers.binary_search_by_key(&consumer, |(id, _)| *id).ok()?;
+        self.consumers.get(at).map(|(_, key)| *key)
+    }
+
+    pub(crate) fn add_consumer(&mut self, consumer: ConsumerId, key: usize) {
+        match self.consumers.binary_search_by_key(&consumer, |(id, _)| *id) {
+            Ok(_) => debug_assert!(false, "the consumer's name is in use"),
+            Err(at) => self.consumers.insert(at, (consumer, key)),
+        }
+    }
+
+    pub(crate) fn remove_consumer(&mut self, consumer: ConsumerId) -> Option<usize> {
+        let at = self.consumers.binary_search_by_key(&consumer, |(id, _)| *id).ok()?;
+        Some(self.consumers.remove(at).1)
+    }
+}
+
+/// One connection's claim on a queue.
+pub(crate) struct Consumer {
+    pub(crate) slot: usize,
+    pub(crate) id: ConsumerId,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) settlement: Settlement,
+    credit: u32,
+    unsettled: Unsettled,
+    next_tag: u64,
+    /// Whether something waits, so that nothing may go the direct way.
+    pub(crate) backlog: bool,
+    /// Retained messages on their way to a new subscription; they come before what waits in the queue.
+    pub(crate) replay: Replay,
+    /// Deliveries at the front of the queue that come again under their tags; they come before anything else.
+    pub(crate) resuming: usize,
+    /// Deliveries that were given back, in the order of their delivery; they come before what has not been delivered yet.
+    pub(crate) released: BTreeMap<DeliveryTag, Queued>,
+    /// Whether it stands on the list of consumers that may have something to receive.
+    pub(crate) listed: bool,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        slot: usize,
+        id: ConsumerId,
+        queue: Arc<Queue>,
+        settlement: Settlement,
+        credit: u32,
+    ) -> Consumer {
+        let (unsettled, replay) = (Unsettled::new(queue.room()), Replay::new(queue.room()));
+        let (resuming, last_tag) = queue.resuming();
+        let (next_tag, credit) = (1, credit.max(1));
+        let (backlog, listed, released) = (false, false, BTreeMap::new());
+        let mut consumer = Consumer {
+            slot,
+            id,
+            queue,
+            settlement,
+            credit,
+            unsettled,
+            next_tag,
+            backlog,
+            replay,
+            resuming,
+            released,
+            listed,
+        };
+        last_tag.into_iter().for_each(|tag| consumer.reserve_tags_after(tag));
+        consumer
+    }
+
+    /// Whether one more delivery may be unsettled: by the peer's credit, and by the bytes that may be kept for it.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.unsettled.count < self.credit as usize && self.unsettled.room.bytes() < self.queue.bytes_max()
+    }
+
+    /// Deliveries that come again keep their tags, so new tags begin above them.
+    pub(crate) fn reserve_tags_after(&mut self, tag: DeliveryTag) {
+        self.next_tag = self.next_tag.max(tag.0.saturating_add(1));
+    }
+
+    /// The tag that the next delivery will have.
+    pub(crate) fn peek_tag(&self) -> DeliveryTag {
+        DeliveryTag(self.next_tag)
+    }
+
+    /// Remembers a delivery under its tag until it is settled; without the delivery itself where nothing could be done with it.
+    pub(crate) fn hold(&mut self, tag: DeliveryTag, kept: Option<Queued>) {
+        self.reserve_tags_after(tag);
+        self.unsettled.push(tag, kept);
+    }
+
+    /// Settles a tag; `None` where it is unknown.
+    pub(crate) fn settle(&mut self, tag: DeliveryTag) -> Option<Option<Queued>> {
+        self.unsettled.remove(tag)
+    }
+
+    /// Everything unsettled, in the order of delivery, marked as sent before.
+    pub(crate) fn take_unsettled(&mut self) -> Vec<Queued> {
+        let entries = self.unsettled.take();
+        let again = |entry: Held| {
+            entry.kept.map(|queued| Queued { redelivered: true, tag: Some(entry.tag), ..queued })
+        };
+        entries.into_iter().filter_map(again).collect()
+    }
+}
+
+/// Retained messages that wait for a consumer. The messages are shared with the retained ones; what counts is the list.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    waiting: VecDeque<Queued>,
+    room: Room,
+}
+
+impl Replay {
+    fn new(room: Room) -> Replay {
+        Replay { waiting: VecDeque::new(), room }
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether one more may wait, where `limit` may wait for one consumer.
+    pub(crate) fn has_room(&mut self, limit: usize) -> bool {
+        let entry = size_of::<Queued>();
+        self.waiting.len() < limit && self.room.claim(entry).map(|()| self.room.give_back(entry)).is_ok()
+    }
+
+    /// Appends messages for one subscription: all, or none where they would not fit.
+    pub(crate) fn extend(&mut self, messages: Vec<Arc<Message>>, grant: &Grant) -> Result<(), QueueFull> {
+        self.room.claim(messages.len() * size_of::<Queued>())?;
+        self.waiting.extend(messages.into_iter().map(|message| Queued::retained(message, grant)));
+        Ok(())
+    }
+
+    pub(crate) fn front(&self) -> Option<&Queued> {
+        self.waiting.front()
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<Queued> {
+        let first = self.waiting.pop_front();
+        self.room.give_back(first.as_ref().map_or(0, |_| size_of::<Queued>()));
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        first
+    }
+
+    /// Everything that waits.
+    pub(crate) fn take(&mut self) -> VecDeque<Queued> {
+        self.room.give_back(self.room.bytes());
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+/// Unsettled deliveries in the order of their tags. Most are settled from the front; what is settled elsewhere leaves a mark
+/// that goes when the front reaches it, or when there are too many marks: one old delivery must not stretch the list.
+#[derive(Debug)]
+struct Unsettled {
+    entries: VecDeque<Held>,
+    count: usize,
+    /// What the kept deliveries take.
+    room: Room,
+}
+
+#[derive(Debug)]
+struct Held {
+    tag: DeliveryTag,
+    settled: bool,
+    kept: Option<Queued>,
+}
+
+impl Unsettled {
+    fn new(room: Room) -> Unsettled {
+        Unsettled { entries: VecDeque::new(), count: 0, room }
+    }
+
+    fn push(&mut self, tag: DeliveryTag, kept: Option<Queued>) {
+        if self.entries.len() >= 2 * self.count + SETTLED_MARKS_MAX {
+            self.entries.retain(|held| !held.settled);
+        }
+        self.count += 1;
+        if let Some(queued) = &kept {
+            self.room.take(queued.weight_bytes());
+        }
+        self.entries.push_back(Held { tag, settled: false, kept });
+    }
+
+    fn remove(&mut self, tag: DeliveryTag) -> Option<Option<Queued>> {
+        let at = self.entries.binary_search_by_key(&tag, |held| held.tag).ok()?;
+        let held = self.entries.get_mut(at).filter(|held| !held.settled)?;
+        held.settled = true;
+        let kept = held.kept.take();
+        self.count -= 1;
+        self.room.give_back(kept.as_ref().map_or(0, Queued::weight_bytes));
+        while self.entries.front().is_some_and(|held| held.settled) {
+            self.entries.pop_front();
+        }
+        Some(kept)
+    }
+
+    fn take(&mut self) -> VecDeque<Held> {
+        self.count = 0;
+        self.room.give_back(self.room.bytes());
+        std::mem::take(&mut self.entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::TotalBytes;
+
+    fn unsettled() -> Unsettled {
+        Unsettled::new(Room::new(Arc::new(TotalBytes::new(1 << 20))))
+    }
+
+    #[test]
+    fn one_stuck_delivery_does_not_stretch_the_list() {
+        let mut unsettled = unsettled();
+        for tag in 1..=200_000 {
+            unsettled.push(DeliveryTag(tag), None);
+            assert!(tag == 1 || unsettled.remove(DeliveryTag(tag)).is_some());
+        }
+        assert!(unsettled.count == 1 && unsettled.entries.len() <= SETTLED_MARKS_MAX + 2);
+        assert!(unsettled.remove(DeliveryTag(1)).is_some() && unsettled.entries.is_empty());
+    }
+
+    #[test]
+    fn settles_in_any_order_and_each_tag_once() {
+        let mut unsettled = unsettled();
+        (1..=4).for_each(|tag| unsettled.push(DeliveryTag(tag), None));
+        assert!(unsettled.remove(DeliveryTag(3)).is_some());
+        assert!(unsettled.remove(DeliveryTag(3)).is_none() && unsettled.remove(DeliveryTag(9)).is_none());
+        assert_eq!((unsettled.count, unsettled.entries.len()), (3, 4));
+        assert!(unsettled.remove(DeliveryTag(1)).is_some() && unsettled.remove(DeliveryTag(2)).is_some());
+        assert_eq!((unsettled.count, unsettled.entries.len()), (1, 1));
+    }
+}

@@ -1,0 +1,171 @@
+//! What had to wait: who is looked after next, and in which order a consumer receives what waits for it.
+//!
+//! A consumer with a backlog stands on a list until it has been pumped: after a settlement, a flush, an attachment, a letter.
+//! Whether a new message may pass without waiting is decided in `deliver.rs`, and never here.
+
+use super::Shard;
+use super::deliver::{NEWEST, make_room};
+use super::slot::Consumer;
+use crate::queue::{Popped, Queue, Queued};
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_protocol::Delivery;
+
+impl Shard {
+    /// Delivers what a connection's own input has caused for itself.
+    pub(super) fn deliver_deferred(&mut self, slot: usize, now: Instant) {
+        let Some(here) = self.slots.get_mut(slot) else { return };
+        if here.deferred.is_empty() {
+            return;
+        }
+        let deferred = std::mem::take(&mut here.deferred);
+        self.encoded.start(false);
+        for (queue, queued) in deferred {
+            let key = queue.address().consumer.map_or(usize::MAX, |key| key as usize);
+            let Some(consumer) =
+                self.consumers.get_mut(key).filter(|consumer| Arc::ptr_eq(&consumer.queue, &queue))
+            else {
+                self.keep_offline(&queue, queued);
+                continue;
+            };
+            let may_send =
+                !consumer.backlog && (!queued.needs_settling(consumer.settlement) || consumer.has_credit());
+            let room = self
+                .slots
+                .get_mut(slot)
+                .is_some_and(|here| make_room(here, &self.metrics, self.node.limits.output_bytes));
+            if may_send && room {
+                self.send_queued(key, queued, now);
+            } else {
+                consumer.backlog = true;
+                self.enqueue(&queue, queued, NEWEST);
+                self.list(key);
+            }
+        }
+    }
+
+    /// Puts a consumer on the list of those that may have something to receive.
+    pub(super) fn list(&mut self, key: usize) {
+        if let Some(consumer) =
+            self.consumers.get_mut(key).filter(|consumer| consumer.backlog && !consumer.listed)
+        {
+            consumer.listed = true;
+            self.listed.push(key);
+        }
+    }
+
+    /// Another worker has put something into the queue of a consumer of this one.
+    pub(super) fn wake(&mut self, queue: &Arc<Queue>) {
+        let Some(key) = queue.address().consumer.map(|key| key as usize) else { return };
+        if let Some(consumer) =
+            self.consumers.get_mut(key).filter(|consumer| Arc::ptr_eq(&consumer.queue, queue))
+        {
+            consumer.backlog = true;
+            self.list(key);
+        }
+    }
+
+    /// Lets every listed consumer receive what it can take now.
+    pub(super) fn pump_listed(&mut self, now: Instant) {
+        let mut later = Vec::new();
+        while let Some(key) = self.listed.pop() {
+            let Some(consumer) = self.consumers.get_mut(key) else { continue };
+            // A connection that is closed in the middle of another one's input: that one's turn comes when its machine is back.
+            if self.slots.get(consumer.slot).is_some_and(|slot| slot.machine.is_none()) {
+                later.push(key);
+                continue;
+            }
+            consumer.listed = false;
+            let slot = consumer.slot;
+            self.pump(key, now);
+            self.set_timer(slot);
+        }
+        self.listed.append(&mut later);
+    }
+
+    /// Sends from the replay and the queue until nothing waits, the credit is used up or the output is full.
+    fn pump(&mut self, key: usize, now: Instant) {
+        self.encoded.start(false);
+        loop {
+            let Some(consumer) = self.consumers.get_mut(key) else { return };
+            let Some(slot) = self.slots.get_mut(consumer.slot).filter(|slot| slot.machine.is_some()) else {
+                return;
+            };
+            if slot.output.len() >= self.node.limits.output_bytes {
+                slot.starved = true;
+                return;
+            }
+            let (next, expired) = next_waiting(consumer, now);
+            self.metrics.count_dropped("expired", expired);
+            match next {
+                Popped::Delivery(queued) => self.send_queued(key, queued, now),
+                Popped::NeedsCredit | Popped::Held => return,
+                Popped::Empty => {
+                    consumer.backlog = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Hands a delivery that waited to the machine of its consumer.
+    fn send_queued(&mut self, key: usize, queued: Queued, now: Instant) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let Some(slot) = self.slots.get_mut(consumer.slot) else { return };
+        let Some(machine) = slot.machine.as_deref_mut() else { return };
+        self.buffers.lend(&mut slot.output);
+        let message = queued.message.clone();
+        let tag =
+            queued.needs_settling(consumer.settlement).then(|| queued.tag.unwrap_or(consumer.peek_tag()));
+        let delivery = Delivery {
+            consumer: consumer.id,
+            topic: &message.topic,
+            payload: &message.payload,
+            properties: message.properties.as_deref(),
+            qos: queued.qos,
+            retain: queued.retain,
+            redelivered: queued.redelivered,
+            expires_at: message.expires_at,
+            now,
+            subscription_ids: &queued.subscription_ids.clone(),
+            tag,
+        };
+        if let Err(refused) = machine.handle_delivery(&delivery, &mut self.encoded, &mut slot.output) {
+            return self.metrics.count_dropped(refused.label(), 1);
+        }
+        if let Some(tag) = tag {
+            let keep = consumer.keeps_unsettled();
+            consumer.hold(tag, keep.then_some(queued));
+        }
+        let slot = consumer.slot;
+        self.note_sent(slot, delivery.qos, message.payload.len(), now);
+    }
+}
+
+/// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, then its queue.
+fn next_waiting(consumer: &mut Consumer, now: Instant) -> (Popped, usize) {
+    let (mut expired, has_credit) = (0, consumer.has_credit());
+    if consumer.resuming > 0 {
+        let popped = consumer.queue.pop(has_credit, consumer.settlement, now);
+        consumer.resuming -= usize::from(matches!(popped.0, Popped::Delivery(_)));
+        return popped;
+    }
+    if let Some(front) = consumer.released.first_entry() {
+        return match front.get().needs_settling(consumer.settlement) && !has_credit {
+            true => (Popped::NeedsCredit, 0),
+            false => (Popped::Delivery(front.remove()), 0),
+        };
+    }
+    while let Some(front) = consumer.replay.front() {
+        let is_expired = front.message.is_expired(now);
+        if !is_expired && front.needs_settling(consumer.settlement) && !has_credit {
+            return (Popped::NeedsCredit, expired);
+        }
+        match consumer.replay.pop_front() {
+            Some(queued) if !is_expired => return (Popped::Delivery(queued), expired),
+            _ => expired += 1,
+        }
+    }
+    let (popped, more) = consumer.queue.pop(has_credit, consumer.settlement, now);
+    (popped, expired + more)
+}

@@ -1,0 +1,32 @@
+//! The broker as a whole, driven by toy machines with a fake clock: one behaviour a test.
+
+// A test may stop on the first surprise.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod credit;
+mod delivery;
+mod limits;
+mod moving;
+mod output;
+mod retained;
+mod self_delivery;
+mod sessions;
+mod taking_over;
+mod timers;
+mod wills;
+
+use std::time::Duration;
+use tidegate_message::QoS;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const QOS0: QoS = QoS::AtMostOnce;
+const QOS1: QoS = QoS::AtLeastOnce;
+const QOS2: QoS = QoS::ExactlyOnce;
+
+/// The node holds nothing any more.
+fn assert_nothing_is_left(world: &tidegate_testkit::pair::World) {
+    let gauges = world.node().gauges();
+    let held = [gauges.sessions, gauges.subscriptions, gauges.queued_messages, gauges.queued_bytes];
+    assert_eq!(held, [0; 4], "{gauges:?}");
+}

@@ -1,0 +1,58 @@
+//! A seeded random life of a whole node, against a simple model of what each client may and must receive.
+//!
+//! `TIDEGATE_SEED` repeats one run, `TIDEGATE_ROUNDS` says how many there are. Clients come, go, are taken over, subscribe,
+//! publish, settle and stop reading in any order; workers read their mail and flush when chance says so; time passes.
+//! [`model`] knows nothing of workers: what it says holds wherever a session lives.
+
+// A test may stop on the first surprise.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+mod client;
+mod model;
+mod run;
+
+use tidegate_broker::Limits;
+
+const ROUNDS: u64 = 60;
+const STEPS: usize = 800;
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+/// Runs the rounds of one test; each has its own seed, which is printed before it begins.
+fn simulate(test: u64, limits: fn() -> Limits) {
+    let rounds = from_environment("TIDEGATE_ROUNDS").unwrap_or(ROUNDS);
+    let seeds = match from_environment("TIDEGATE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => test * 1_000_000..test * 1_000_000 + rounds,
+    };
+    for seed in seeds {
+        println!("TIDEGATE_SEED={seed}");
+        run::Run::new(seed, limits()).complete(STEPS);
+    }
+}
+
+/// [MQTT-3.1.2-5] [MQTT-4.3.2-4] [MQTT-4.4.0-1] [MQTT-4.6.0-6]
+#[test]
+fn nothing_is_lost_doubled_or_out_of_order() {
+    simulate(1, Limits::default);
+}
+
+/// The same with outputs that are full after a few messages.
+#[test]
+fn nothing_is_lost_doubled_or_out_of_order_with_small_outputs() {
+    simulate(2, || Limits { output_bytes: 120, ..Limits::default() });
+}
+
+/// Where queues are full, what is missing is counted.
+#[test]
+fn what_is_missing_is_counted() {
+    simulate(3, || Limits { output_bytes: 200, queued_messages: 8, ..Limits::default() });
+}

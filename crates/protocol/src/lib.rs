@@ -1,0 +1,31 @@
+//! The contract between a protocol and the rest of the gateway.
+//!
+//! A protocol is a [`Protocol`], registered once, that opens a [`Connection`] for each client: a pure state machine without
+//! socket, clock, lock or `async`. Bytes, deliveries, late replies and time go in; bytes (into an [`Output`]) and requests (to
+//! a [`Broker`]) come out. The same machine runs under the driver, under a test with a fake clock, and under a fuzzer.
+//!
+//! ```text
+//!            handle_bytes ──► ┌────────────┐ ──► Output (bytes for the peer)
+//!         handle_delivery ──► │ Connection │
+//!            handle_reply ──► │            │ ──► Broker (attach, subscribe, publish, settle, ...)
+//!          handle_timeout ──► │            │
+//!            handle_close ──► └────────────┘ ──► next_timeout
+//! ```
+//!
+//! What differs between protocols (packet layouts, reason codes, acknowledgement modes, quirks) lives behind this contract
+//! and nowhere else. ARCHITECTURE.md shows how each method of AMQP 0-9-1 becomes one of these requests.
+
+mod close;
+mod connection;
+mod delivery;
+mod output;
+mod request;
+
+pub use close::{Close, CloseReason};
+pub use connection::{Connection, Context, MessageKind, Peer, Protocol, Recognition};
+pub use delivery::{Delivery, DeliveryTag, Refused, SubscriptionIds};
+pub use output::{Encoded, Layout, Output};
+pub use request::{
+    Attach, Attached, Attachment, Broker, Consume, ConsumerId, Detach, Outcome, Publish, Published, Refusal,
+    Reply, RetainedDelivery, SavedState, Settlement, Subscribe, Subscribed, Will, WillAction,
+};

@@ -1,0 +1,275 @@
+//! What a connection asks of the broker, and the answers.
+//!
+//! Each request is a structure and each answer has its own type, so that an answer cannot be mistaken for another
+//! one. All of them are short and answered at once, but one: a session that is held by a connection of another worker has to be
+//! given up there first, so the answer to [`Broker::attach`] may come later, through `Connection::handle_reply`.
+
+use crate::DeliveryTag;
+use bytes::Bytes;
+use std::time::Duration;
+use tidegate_message::{Properties, QoS, Topic, TopicError, TopicFilter};
+
+/// What a machine calls one of its consumers; unique within its connection. An MQTT connection has one, a STOMP connection one
+/// per subscription, an AMQP connection one per consumer of each channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConsumerId(pub u32);
+
+/// What a protocol keeps in a session between two connections, in a form that only it can read.
+///
+/// Bytes rather than an object, so that a durable store can keep it.
+pub type SavedState = Vec<u8>;
+
+/// The broker as one connection sees it.
+pub trait Broker {
+    /// Claims a session: its queue, its subscriptions, its unsettled deliveries. Ends whatever connection held it before.
+    ///
+    /// A connection attaches at most once, and not after [`Broker::consume`] with the same consumer.
+    fn attach(&mut self, attach: Attach<'_>) -> Attachment;
+
+    /// Gives the session up. Unsettled deliveries go back to the front of its queue, or vanish with a session that ends here.
+    fn detach(&mut self, detach: Detach);
+
+    /// Opens a queue that ends with the connection, with this connection as its only consumer.
+    fn consume(&mut self, consume: Consume) -> Result<(), Refusal>;
+
+    /// Ends a consumer that [`Broker::consume`] opened, its queue and its subscriptions. Returns whether there was one.
+    fn cancel(&mut self, consumer: ConsumerId) -> bool;
+
+    /// Binds a filter to a consumer's queue, or replaces the options of the same filter.
+    fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal>;
+
+    /// Removes a filter from a consumer's queue. Returns whether it was there.
+    fn unsubscribe(&mut self, consumer: ConsumerId, filter: &TopicFilter) -> bool;
+
+    /// Routes a message. `Ok` is the acknowledgement event: what it promises is what the publisher may be told.
+    fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal>;
+
+    /// Says what became of a delivery that had a tag, and gives its credit back. Unknown tags are ignored.
+    fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome);
+}
+
+/// Claims a session.
+#[derive(Debug)]
+pub struct Attach<'a> {
+    /// What the machine will call the session's consumer.
+    pub consumer: ConsumerId,
+    /// The protocol's name: two protocols never share a session by accident.
+    pub protocol: &'static str,
+    /// The client's name; not empty.
+    pub client_id: &'a str,
+    /// Whether an existing session is ended first.
+    pub clean_start: bool,
+    /// How long the session outlives its connection; zero ends it with the connection, [`Duration::MAX`] never. The broker may shorten it.
+    pub expiry: Duration,
+    /// Deliveries that may be unsettled at a time, at least 1.
+    pub credit: u32,
+    /// Published when the connection ends without [`WillAction::Discard`].
+    pub will: Option<Will>,
+}
+
+/// The answer to [`Attach`].
+#[derive(Debug)]
+pub enum Attachment {
+    /// The session is attached.
+    Now(Attached),
+    /// The answer comes through `Connection::handle_reply`; until then the machine is fed nothing.
+    Later,
+    /// It cannot be had.
+    Refused(Refusal),
+}
+
+/// An attached session. Its deliveries begin when the machine has returned from the call that told it.
+#[derive(Debug)]
+pub struct Attached {
+    /// Whether the session existed before.
+    pub present: bool,
+    /// What the protocol left in it; empty for a new session.
+    pub saved: SavedState,
+    /// How long the session will outlive its connection, after the broker's limit.
+    pub expiry: Duration,
+}
+
+/// An answer that comes later than its request.
+#[derive(Debug)]
+pub enum Reply {
+    /// The answer to [`Broker::attach`].
+    Attached(Result<Attached, Refusal>),
+}
+
+/// Gives a session up.
+#[derive(Debug)]
+pub struct Detach {
+    /// What happens to the will.
+    pub will: WillAction,
+    /// How long the session outlives the connection from now, where that changes (MQTT 5.0 section 3.14.2.2.2).
+    pub expiry: Option<Duration>,
+    /// What the protocol wants back with the next attachment.
+    pub saved: SavedState,
+}
+
+/// What happens to a will when its connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WillAction {
+    /// It is published, after its delay.
+    Publish,
+    /// It is forgotten ([MQTT-3.1.2-10]).
+    Discard,
+}
+
+/// A message that is published when a connection ends badly (MQTT 5.0 section 3.1.2.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Will {
+    /// Where it is published.
+    pub topic: Topic,
+    /// The application's bytes.
+    pub payload: Bytes,
+    /// Its level.
+    pub qos: QoS,
+    /// Whether it is retained.
+    pub retain: bool,
+    /// What it carries beside the payload.
+    pub properties: Option<Box<Properties>>,
+    /// Its lifetime, counted from its publication.
+    pub expiry: Option<Duration>,
+    /// How long after the end of the connection it is published; a session that ends earlier publishes it at once.
+    pub delay: Duration,
+}
+
+/// Opens a consumer with a queue of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Consume {
+    /// What the machine will call it; not in use.
+    pub consumer: ConsumerId,
+    /// Deliveries that may be unsettled at a time, at least 1.
+    pub credit: u32,
+    /// Which deliveries have to be settled.
+    pub settlement: Settlement,
+}
+
+/// Which deliveries have to be settled by the consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// None: sent is done (STOMP `ack:auto`, AMQP `no-ack`).
+    Automatic,
+    /// Those with a level above 0 (MQTT).
+    AboveAtMostOnce,
+    /// All (STOMP `client` and `client-individual`, AMQP).
+    Always,
+}
+
+/// Binds a filter to a consumer's queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscribe<'a> {
+    /// The consumer.
+    pub consumer: ConsumerId,
+    /// Which topics.
+    pub filter: &'a TopicFilter,
+    /// The highest level at which messages are delivered.
+    pub qos_max: QoS,
+    /// Whether messages that this connection published are left out (MQTT 5.0 section 3.8.3.1).
+    pub no_local: bool,
+    /// Whether live messages keep the retain flag that they were published with.
+    pub retain_as_published: bool,
+    /// Told with every delivery that this subscription matched.
+    pub subscription_id: Option<u32>,
+    /// Whether the retained messages that match are delivered now.
+    pub retained: RetainedDelivery,
+}
+
+/// When a subscription gets the retained messages that match it (MQTT 5.0 section 3.8.3.1, Retain Handling).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetainedDelivery {
+    /// Always.
+    Always,
+    /// Only where the subscription is new.
+    WhenNew,
+    /// Never.
+    Never,
+}
+
+/// The answer to [`Subscribe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscribed {
+    /// Whether the same filter was subscribed before.
+    pub existed: bool,
+}
+
+/// A message to route; everything borrowed from the reader's buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct Publish<'a> {
+    /// The topic in canonical text, not yet checked: the broker checks each topic once and remembers it.
+    pub topic: &'a [u8],
+    /// The application's bytes.
+    pub payload: &'a [u8],
+    /// The level.
+    pub qos: QoS,
+    /// Whether it replaces the topic's retained message; with an empty payload it clears it.
+    pub retain: bool,
+    /// What it carries beside the payload.
+    pub properties: Option<&'a Properties>,
+    /// Its lifetime from now.
+    pub expiry: Option<Duration>,
+}
+
+/// The acknowledgement event: the message is with every queue that is to receive it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Whether any subscription matched.
+    pub matched: bool,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The peer has it.
+    Accepted,
+    /// The peer does not want it; it is counted as dropped.
+    Rejected,
+    /// It goes back to its place in the queue and is delivered again.
+    Released,
+}
+
+/// Why the broker says no. Protocols map it to their codes in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The topic's bytes are no topic.
+    #[error("{0}")]
+    InvalidTopic(#[from] TopicError),
+    /// The topic or filter has more levels than the limit.
+    #[error("the topic has {levels} levels; the limit is {limit}")]
+    TooManyLevels {
+        /// How many it has.
+        levels: usize,
+        /// `limits.topic_levels`.
+        limit: usize,
+    },
+    /// The topic or filter is longer than the limit.
+    #[error("the topic has {bytes} bytes; the limit is {limit}")]
+    TopicTooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// `limits.topic_bytes`.
+        limit: usize,
+    },
+    /// The session has as many subscriptions as it may.
+    #[error("the session has {limit} subscriptions, which is the limit")]
+    TooManySubscriptions {
+        /// `limits.subscriptions_per_session`.
+        limit: usize,
+    },
+    /// As many sessions exist as may.
+    #[error("there are {limit} sessions, which is the limit")]
+    TooManySessions {
+        /// `limits.sessions`.
+        limit: usize,
+    },
+    /// Retained messages fill their limit; the message was not routed either.
+    #[error("retained messages fill their limit")]
+    RetainedFull,
+    /// Subscriptions matched, and the queue of each was full.
+    #[error("the queue of every receiver is full")]
+    QueueFull,
+    /// The machine named a consumer that it does not have: a fault of the machine.
+    #[error("no such consumer")]
+    UnknownConsumer,
+}

@@ -1,0 +1,319 @@
+//! Several state machines on one real broker: the tests of layers 4 and 6.
+//!
+//! A [`World`] is a node with its shards on one thread, a clock that only the test moves, bells that set a flag, and a
+//! [`Link`] per connection that plays the socket: it gathers what was sent and can be blocked, as by a peer that does not
+//! read. Nothing happens by itself: mail is handled and outputs are flushed when the test says so, or all at once
+//! by [`World::run`]. Any [`Connection`] can be connected; [`toy`] has one that does what a test tells it.
+//! Outputs are byte streams; what travels in frames is not played here.
+
+pub mod toy;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tidegate_broker::{Bell, Fed, Limits, Node, NodeOptions, Outlet, Shard, SlotKey};
+use tidegate_protocol::{Close, CloseReason, Connection, Output};
+
+/// A node, its shards and their connections.
+pub struct World {
+    /// The time that every call passes on.
+    pub now: Instant,
+    node: Arc<Node>,
+    shards: Vec<Shard>,
+    bells: Vec<Arc<AtomicBool>>,
+    links: Vec<Link>,
+}
+
+/// A connection, and the client's end of its socket. A clone is the same connection.
+#[derive(Clone)]
+pub struct Link {
+    worker: usize,
+    key: SlotKey,
+    wire: Rc<RefCell<Wire>>,
+}
+
+/// What the socket of a link holds.
+#[derive(Default)]
+struct Wire {
+    unfed: Vec<u8>,
+    received: Vec<u8>,
+    /// Bytes that the peer still takes; no limit where nothing is set.
+    room: Option<usize>,
+    has_left_something: bool,
+    resumed: bool,
+    ended: Option<Close>,
+}
+
+impl Wire {
+    fn take_from(&mut self, output: &mut Output) {
+        let count = self.room.unwrap_or(usize::MAX).min(output.len());
+        self.received.extend_from_slice(&output.bytes()[..count]);
+        output.consume(count);
+        self.room = self.room.map(|room| room - count);
+        self.has_left_something = !output.is_empty();
+    }
+}
+
+/// The driver's side of a wire.
+struct Socket(Rc<RefCell<Wire>>);
+
+impl Outlet for Socket {
+    fn flush(&mut self, output: &mut Output) {
+        self.0.borrow_mut().take_from(output);
+    }
+
+    fn resume(&mut self) {
+        self.0.borrow_mut().resumed = true;
+    }
+
+    fn end(self: Box<Self>, mut output: Output, close: &Close, _client_id: Option<&str>) {
+        let mut wire = self.0.borrow_mut();
+        wire.take_from(&mut output);
+        wire.has_left_something = false;
+        wire.ended = Some(close.clone());
+    }
+}
+
+/// A node whose bells set a flag, one for each worker.
+pub fn node(
+    workers: usize,
+    limits: Limits,
+    protocols: Vec<&'static str>,
+) -> (Arc<Node>, Vec<Arc<AtomicBool>>) {
+    let flags: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
+    let ring = |flag: &Arc<AtomicBool>| -> Bell {
+        let flag = flag.clone();
+        Box::new(move || flag.store(true, Ordering::Release))
+    };
+    let node = Node::new(NodeOptions { limits, protocols, bells: flags.iter().map(ring).collect() });
+    (node, flags)
+}
+
+impl World {
+    /// A world with the default limits and one protocol.
+    pub fn new(workers: usize) -> World {
+        World::with_limits(workers, Limits::default())
+    }
+
+    /// A world with these limits and one protocol.
+    pub fn with_limits(workers: usize, limits: Limits) -> World {
+        World::with_protocols(workers, limits, vec!["toy"])
+    }
+
+    /// A world that counts by these protocols.
+    pub fn with_protocols(workers: usize, limits: Limits, protocols: Vec<&'static str>) -> World {
+        let (node, bells) = node(workers, limits, protocols);
+        let shards = (0..workers).map(|worker| Shard::new(node.clone(), worker)).collect();
+        World { now: Instant::now(), node, shards, bells, links: Vec::new() }
+    }
+
+    /// One worker alone, for a test with a thread for each: its number in here is 0, whatever it is in the node.
+    pub fn of_one_worker(node: Arc<Node>, worker: usize, bell: Arc<AtomicBool>) -> World {
+        let shards = vec![Shard::new(node.clone(), worker)];
+        World { now: Instant::now(), node, shards, bells: vec![bell], links: Vec::new() }
+    }
+
+    /// What the workers share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// One worker's half.
+    pub fn shard(&mut self, worker: usize) -> &mut Shard {
+        &mut self.shards[worker]
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Opens a connection of the protocol at this position on this worker.
+    pub fn connect(&mut self, worker: usize, protocol: usize, machine: Box<dyn Connection>) -> Link {
+        let wire = Rc::<RefCell<Wire>>::default();
+        let socket = Box::new(Socket(wire.clone()));
+        let connection = self.node.next_id();
+        let key = self.shards[worker].open(connection, protocol, machine, Output::stream(), socket);
+        let link = Link { worker, key, wire };
+        self.links.push(link.clone());
+        link
+    }
+
+    /// The client sends bytes: they are fed as far as the connection takes them now, the rest when [`World::run`] may.
+    pub fn send(&mut self, link: &Link, bytes: &[u8]) {
+        link.wire.borrow_mut().unfed.extend_from_slice(bytes);
+        self.feed(link);
+    }
+
+    /// Feeds what the client has sent and the connection has not taken. Returns whether it took anything.
+    pub fn feed(&mut self, link: &Link) -> bool {
+        let (shard, now) = (&mut self.shards[link.worker], self.now);
+        let (mut progress, mut wanted) = (false, 1);
+        loop {
+            let unfed = link.wire.borrow().unfed.clone();
+            if unfed.len() < wanted || shard.is_waiting(link.key) || shard.is_stalled(link.key) {
+                return progress;
+            }
+            let consumed = match shard.handle_bytes(link.key, &unfed, now) {
+                Fed::Closed => {
+                    link.wire.borrow_mut().unfed.clear();
+                    return true;
+                }
+                Fed::Waiting { consumed } => consumed,
+                Fed::Open { consumed, wanted: more } => {
+                    wanted = more;
+                    consumed
+                }
+            };
+            link.wire.borrow_mut().unfed.drain(..consumed);
+            progress |= consumed > 0;
+            if consumed == 0 {
+                return progress;
+            }
+        }
+    }
+
+    /// One worker reads its mail, whether its bell has rung or not.
+    pub fn handle_mail(&mut self, worker: usize) {
+        self.bells[worker].store(false, Ordering::Release);
+        self.shards[worker].handle_mail(self.now);
+    }
+
+    /// Whether a worker has been rung for and has not looked yet.
+    pub fn has_mail(&self, worker: usize) -> bool {
+        self.bells[worker].load(Ordering::Acquire)
+    }
+
+    /// The end of a worker's turn.
+    pub fn flush_turn(&mut self, worker: usize) {
+        self.shards[worker].flush_turn(self.now);
+    }
+
+    /// Everything that can happen without the clients and without time: mail, flushing, feeding. Until nothing is left to do.
+    pub fn run(&mut self) {
+        for _ in 0..100_000 {
+            if !self.run_once() {
+                return;
+            }
+        }
+        panic!("the workers never come to rest");
+    }
+
+    fn run_once(&mut self) -> bool {
+        let mut progress = false;
+        for worker in 0..self.shards.len() {
+            if self.has_mail(worker) {
+                self.handle_mail(worker);
+                progress = true;
+            }
+            if self.shards[worker].is_dirty() {
+                self.flush_turn(worker);
+                progress = true;
+            }
+        }
+        self.links.retain(|link| !link.is_ended());
+        for link in self.links.clone() {
+            if std::mem::take(&mut link.wire.borrow_mut().resumed) || !link.wire.borrow().unfed.is_empty() {
+                progress |= self.feed(&link);
+            }
+        }
+        progress
+    }
+
+    /// Time passes; every timer that has run out is handled, then everything that follows.
+    pub fn advance(&mut self, duration: Duration) {
+        self.now += duration;
+        for worker in 0..self.shards.len() {
+            if self.shards[worker].next_timer().is_some_and(|at| at <= self.now) {
+                self.shards[worker].handle_timers(self.now);
+            }
+        }
+        self.run();
+    }
+
+    /// The driver closes a connection: the peer is gone, the gateway stops, and so on.
+    pub fn close(&mut self, link: &Link, reason: CloseReason) {
+        self.shards[link.worker].close(link.key, &Close::from(reason), self.now);
+    }
+
+    /// The peer reads `bytes` more and then nothing.
+    pub fn block_after(&mut self, link: &Link, bytes: usize) {
+        link.wire.borrow_mut().room = Some(bytes);
+        self.flush_what_was_left(link);
+    }
+
+    /// The peer reads nothing any more.
+    pub fn block(&mut self, link: &Link) {
+        self.block_after(link, 0);
+    }
+
+    /// The peer reads everything again.
+    pub fn unblock(&mut self, link: &Link) {
+        link.wire.borrow_mut().room = None;
+        self.flush_what_was_left(link);
+    }
+
+    fn flush_what_was_left(&mut self, link: &Link) {
+        let (room, has_left) = (link.wire.borrow().room, link.wire.borrow().has_left_something);
+        if has_left && room != Some(0) {
+            self.shards[link.worker].flush(link.key, self.now);
+        }
+    }
+
+    /// Deliveries that did not happen, over all workers, for one reason.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        let of_worker = |metrics: &Arc<tidegate_broker::WorkerMetrics>| {
+            metrics.dropped().get(reason).copied().unwrap_or_default()
+        };
+        self.node.metrics().iter().map(of_worker).sum()
+    }
+
+    /// Ends every connection and lets every session expire: what the node holds after it should be nothing.
+    pub fn end_everything(&mut self, longest_expiry: Duration) {
+        for worker in 0..self.shards.len() {
+            self.shards[worker].close_all(CloseReason::ServerShutdown, self.now);
+        }
+        self.run();
+        self.advance(longest_expiry);
+        self.links.clear();
+    }
+}
+
+impl Link {
+    /// The worker that the connection lives on.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// The connection as its shard knows it.
+    pub fn key(&self) -> SlotKey {
+        self.key
+    }
+
+    /// Takes what the peer has received since the last call.
+    pub fn take_received(&self) -> Vec<u8> {
+        std::mem::take(&mut self.wire.borrow_mut().received)
+    }
+
+    /// Puts bytes back that cannot be read without those that follow.
+    fn put_back_received(&self, bytes: &[u8]) {
+        self.wire.borrow_mut().received.splice(..0, bytes.iter().copied());
+    }
+
+    /// Why the connection has ended; nothing while it is open.
+    pub fn ended(&self) -> Option<CloseReason> {
+        self.wire.borrow().ended.as_ref().map(|close| close.reason)
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_ended(&self) -> bool {
+        self.ended().is_some()
+    }
+
+    /// Whether the peer reads.
+    pub fn is_blocked(&self) -> bool {
+        self.wire.borrow().room.is_some()
+    }
+}

@@ -1,0 +1,412 @@
+//! A protocol for tests: its machine does to the broker what the test says, and writes each delivery as a line.
+//!
+//! [`Toy::ask`] runs any piece of code inside the machine's own `handle_bytes`, as one event; the rest of the methods
+//! are the requests that most tests make. What the peer received is read back from the wire as [`Got`], so that
+//! a delivery which never left the output does not count as received.
+
+use super::{Link, World};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_protocol::{
+    Attach, Attached, Attachment, Broker, Close, CloseReason, Connection, ConsumerId, Context, Delivery,
+    DeliveryTag, Detach, Encoded, Layout, Outcome, Output, Publish, Published, Refusal, Refused, Reply,
+    RetainedDelivery, Subscribe, Subscribed, Will, WillAction,
+};
+
+/// The consumer of the toy's session.
+pub const SESSION: ConsumerId = ConsumerId(0);
+
+type Action = Box<dyn FnOnce(&mut Context<'_>)>;
+
+/// One toy connection. A clone is the same connection.
+#[derive(Clone)]
+pub struct Toy {
+    /// Its wire.
+    pub link: Link,
+    state: Rc<RefCell<State>>,
+}
+
+/// A delivery as the peer has received it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of Delivery, which says what they mean")]
+pub struct Got {
+    pub consumer: u32,
+    pub topic: String,
+    pub payload: String,
+    pub qos: u8,
+    pub retain: bool,
+    pub redelivered: bool,
+    pub tag: Option<u64>,
+    pub subscription_ids: Vec<u32>,
+}
+
+/// How a toy attaches; change what the test is about.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are those of Attach, which says what they mean")]
+pub struct Attaching {
+    pub client_id: String,
+    pub clean_start: bool,
+    pub expiry: Duration,
+    pub credit: u32,
+    pub will: Option<Will>,
+}
+
+struct State {
+    action: Option<Action>,
+    will: WillAction,
+    expiry: Option<Duration>,
+    saved: Vec<u8>,
+    timeout: Option<Instant>,
+    timeouts: usize,
+    end_at_timeout: bool,
+    refuse: Option<Refused>,
+    fail: Option<CloseReason>,
+    reply: Option<Result<Attached, Refusal>>,
+    detached: bool,
+}
+
+struct Machine(Rc<RefCell<State>>);
+
+/// A session that lives for an hour and takes 10 unsettled deliveries.
+pub fn session(client_id: &str) -> Attaching {
+    let expiry = Duration::from_secs(3600);
+    Attaching { client_id: client_id.to_owned(), clean_start: false, expiry, credit: 10, will: None }
+}
+
+impl Attaching {
+    /// Deliveries that may be unsettled at a time.
+    pub fn credit(mut self, credit: u32) -> Attaching {
+        self.credit = credit;
+        self
+    }
+
+    /// How long the session outlives its connection.
+    pub fn expiry(mut self, expiry: Duration) -> Attaching {
+        self.expiry = expiry;
+        self
+    }
+
+    /// An existing session is ended first.
+    pub fn clean(mut self) -> Attaching {
+        self.clean_start = true;
+        self
+    }
+
+    /// With a will.
+    pub fn will(mut self, will: Will) -> Attaching {
+        self.will = Some(will);
+        self
+    }
+}
+
+/// A subscription of the session's consumer, QoS 2, without retained messages, to change with `..`.
+pub fn subscription(filter: &TopicFilter) -> Subscribe<'_> {
+    Subscribe {
+        consumer: SESSION,
+        filter,
+        qos_max: QoS::ExactlyOnce,
+        no_local: false,
+        retain_as_published: false,
+        subscription_id: None,
+        retained: RetainedDelivery::Never,
+    }
+}
+
+/// A filter that the test knows to be valid.
+pub fn filter(text: &str) -> TopicFilter {
+    TopicFilter::parse(text.as_bytes()).expect("a valid filter")
+}
+
+/// A message, to change with `..`.
+pub fn message<'a>(topic: &'a str, payload: &'a str, qos: QoS) -> Publish<'a> {
+    let (topic, payload) = (topic.as_bytes(), payload.as_bytes());
+    Publish { topic, payload, qos, retain: false, properties: None, expiry: None }
+}
+
+impl World {
+    /// Opens a toy connection on a worker.
+    pub fn toy(&mut self, worker: usize) -> Toy {
+        let state = Rc::new(RefCell::new(State {
+            action: None,
+            will: WillAction::Publish,
+            expiry: None,
+            saved: Vec::new(),
+            timeout: None,
+            timeouts: 0,
+            end_at_timeout: false,
+            refuse: None,
+            fail: None,
+            reply: None,
+            detached: false,
+        }));
+        let link = self.connect(worker, 0, Box::new(Machine(state.clone())));
+        Toy { link, state }
+    }
+
+    /// Opens a toy connection and attaches a session that is free.
+    pub fn attached(&mut self, worker: usize, attaching: Attaching) -> Toy {
+        let toy = self.toy(worker);
+        match toy.attach(self, attaching) {
+            Attachment::Now(_) => toy,
+            other => panic!("the session is not free: {other:?}"),
+        }
+    }
+}
+
+impl Toy {
+    /// Runs code inside the machine's `handle_bytes`: everything in it is one event. See [`Toy::can_ask`].
+    pub fn ask<R: 'static>(
+        &self,
+        world: &mut World,
+        request: impl FnOnce(&mut dyn Broker) -> R + 'static,
+    ) -> R {
+        let answer = Rc::new(RefCell::new(None));
+        let place = answer.clone();
+        let action: Action = Box::new(move |context| *place.borrow_mut() = Some(request(context.broker)));
+        self.state.borrow_mut().action = Some(action);
+        world.send(&self.link, b"!");
+        answer.take().expect("the connection is open, takes input and is not waiting")
+    }
+
+    /// Claims a session.
+    pub fn attach(&self, world: &mut World, attaching: Attaching) -> Attachment {
+        self.ask(world, move |broker| {
+            broker.attach(Attach {
+                consumer: SESSION,
+                protocol: "toy",
+                client_id: &attaching.client_id,
+                clean_start: attaching.clean_start,
+                expiry: attaching.expiry,
+                credit: attaching.credit,
+                will: attaching.will,
+            })
+        })
+    }
+
+    /// Subscribes the session.
+    pub fn subscribe(&self, world: &mut World, text: &str) -> Subscribed {
+        self.subscribe_with(world, text, |_| {}).expect("subscribed")
+    }
+
+    /// Subscribes the session with options.
+    pub fn subscribe_with(
+        &self,
+        world: &mut World,
+        text: &str,
+        options: impl FnOnce(&mut Subscribe<'_>) + 'static,
+    ) -> Result<Subscribed, Refusal> {
+        let filter = filter(text);
+        self.ask(world, move |broker| {
+            let mut subscribe = subscription(&filter);
+            options(&mut subscribe);
+            broker.subscribe(&subscribe)
+        })
+    }
+
+    /// Unsubscribes the session.
+    pub fn unsubscribe(&self, world: &mut World, text: &str) -> bool {
+        let filter = filter(text);
+        self.ask(world, move |broker| broker.unsubscribe(SESSION, &filter))
+    }
+
+    /// Publishes.
+    pub fn publish(
+        &self,
+        world: &mut World,
+        topic: &str,
+        payload: &str,
+        qos: QoS,
+    ) -> Result<Published, Refusal> {
+        self.publish_with(world, topic, payload, qos, |_| {})
+    }
+
+    /// Publishes with options.
+    pub fn publish_with(
+        &self,
+        world: &mut World,
+        topic: &str,
+        payload: &str,
+        qos: QoS,
+        options: impl FnOnce(&mut Publish<'_>) + 'static,
+    ) -> Result<Published, Refusal> {
+        let (topic, payload) = (topic.to_owned(), payload.to_owned());
+        self.ask(world, move |broker| {
+            let mut publish = message(&topic, &payload, qos);
+            options(&mut publish);
+            broker.publish(&publish)
+        })
+    }
+
+    /// Settles a delivery of the session as accepted.
+    pub fn accept(&self, world: &mut World, tag: u64) {
+        self.ask(world, move |broker| broker.settle(SESSION, DeliveryTag(tag), Outcome::Accepted));
+    }
+
+    /// The machine ends the connection by itself, as after a goodbye, and does this with its will.
+    pub fn leave(&self, world: &mut World, will: WillAction) {
+        self.state.borrow_mut().will = will;
+        self.fail(world, CloseReason::Disconnected);
+    }
+
+    /// The machine returns this reason from its next input.
+    pub fn fail(&self, world: &mut World, reason: CloseReason) {
+        self.state.borrow_mut().fail = Some(reason);
+        world.send(&self.link, b"!");
+    }
+
+    /// The peer is gone without a word.
+    pub fn vanish(&self, world: &mut World) {
+        world.close(&self.link, CloseReason::PeerClosed);
+    }
+
+    /// What the machine says when it detaches.
+    pub fn set_farewell(&self, expiry: Option<Duration>, saved: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        (state.expiry, state.saved) = (expiry, saved.to_vec());
+    }
+
+    /// The machine has detached already and does not do it again when it ends.
+    pub fn set_detached(&self) {
+        self.state.borrow_mut().detached = true;
+    }
+
+    /// Every delivery is refused for this reason, or none.
+    pub fn set_refuse(&self, refuse: Option<Refused>) {
+        self.state.borrow_mut().refuse = refuse;
+    }
+
+    /// The machine wants to be called at this moment; with `end` it then closes the connection.
+    pub fn set_timeout(&self, world: &mut World, at: Option<Instant>, end: bool) {
+        {
+            let mut state = self.state.borrow_mut();
+            (state.timeout, state.end_at_timeout) = (at, end);
+        }
+        world.send(&self.link, b".");
+    }
+
+    /// How often the moment had really come.
+    pub fn timeouts(&self) -> usize {
+        self.state.borrow().timeouts
+    }
+
+    /// The late answer to an attachment.
+    pub fn take_reply(&self) -> Option<Result<Attached, Refusal>> {
+        self.state.borrow_mut().reply.take()
+    }
+
+    /// Whether the machine can be asked something now: it is open, waits for nothing and has room in its output.
+    pub fn can_ask(&self, world: &mut World) -> bool {
+        let (worker, key) = (self.link.worker(), self.link.key());
+        let shard = world.shard(worker);
+        !self.link.is_ended() && !shard.is_waiting(key) && !shard.is_stalled(key)
+    }
+
+    /// Takes the whole deliveries that the peer has received since the last call; the beginning of one stays.
+    pub fn got(&self) -> Vec<Got> {
+        let mut received = self.link.take_received();
+        let whole = received.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.link.put_back_received(&received[whole..]);
+        received.truncate(whole);
+        String::from_utf8(received).expect("text").lines().map(parse_line).collect()
+    }
+
+    /// The payloads of what the peer has received since the last call.
+    pub fn got_payloads(&self) -> Vec<String> {
+        self.got().into_iter().map(|got| got.payload).collect()
+    }
+}
+
+fn parse_line(line: &str) -> Got {
+    let mut fields = line.split('|');
+    let mut next = || fields.next().expect("a field");
+    let (topic, payload, qos, retain) = (next().to_owned(), next().to_owned(), next(), next() == "true");
+    let (consumer, redelivered, tag) = (next(), next() == "true", next());
+    let ids = next().split(' ').filter(|id| !id.is_empty()).map(|id| id.parse().expect("an id"));
+    Got {
+        topic,
+        payload,
+        qos: qos.parse().expect("a level"),
+        retain,
+        consumer: consumer.parse().expect("a number"),
+        redelivered,
+        tag: tag.parse().ok(),
+        subscription_ids: ids.collect(),
+    }
+}
+
+impl Connection for Machine {
+    fn handle_bytes(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
+        let (action, fail) = {
+            let mut state = self.0.borrow_mut();
+            (state.action.take(), state.fail.take())
+        };
+        if let Some(action) = action {
+            action(context);
+        }
+        match fail {
+            Some(reason) => Err(Close::from(reason)),
+            None => Ok(input.len()),
+        }
+    }
+
+    fn handle_reply(&mut self, reply: Reply, _: &mut Context<'_>) -> Result<(), Close> {
+        let Reply::Attached(answer) = reply;
+        self.0.borrow_mut().reply = Some(answer);
+        Ok(())
+    }
+
+    fn handle_delivery(
+        &mut self,
+        delivery: &Delivery<'_>,
+        encoded: &mut Encoded,
+        output: &mut Output,
+    ) -> Result<(), Refused> {
+        if let Some(refused) = self.0.borrow().refuse {
+            return Err(refused);
+        }
+        let layout = Layout(0x7000_0000 | u32::from(delivery.qos.number()) << 1 | u32::from(delivery.retain));
+        encoded.write(layout, output, |bytes| {
+            let payload = String::from_utf8_lossy(delivery.payload);
+            let line =
+                format!("{}|{}|{}|{}", delivery.topic, payload, delivery.qos.number(), delivery.retain);
+            bytes.extend_from_slice(line.as_bytes());
+        });
+        let tag = delivery.tag.map_or("-".to_owned(), |tag| tag.0.to_string());
+        let mut ids = delivery.subscription_ids.to_vec();
+        ids.sort_unstable();
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+        let rest = format!("|{}|{}|{tag}|{}\n", delivery.consumer.0, delivery.redelivered, ids.join(" "));
+        output.buffer().extend_from_slice(rest.as_bytes());
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        let mut state = self.0.borrow_mut();
+        if state.timeout.is_some_and(|at| at <= context.now) {
+            state.timeout = None;
+            state.timeouts += 1;
+            if state.end_at_timeout {
+                return Err(Close::from(CloseReason::KeepAliveTimeout));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.0.borrow().timeout
+    }
+
+    fn handle_close(&mut self, _: &Close, context: &mut Context<'_>) {
+        let state = self.0.borrow();
+        if !state.detached {
+            let (will, expiry, saved) = (state.will, state.expiry, state.saved.clone());
+            context.broker.detach(Detach { will, expiry, saved });
+        }
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+}

@@ -1,0 +1,113 @@
+//! A broker that writes down what it is asked and answers what the test told it to.
+
+use super::Request;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tidegate_message::TopicFilter;
+use tidegate_protocol::{
+    Attach, Attached, Attachment, Broker, Consume, ConsumerId, DeliveryTag, Detach, Outcome, Publish,
+    Published, Refusal, Subscribe, Subscribed,
+};
+
+/// Records every request; each kind has a queue of answers, and a friendly answer when that is empty: a new session with the
+/// expiry that was asked, a new subscription, a publish that matched.
+///
+/// It panics where a machine breaks the contract itself: a second attach, a detach without an attached session.
+#[derive(Debug, Default)]
+pub struct RecordingBroker {
+    /// What was asked, in order. Tests take it or clear it.
+    pub requests: Vec<Request>,
+    /// The next answers to `attach`.
+    pub attachments: VecDeque<Attachment>,
+    /// The next answers to `consume`.
+    pub consumed: VecDeque<Result<(), Refusal>>,
+    /// The next answers to `subscribe`.
+    pub subscribed: VecDeque<Result<Subscribed, Refusal>>,
+    /// The next answers to `unsubscribe`; true when empty.
+    pub unsubscribed: VecDeque<bool>,
+    /// The next answers to `publish`.
+    pub published: VecDeque<Result<Published, Refusal>>,
+    /// The next answers to `cancel`; true when empty.
+    pub cancelled: VecDeque<bool>,
+    attach_asked: bool,
+    attached: bool,
+    answers_later: bool,
+}
+
+impl RecordingBroker {
+    /// Whether a session is attached now.
+    pub fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// The requests since the last time, oldest first.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Whether the answer to `attach` is still to come.
+    pub fn owes_attachment(&self) -> bool {
+        self.answers_later
+    }
+
+    /// Notes the late answer; the harness calls it with the reply.
+    pub(super) fn answer_attachment(&mut self, attached: bool) {
+        (self.answers_later, self.attached) = (false, attached);
+    }
+}
+
+impl Broker for RecordingBroker {
+    fn attach(&mut self, attach: Attach<'_>) -> Attachment {
+        assert!(!std::mem::replace(&mut self.attach_asked, true), "a connection attaches at most once");
+        assert!(!attach.client_id.is_empty(), "the client id of an attach is not empty");
+        assert!(attach.credit > 0, "the credit of an attach is at least 1");
+        let expiry = attach.expiry;
+        self.requests.push(attach.into());
+        let answer = self.attachments.pop_front().unwrap_or_else(|| Attachment::Now(new_session(expiry)));
+        self.attached = matches!(answer, Attachment::Now(_));
+        self.answers_later = matches!(answer, Attachment::Later);
+        answer
+    }
+
+    fn detach(&mut self, detach: Detach) {
+        assert!(
+            std::mem::replace(&mut self.attached, false),
+            "only an attached session is detached, and once"
+        );
+        self.requests.push(detach.into());
+    }
+
+    fn consume(&mut self, consume: Consume) -> Result<(), Refusal> {
+        self.requests.push(consume.into());
+        self.consumed.pop_front().unwrap_or(Ok(()))
+    }
+
+    fn cancel(&mut self, consumer: ConsumerId) -> bool {
+        self.requests.push(Request::Cancel(consumer));
+        self.cancelled.pop_front().unwrap_or(true)
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
+        self.requests.push(subscribe.into());
+        self.subscribed.pop_front().unwrap_or(Ok(Subscribed { existed: false }))
+    }
+
+    fn unsubscribe(&mut self, consumer: ConsumerId, filter: &TopicFilter) -> bool {
+        self.requests.push(Request::Unsubscribe { consumer, filter: filter.as_str().to_owned() });
+        self.unsubscribed.pop_front().unwrap_or(true)
+    }
+
+    fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
+        self.requests.push(publish.into());
+        self.published.pop_front().unwrap_or(Ok(Published { matched: true }))
+    }
+
+    fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {
+        self.requests.push(Request::Settle { consumer, tag, outcome });
+    }
+}
+
+/// A session that did not exist before.
+fn new_session(expiry: Duration) -> Attached {
+    Attached { present: false, saved: Vec::new(), expiry }
+}

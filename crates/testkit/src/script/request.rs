@@ -1,0 +1,124 @@
+//! Requests in a form that owns its parts, so that a test can keep and compare them.
+
+use std::time::Duration;
+use tidegate_message::{Properties, QoS};
+use tidegate_protocol::{
+    Attach, Consume, ConsumerId, DeliveryTag, Detach, Outcome, Publish, RetainedDelivery, SavedState,
+    Subscribe, Will, WillAction,
+};
+
+/// What a machine asked of the broker; each variant is the request structure of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of the request structures, which say what they mean")]
+pub enum Request {
+    Attach {
+        consumer: ConsumerId,
+        protocol: &'static str,
+        client_id: String,
+        clean_start: bool,
+        expiry: Duration,
+        credit: u32,
+        will: Option<Will>,
+    },
+    Detach {
+        will: WillAction,
+        expiry: Option<Duration>,
+        saved: SavedState,
+    },
+    Consume {
+        consumer: ConsumerId,
+        credit: u32,
+        settlement: tidegate_protocol::Settlement,
+    },
+    Cancel(ConsumerId),
+    Subscribe {
+        consumer: ConsumerId,
+        filter: String,
+        qos_max: QoS,
+        no_local: bool,
+        retain_as_published: bool,
+        subscription_id: Option<u32>,
+        retained: RetainedDelivery,
+    },
+    Unsubscribe {
+        consumer: ConsumerId,
+        filter: String,
+    },
+    Publish {
+        topic: Vec<u8>,
+        payload: Vec<u8>,
+        qos: QoS,
+        retain: bool,
+        properties: Option<Properties>,
+        expiry: Option<Duration>,
+    },
+    Settle {
+        consumer: ConsumerId,
+        tag: DeliveryTag,
+        outcome: Outcome,
+    },
+}
+
+impl Request {
+    /// The topic of a publish as text; nothing for any other request.
+    pub fn published_topic(&self) -> Option<&str> {
+        match self {
+            Request::Publish { topic, .. } => std::str::from_utf8(topic).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Attach<'_>> for Request {
+    fn from(attach: Attach<'_>) -> Request {
+        let Attach { consumer, protocol, client_id, clean_start, expiry, credit, will } = attach;
+        Request::Attach {
+            consumer,
+            protocol,
+            client_id: client_id.to_owned(),
+            clean_start,
+            expiry,
+            credit,
+            will,
+        }
+    }
+}
+
+impl From<Detach> for Request {
+    fn from(detach: Detach) -> Request {
+        let Detach { will, expiry, saved } = detach;
+        Request::Detach { will, expiry, saved }
+    }
+}
+
+impl From<Consume> for Request {
+    fn from(consume: Consume) -> Request {
+        let Consume { consumer, credit, settlement } = consume;
+        Request::Consume { consumer, credit, settlement }
+    }
+}
+
+impl From<&Subscribe<'_>> for Request {
+    fn from(subscribe: &Subscribe<'_>) -> Request {
+        let Subscribe { consumer, filter, qos_max, no_local, retain_as_published, subscription_id, retained } =
+            *subscribe;
+        let filter = filter.as_str().to_owned();
+        Request::Subscribe {
+            consumer,
+            filter,
+            qos_max,
+            no_local,
+            retain_as_published,
+            subscription_id,
+            retained,
+        }
+    }
+}
+
+impl From<&Publish<'_>> for Request {
+    fn from(publish: &Publish<'_>) -> Request {
+        let Publish { topic, payload, qos, retain, properties, expiry } = *publish;
+        let (topic, payload, properties) = (topic.to_vec(), payload.to_vec(), properties.cloned());
+        Request::Publish { topic, payload, qos, retain, properties, expiry }
+    }
+}

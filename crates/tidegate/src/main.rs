@@ -1,0 +1,3 @@
+//! The gateway binary; nothing is wired to it yet.
+
+fn main() {}
