@@ -1,0 +1,222 @@
+//! CONNECT and CONNACK: who may enter, under which name, with what granted (MQTT 5.0 sections 3.1 and 3.2).
+
+use crate::codec::{
+    Connect, PropertiesBuffer, Property, ReasonCode, Version, Will as WillPacket, message_properties,
+};
+use crate::connected::Connected;
+use crate::options::MqttOptions;
+use crate::reason::fault;
+use crate::saved::Saved;
+use crate::wire::Wire;
+use crate::{CONSUMER, PROTOCOL_NAME};
+use bytes::Bytes;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_message::Topic;
+use tidegate_protocol::{Attach, Attached, Attachment, Close, Context, Will};
+
+/// What a session expiry interval of "never" is on the wire (section 3.1.2.11.2).
+const NEVER: u32 = u32::MAX;
+
+/// What is known about a client before its CONNECT, and what it is let in by.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The listener's options.
+    pub(crate) options: Arc<MqttOptions>,
+    /// Tells generated names of this process from those of another.
+    pub(crate) run: u64,
+    /// Tells generated names of this process from each other.
+    pub(crate) connection: u64,
+    /// Whether the client may enter: it showed a verified certificate, or credentials are not asked for.
+    pub(crate) may_enter: bool,
+    /// By when the CONNECT must be accepted.
+    pub(crate) deadline: Instant,
+}
+
+/// A CONNECT whose session has been asked for.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// How to write to the client.
+    pub(crate) wire: Wire,
+    /// The name of the session.
+    pub(crate) client_id: Box<str>,
+    id_is_assigned: bool,
+    /// Seconds; 0 for none.
+    keep_alive_seconds: u16,
+    keep_alive_is_ours: bool,
+    expiry: Duration,
+    credit: u16,
+}
+
+impl Door {
+    /// Checks a CONNECT and asks the broker for its session.
+    pub(crate) fn accept(
+        &self,
+        connect: &Connect<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(Opening, Attachment), Close> {
+        self.check_credentials(connect)?;
+        let will = connect.will.as_ref().map(read_will).transpose()?;
+        let opening = self.opening(connect)?;
+        let attachment = context.broker.attach(Attach {
+            consumer: CONSUMER,
+            protocol: PROTOCOL_NAME,
+            client_id: &opening.client_id,
+            clean_start: connect.clean_start,
+            expiry: opening.expiry,
+            credit: u32::from(opening.credit),
+            will,
+        });
+        Ok((opening, attachment))
+    }
+
+    /// Names and passwords are read and not asked for: who may enter is decided by the certificate or by the listener.
+    fn check_credentials(&self, connect: &Connect<'_>) -> Result<(), Close> {
+        // [MQTT-4.12.0-1]
+        if connect.properties.authentication_method().is_some() {
+            return Err(fault(
+                ReasonCode::BadAuthenticationMethod,
+                "enhanced authentication is not supported",
+            ));
+        }
+        match self.may_enter {
+            true => Ok(()),
+            false => Err(fault(ReasonCode::NotAuthorized, "the listener does not accept anonymous clients")),
+        }
+    }
+
+    fn opening(&self, connect: &Connect<'_>) -> Result<Opening, Close> {
+        let (keep_alive_seconds, keep_alive_is_ours) = self.keep_alive(connect);
+        let receive_maximum = connect.properties.receive_maximum().map_or(u16::MAX, NonZeroU16::get);
+        Ok(Opening {
+            wire: Wire::of(connect),
+            client_id: self.client_id(connect)?,
+            id_is_assigned: connect.client_id.is_empty(),
+            keep_alive_seconds,
+            keep_alive_is_ours,
+            expiry: session_expiry(connect),
+            // [MQTT-3.3.4-9]
+            credit: receive_maximum.min(self.options.in_flight_max()),
+        })
+    }
+
+    fn client_id(&self, connect: &Connect<'_>) -> Result<Box<str>, Close> {
+        match (connect.client_id, connect.version) {
+            // [MQTT-3.1.3-8] of 3.1.1: only a session that ends with the connection may do without a name.
+            ("", Version::V3) if !connect.clean_start => {
+                let detail = "an empty client identifier needs a clean session";
+                Err(fault(ReasonCode::ClientIdentifierNotValid, detail))
+            }
+            // [MQTT-3.1.3-6] [MQTT-3.1.3-7]
+            ("", _) => Ok(format!("auto-{:016x}-{:x}", self.run, self.connection).into()),
+            (named, _) => Ok(named.into()),
+        }
+    }
+
+    /// The keep alive that is in force, and whether the client has to be told so ([MQTT-3.1.2-21]).
+    fn keep_alive(&self, connect: &Connect<'_>) -> (u16, bool) {
+        let asked = connect.keep_alive_seconds;
+        match self.options.keep_alive_seconds_max() {
+            Some(longest) if connect.version == Version::V5 && (asked == 0 || asked > longest) => {
+                (longest, true)
+            }
+            _ => (asked, false),
+        }
+    }
+}
+
+impl Opening {
+    /// Becomes the connected phase with the session, and says so to the client. An error still leaves an attached session.
+    pub(crate) fn complete(
+        self,
+        attached: Attached,
+        options: &MqttOptions,
+        context: &mut Context<'_>,
+    ) -> (Connected, Result<(), Close>) {
+        let properties = match self.wire.version {
+            Version::V5 => self.granted(&attached, options),
+            Version::V3 => PropertiesBuffer::new(),
+        };
+        let saved = match attached.present {
+            // Bytes that cannot be read are as good as none: messages come again under new identifiers.
+            true => Saved::from_bytes(&attached.saved).unwrap_or_default(),
+            false => Saved::default(),
+        };
+        // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+        let outcome = self.wire.accept(attached.present, &properties, context.output);
+        let mut connected = Connected::new(self, options, outcome.is_ok(), context.now);
+        let outcome = outcome.and_then(|()| connected.resume(&saved, context));
+        (connected, outcome)
+    }
+
+    /// What the CONNACK of MQTT 5.0 tells (section 3.2.2.3). What is not told has its default: wildcards, subscription identifiers,
+    /// retained messages and QoS 2 are available.
+    fn granted(&self, attached: &Attached, options: &MqttOptions) -> PropertiesBuffer {
+        let packet_bytes_max = NonZeroU32::new(options.packet_limit() as u32);
+        let properties = [
+            expiry_change(self.expiry, attached.expiry).map(Property::SessionExpiryInterval),
+            NonZeroU16::new(options.receive_max()).map(Property::ReceiveMaximum),
+            packet_bytes_max.map(Property::MaximumPacketSize),
+            self.id_is_assigned.then_some(Property::AssignedClientIdentifier(&self.client_id)),
+            Some(options.topic_alias_max).filter(|maximum| *maximum > 0).map(Property::TopicAliasMaximum),
+            self.keep_alive_is_ours.then_some(Property::ServerKeepAlive(self.keep_alive_seconds)),
+            // Shared subscriptions do not exist here.
+            Some(Property::SharedSubscriptionAvailable(false)),
+        ];
+        let mut buffer = PropertiesBuffer::new();
+        // Each of them is there once and none has a value that the codec refuses, so none is lost.
+        let _ = buffer.extend(properties.into_iter().flatten());
+        buffer
+    }
+
+    /// One and a half times the keep alive ([MQTT-3.1.2-22]); nothing when it is switched off.
+    pub(crate) fn silence_max(&self) -> Option<Duration> {
+        match self.keep_alive_seconds {
+            0 => None,
+            seconds => Some(Duration::from_millis(u64::from(seconds) * 1500)),
+        }
+    }
+
+    /// Whether the session was to end with its connection, which a DISCONNECT may not change any more (section 3.14.2.2.2).
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        self.expiry.is_zero()
+    }
+}
+
+/// How long the session is to outlive the connection (section 3.1.2.11.2; in 3.1.1 Clean Session, section 3.1.2.4).
+fn session_expiry(connect: &Connect<'_>) -> Duration {
+    match (connect.version, connect.clean_start) {
+        (Version::V3, true) => Duration::ZERO,
+        (Version::V3, false) => Duration::MAX,
+        (Version::V5, _) => expiry_duration(connect.properties.session_expiry_interval().unwrap_or(0)),
+    }
+}
+
+/// A session expiry interval as a duration.
+pub(crate) fn expiry_duration(seconds: u32) -> Duration {
+    match seconds {
+        NEVER => Duration::MAX,
+        seconds => Duration::from_secs(seconds.into()),
+    }
+}
+
+/// The interval that the client has to be told because the broker changed it (section 3.2.2.3.2).
+fn expiry_change(asked: Duration, granted: Duration) -> Option<u32> {
+    (asked != granted).then(|| u32::try_from(granted.as_secs()).unwrap_or(NEVER))
+}
+
+fn read_will(will: &WillPacket<'_>) -> Result<Will, Close> {
+    let topic = Topic::parse(will.topic.as_bytes())
+        .map_err(|error| fault(ReasonCode::TopicNameInvalid, format!("the will: {error}")))?;
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Ok(Will {
+        topic,
+        payload: Bytes::copy_from_slice(will.payload),
+        qos: will.qos,
+        retain: will.retain,
+        properties: message_properties(&will.properties),
+        expiry: will.properties.message_expiry_interval().map(seconds),
+        delay: will.properties.will_delay_interval().map_or(Duration::ZERO, seconds),
+    })
+}

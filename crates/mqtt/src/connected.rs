@@ -1,0 +1,177 @@
+//! A connected client: which packet is handled where, keep alive, and the end.
+
+use crate::codec::{Disconnect, Packet, ReasonCode, decode};
+use crate::connect::{Opening, expiry_duration};
+use crate::inbound::Inbound;
+use crate::options::MqttOptions;
+use crate::outbound::Outbound;
+use crate::reason::{fault, in_disconnect, last_word, undecodable};
+use crate::saved::Saved;
+use crate::sending::Sending;
+use crate::subscriptions::{handle_subscribe, handle_unsubscribe};
+use crate::wire::Wire;
+use std::time::{Duration, Instant};
+use tidegate_protocol::{
+    Close, CloseReason, Context, Delivery, Detach, Encoded, Output, Refused, WillAction,
+};
+
+/// A client with its session.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    wire: Wire,
+    client_id: Box<str>,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// The longest silence that the client may keep.
+    silence_max: Option<Duration>,
+    last_received: Instant,
+    /// Whether CONNACK was sent; before that a server may not send DISCONNECT ([MQTT-3.14.0-1]).
+    is_greeted: bool,
+    ends_with_connection: bool,
+    will: WillAction,
+    expiry_at_end: Option<Duration>,
+}
+
+impl Connected {
+    /// The phase behind an opening whose CONNACK was sent, or could not be.
+    pub(crate) fn new(opening: Opening, options: &MqttOptions, is_greeted: bool, now: Instant) -> Connected {
+        Connected {
+            wire: opening.wire,
+            silence_max: opening.silence_max(),
+            ends_with_connection: opening.ends_with_connection(),
+            client_id: opening.client_id,
+            inbound: Inbound::new(options.receive_max(), options.topic_alias_max),
+            outbound: Outbound::new(options.in_flight_max()),
+            last_received: now,
+            is_greeted,
+            // [MQTT-3.1.2-8]
+            will: WillAction::Publish,
+            expiry_at_end: None,
+        }
+    }
+
+    /// Takes up what an earlier connection left, behind the CONNACK.
+    pub(crate) fn resume(&mut self, saved: &Saved, context: &mut Context<'_>) -> Result<(), Close> {
+        self.inbound.resume(&saved.received);
+        self.outbound.resume(saved, &self.wire, context.output)
+    }
+
+    /// Handles every complete packet and returns how many bytes they took.
+    pub(crate) fn handle_bytes(
+        &mut self,
+        input: &[u8],
+        packet_bytes_max: usize,
+        context: &mut Context<'_>,
+    ) -> Result<usize, Close> {
+        self.outbound.settle_owed(context.broker);
+        let mut taken = 0;
+        loop {
+            let rest = input.get(taken..).unwrap_or_default();
+            let Some((packet, length)) =
+                decode(rest, self.wire.version, packet_bytes_max).map_err(undecodable)?
+            else {
+                return Ok(taken);
+            };
+            taken += length;
+            self.last_received = context.now;
+            self.handle_packet(&packet, context)?;
+        }
+    }
+
+    fn handle_packet(&mut self, packet: &Packet<'_>, context: &mut Context<'_>) -> Result<(), Close> {
+        match packet {
+            Packet::Publish(publish) => self.inbound.handle_publish(publish, &self.wire, context),
+            Packet::PubAck(ack) => self.outbound.handle_puback(ack, context),
+            Packet::PubRec(ack) => self.outbound.handle_pubrec(ack, &self.wire, context),
+            Packet::PubRel(ack) => self.inbound.handle_pubrel(ack, &self.wire, context),
+            Packet::PubComp(ack) => self.outbound.handle_pubcomp(ack, context),
+            Packet::Subscribe(subscribe) => handle_subscribe(subscribe, &self.wire, context),
+            Packet::Unsubscribe(unsubscribe) => handle_unsubscribe(unsubscribe, &self.wire, context),
+            // [MQTT-3.12.4-1]
+            Packet::PingReq => {
+                self.wire.pingresp(context.output);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => Err(self.leave(disconnect)),
+            // [MQTT-3.1.0-2]
+            Packet::Connect(_) => Err(fault(ReasonCode::ProtocolError, "a second CONNECT")),
+            // [MQTT-4.12.0-7]
+            Packet::Auth(_) => Err(fault(ReasonCode::ProtocolError, "AUTH without an authentication method")),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                let detail = format!("only a server sends {}", packet.packet_type());
+                Err(fault(ReasonCode::ProtocolError, detail))
+            }
+        }
+    }
+
+    /// DISCONNECT: what the client wants done with its will and its session.
+    fn leave(&mut self, disconnect: &Disconnect<'_>) -> Close {
+        if let Some(seconds) = disconnect.properties.session_expiry_interval() {
+            // Section 3.14.2.2.2: a session that was to end with its connection cannot be kept now.
+            if self.ends_with_connection && seconds > 0 {
+                return fault(ReasonCode::ProtocolError, "the session expiry interval was 0 in CONNECT");
+            }
+            self.expiry_at_end = Some(expiry_duration(seconds));
+        }
+        // [MQTT-3.14.4-3], in both versions. Any other reason wants the will (section 3.14.2.1).
+        if disconnect.reason == ReasonCode::Success {
+            self.will = WillAction::Discard;
+        }
+        CloseReason::Disconnected.into()
+    }
+
+    pub(crate) fn handle_delivery(
+        &mut self,
+        delivery: &Delivery<'_>,
+        encoded: &mut Encoded,
+        output: &mut Output,
+    ) -> Result<(), Refused> {
+        self.outbound.handle_delivery(&mut Sending { delivery, wire: &self.wire, encoded, output })
+    }
+
+    pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        self.outbound.settle_owed(context.broker);
+        // [MQTT-3.1.2-22]
+        if self.silence_deadline().is_some_and(|deadline| context.now >= deadline) {
+            let seconds = self.silence_max.unwrap_or_default().as_secs_f32();
+            return Err(Close::new(
+                CloseReason::KeepAliveTimeout,
+                format!("nothing was received for {seconds} s"),
+            ));
+        }
+        if self.inbound.deadline().is_some_and(|deadline| context.now >= deadline) {
+            return Err(fault(ReasonCode::QuotaExceeded, "a message was refused and could not be answered"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        if self.outbound.owes() {
+            // A moment that has passed: the next turn settles.
+            return Some(self.last_received);
+        }
+        self.silence_deadline().into_iter().chain(self.inbound.deadline()).min()
+    }
+
+    fn silence_deadline(&self) -> Option<Instant> {
+        self.silence_max.map(|silence| self.last_received + silence)
+    }
+
+    /// Says goodbye where a word is due, and gives the session up.
+    pub(crate) fn handle_close(mut self, close: &Close, context: &mut Context<'_>) {
+        self.outbound.settle_owed(context.broker);
+        if let Some(reason) = last_word(close.reason).filter(|_| self.is_greeted) {
+            self.wire.disconnect(in_disconnect(reason), &close.detail, context.output);
+        }
+        let saved = Saved { sent: self.outbound.in_flight(), received: self.inbound.unreleased() };
+        context.broker.detach(Detach {
+            will: self.will,
+            expiry: self.expiry_at_end,
+            saved: saved.to_bytes(),
+        });
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+}

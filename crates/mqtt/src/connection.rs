@@ -1,0 +1,212 @@
+//! One client's connection from its first byte to its last: the phases, and who handles what in each.
+//!
+//! ```text
+//!                      CONNECT, attached at once
+//!                 ┌────────────────────────────────┐
+//! ┌───────────────┴─┐ CONNECT  ┌───────────┐ reply ▼┌───────────┐
+//! │ AwaitingConnect ├─────────►│ Attaching ├───────►│ Connected ├──┐ every other packet
+//! └───────┬─────────┘          └─────┬─────┘ CONNACK└────┬────┬─┘◄─┘
+//!         │ fault, deadline          │ refused, deadline │    │ fault, DISCONNECT, keep alive, the driver
+//!         ▼                          ▼                   ▼    ▼
+//!         ───────────────────────► Closed ◄────────────────────
+//!          (CONNACK with a failure)      (DISCONNECT, detach)
+//! ```
+//!
+//! An error never writes anything where it occurs: it travels up as a [`Close`], and `handle_close`, the one way out of
+//! every phase, says the last words for it and detaches.
+
+use crate::codec::{Connect, DecodeError, Packet, ReasonCode, Version, decode, frame_length};
+use crate::connect::{Door, Opening};
+use crate::connected::Connected;
+use crate::reason::{fault, in_connack, last_word, undecodable};
+use crate::wire::Wire;
+use std::time::Instant;
+use tidegate_protocol::{
+    Attachment, Close, CloseReason, Connection, Context, Delivery, Encoded, Output, Refused, Reply,
+};
+
+/// The first byte of every CONNECT.
+const CONNECT_FIRST_BYTE: u8 = 0x10;
+
+/// The machine behind one connection.
+pub(crate) struct MqttConnection {
+    door: Door,
+    phase: Phase,
+    bytes_wanted: usize,
+}
+
+/// Where the connection stands, with what it needs there.
+enum Phase {
+    /// Nothing has been accepted. The wire is known when a CONNECT has been looked at and refused.
+    AwaitingConnect(Option<Wire>),
+    /// The broker owes the session.
+    Attaching(Box<Opening>),
+    /// The session is attached and CONNACK is sent.
+    Connected(Box<Connected>),
+    /// Over; nothing is handled any more.
+    Closed,
+}
+
+impl MqttConnection {
+    pub(crate) fn new(door: Door) -> MqttConnection {
+        MqttConnection { door, phase: Phase::AwaitingConnect(None), bytes_wanted: 1 }
+    }
+
+    /// Handles the CONNECT at the front of `input`; nothing where it is not complete.
+    fn handle_connect(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<Option<usize>, Close> {
+        // [MQTT-3.1.0-1]
+        if input.first().is_some_and(|byte| *byte != CONNECT_FIRST_BYTE) {
+            return Err(fault(ReasonCode::ProtocolError, "the first packet is not CONNECT"));
+        }
+        match decode(input, Version::V5, self.door.options.packet_limit()) {
+            Ok(None) => Ok(None),
+            Ok(Some((Packet::Connect(connect), length))) => {
+                self.accept(&connect, context).map(|()| Some(length))
+            }
+            Ok(Some(_)) => Err(fault(ReasonCode::ProtocolError, "the first packet is not CONNECT")),
+            Err(error) => {
+                self.phase = Phase::AwaitingConnect(answer_to_undecodable(error, input));
+                Err(undecodable(error))
+            }
+        }
+    }
+
+    /// Claims the session that a CONNECT asks for.
+    fn accept(&mut self, connect: &Connect<'_>, context: &mut Context<'_>) -> Result<(), Close> {
+        self.phase = Phase::AwaitingConnect(Some(Wire::of(connect)));
+        let (opening, attachment) = self.door.accept(connect, context)?;
+        match attachment {
+            Attachment::Now(attached) => {
+                let connected = opening.complete(attached, &self.door.options, context);
+                self.connect(connected)
+            }
+            Attachment::Later => {
+                self.phase = Phase::Attaching(Box::new(opening));
+                Ok(())
+            }
+            Attachment::Refused(refusal) => {
+                Err(fault(crate::reason::of_attach(refusal), refusal.to_string()))
+            }
+        }
+    }
+
+    /// Enters the connected phase, also where the CONNACK could not be sent: the session is attached and has to be detached.
+    fn connect(&mut self, (connected, outcome): (Connected, Result<(), Close>)) -> Result<(), Close> {
+        self.phase = Phase::Connected(Box::new(connected));
+        outcome
+    }
+
+    /// The last words to a client that has not got its CONNACK.
+    fn refuse(wire: &Wire, close: &Close, output: &mut Output) {
+        // [MQTT-3.2.2-7]
+        if let Some(reason) = last_word(close.reason) {
+            wire.refuse(in_connack(reason), &close.detail, output);
+        }
+    }
+}
+
+impl Connection for MqttConnection {
+    fn handle_bytes(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
+        let mut taken = 0;
+        if let Phase::AwaitingConnect(_) = self.phase {
+            taken = self.handle_connect(input, context)?.unwrap_or(0);
+        }
+        if let Phase::Connected(connected) = &mut self.phase {
+            let rest = input.get(taken..).unwrap_or_default();
+            taken += connected.handle_bytes(rest, self.door.options.packet_limit(), context)?;
+        }
+        let rest = input.get(taken..).unwrap_or_default();
+        // Without a fixed header, one more byte; a broken header is found by the next call.
+        let known = frame_length(rest).ok().flatten();
+        self.bytes_wanted = known.unwrap_or(rest.len() + 1);
+        Ok(taken)
+    }
+
+    fn bytes_wanted(&self) -> usize {
+        self.bytes_wanted
+    }
+
+    fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
+        let opening = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Attaching(opening) => opening,
+            other => {
+                self.phase = other;
+                return Ok(());
+            }
+        };
+        match reply {
+            Reply::Attached(Ok(attached)) => {
+                let connected = opening.complete(attached, &self.door.options, context);
+                self.connect(connected)
+            }
+            Reply::Attached(Err(refusal)) => {
+                self.phase = Phase::AwaitingConnect(Some(opening.wire));
+                Err(fault(crate::reason::of_attach(refusal), refusal.to_string()))
+            }
+        }
+    }
+
+    fn handle_delivery(
+        &mut self,
+        delivery: &Delivery<'_>,
+        encoded: &mut Encoded,
+        output: &mut Output,
+    ) -> Result<(), Refused> {
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.handle_delivery(delivery, encoded, output),
+            _ => Err(Refused::NotExpressible),
+        }
+    }
+
+    fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.handle_timeout(context),
+            Phase::AwaitingConnect(_) | Phase::Attaching(_) if context.now >= self.door.deadline => {
+                Err(Close::new(CloseReason::ConnectTimeout, "no complete CONNECT in time"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::AwaitingConnect(_) | Phase::Attaching(_) => Some(self.door.deadline),
+            Phase::Connected(connected) => connected.next_timeout(),
+            Phase::Closed => None,
+        }
+    }
+
+    fn handle_close(&mut self, close: &Close, context: &mut Context<'_>) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::AwaitingConnect(Some(wire)) => MqttConnection::refuse(&wire, close, context.output),
+            // The session was never ours: a reply that comes now is the driver's to give back.
+            Phase::Attaching(opening) => MqttConnection::refuse(&opening.wire, close, context.output),
+            Phase::Connected(connected) => connected.handle_close(close, context),
+            Phase::AwaitingConnect(None) | Phase::Closed => {}
+        }
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Attaching(opening) => Some(&opening.client_id),
+            Phase::Connected(connected) => Some(connected.client_id()),
+            Phase::AwaitingConnect(_) | Phase::Closed => None,
+        }
+    }
+}
+
+/// How to answer a CONNECT that is no packet: in the version that it names, as far as that can be seen.
+///
+/// A protocol name other than MQTT is not answered ([MQTT-3.1.2-1]), an unknown level in the version nearest to it
+/// ([MQTT-3.1.2-2]). In 3.1.1 all other faults close without an answer, which [`Wire::refuse`] knows.
+fn answer_to_undecodable(error: DecodeError, input: &[u8]) -> Option<Wire> {
+    const NAME: &[u8] = b"\0\x04MQTT";
+    if let DecodeError::ProtocolName = error {
+        return None;
+    }
+    let header_bytes = 1 + input.iter().skip(1).take(4).position(|byte| *byte < 0x80)? + 1;
+    match input.get(header_bytes..)?.strip_prefix(NAME)?.first()? {
+        0..=4 => Some(Wire::unlimited(Version::V3)),
+        _ => Some(Wire::unlimited(Version::V5)),
+    }
+}

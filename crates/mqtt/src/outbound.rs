@@ -1,0 +1,258 @@
+//! Messages to the client: packet identifiers, acknowledgements, and what an earlier connection left behind.
+//!
+//! A delivery is settled when its exchange is over: at PUBACK, at PUBCOMP, or at a PUBREC that refuses. Not already at a PUBREC that
+//! accepts, although the message itself is no longer needed then: settling gives credit back, and a QoS 2 message counts
+//! against the client's receive maximum until its PUBCOMP ([MQTT-3.3.4-9]).
+//!
+//! # A resumed session
+//!
+//! The broker delivers again what was not settled, under the same tags. A tag that the saved state knows gets its old packet
+//! identifier and DUP ([MQTT-4.4.0-1]); one whose PUBREC had come is not sent at all, because its PUBREL has just been repeated.
+
+use crate::CONSUMER;
+use crate::codec::{Ack, PacketType, ReasonCode};
+use crate::in_flight::{Entry, InFlight, Phase};
+use crate::reason::fault;
+use crate::saved::Saved;
+use crate::sending::Sending;
+use crate::wire::Wire;
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+use tidegate_message::QoS;
+use tidegate_protocol::{Broker, Close, Context, DeliveryTag, Outcome, Output, Refused};
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    in_flight: InFlight,
+    /// Tags of the saved state that have not been delivered again, ascending; with their identifier while it is in flight.
+    resumed: VecDeque<(DeliveryTag, Option<NonZeroU16>)>,
+    /// Deliveries that needed nothing from the client, to be settled in the next turn.
+    owed: Vec<DeliveryTag>,
+}
+
+impl Outbound {
+    /// The half of a connection that may have so many messages unacknowledged.
+    pub(crate) fn new(window: u16) -> Outbound {
+        Outbound { in_flight: InFlight::new(window), resumed: VecDeque::new(), owed: Vec::new() }
+    }
+
+    /// Takes up the exchanges of an earlier connection and repeats each PUBREL ([MQTT-4.4.0-1]).
+    pub(crate) fn resume(&mut self, saved: &Saved, wire: &Wire, output: &mut Output) -> Result<(), Close> {
+        for (id, entry) in &saved.sent {
+            if self.in_flight.restore(*id, *entry) {
+                if entry.phase != Phase::Orphaned {
+                    self.resumed.push_back((entry.tag, Some(*id)));
+                }
+                if matches!(entry.phase, Phase::Uncompleted | Phase::Orphaned) {
+                    wire.ack(PacketType::PubRel, *id, ReasonCode::Success, None, output)?;
+                }
+            }
+        }
+        self.resumed.make_contiguous().sort_unstable();
+        Ok(())
+    }
+
+    /// What is in flight, oldest identifier first.
+    pub(crate) fn in_flight(&self) -> Vec<(NonZeroU16, Entry)> {
+        self.in_flight.iter().collect()
+    }
+
+    /// Writes one delivery.
+    #[inline]
+    pub(crate) fn handle_delivery(&mut self, sending: &mut Sending<'_>) -> Result<(), Refused> {
+        match (sending.delivery.qos, sending.delivery.tag) {
+            (QoS::AtMostOnce, None) => sending.write(None),
+            (QoS::AtMostOnce, Some(tag)) => {
+                sending.write(None)?;
+                self.owed.push(tag);
+                Ok(())
+            }
+            (_, Some(tag)) if self.resumed.is_empty() => self.send(tag, sending),
+            (_, Some(tag)) => self.send_again(tag, sending),
+            // Without a tag the acknowledgement would have nobody to go to.
+            (_, None) => Err(Refused::NotExpressible),
+        }
+    }
+
+    /// Sends a message under a new packet identifier.
+    #[inline]
+    fn send(&mut self, tag: DeliveryTag, sending: &mut Sending<'_>) -> Result<(), Refused> {
+        let entry = Entry { tag, phase: phase_of(sending.delivery.qos) };
+        let id = self.in_flight.insert(entry).ok_or(Refused::NoIdentifierFree)?;
+        self.write_or_free(id, sending)
+    }
+
+    /// Sends a message while some of an earlier connection may come again.
+    fn send_again(&mut self, tag: DeliveryTag, sending: &mut Sending<'_>) -> Result<(), Refused> {
+        // What comes again comes first, so a new message says that the rest does not exist any more. Its tag is new as well, even
+        // where a message that vanished had the same.
+        if !sending.delivery.redelivered {
+            self.send(tag, sending)?;
+            self.abandon_rest(sending);
+            return Ok(());
+        }
+        let Ok(at) = self.resumed.binary_search_by_key(&tag, |(known, _)| *known) else {
+            return self.send(tag, sending);
+        };
+        match self.resumed.remove(at) {
+            Some((_, Some(id))) => self.send_under(id, sending),
+            // Acknowledged before it came again.
+            _ => {
+                self.owed.push(tag);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a message again under the identifier that the client may know it by.
+    fn send_under(&mut self, id: NonZeroU16, sending: &mut Sending<'_>) -> Result<(), Refused> {
+        match self.in_flight.get_mut(id) {
+            Some(entry) if entry.phase == Phase::Uncompleted => Ok(()),
+            Some(entry) => {
+                entry.phase = phase_of(sending.delivery.qos);
+                self.write_or_free(id, sending)
+            }
+            None => Err(Refused::NotExpressible),
+        }
+    }
+
+    #[inline]
+    fn write_or_free(&mut self, id: NonZeroU16, sending: &mut Sending<'_>) -> Result<(), Refused> {
+        let outcome = sending.write(Some(id));
+        if outcome.is_err() {
+            self.in_flight.remove(id);
+        }
+        outcome
+    }
+
+    /// Gives up what has not come again: the broker has dropped it.
+    ///
+    /// QoS 1 identifiers are free. A QoS 2 identifier may still be remembered by the client, which would take the next
+    /// message under it for a duplicate: PUBREL ends that exchange first.
+    fn abandon_rest(&mut self, sending: &mut Sending<'_>) {
+        for (_, id) in std::mem::take(&mut self.resumed) {
+            let Some(id) = id else { continue };
+            match self.in_flight.get_mut(id) {
+                Some(entry) if entry.phase == Phase::Unacknowledged => drop(self.in_flight.remove(id)),
+                Some(entry) => {
+                    if entry.phase == Phase::Unreceived {
+                        // Four bytes, which every client takes that took its CONNACK.
+                        let _ = sending.wire.ack(
+                            PacketType::PubRel,
+                            id,
+                            ReasonCode::Success,
+                            None,
+                            sending.output,
+                        );
+                    }
+                    entry.phase = Phase::Orphaned;
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// PUBACK: the end of a QoS 1 exchange. An unknown one is a late echo of an earlier connection and means nothing.
+    pub(crate) fn handle_puback(&mut self, ack: &Ack<'_>, context: &mut Context<'_>) -> Result<(), Close> {
+        match self.phase(ack.packet_id) {
+            Some(Phase::Unacknowledged) => {
+                self.finish(ack.packet_id, outcome_of(ack.reason), context.broker);
+                Ok(())
+            }
+            Some(_) => Err(wrong_acknowledgement(PacketType::PubAck, ack.packet_id)),
+            None => Ok(()),
+        }
+    }
+
+    /// PUBREC: the client has a QoS 2 message, or does not want it.
+    pub(crate) fn handle_pubrec(
+        &mut self,
+        ack: &Ack<'_>,
+        wire: &Wire,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        let id = ack.packet_id;
+        match self.in_flight.get_mut(id) {
+            Some(entry) if entry.phase == Phase::Unacknowledged => {
+                Err(wrong_acknowledgement(PacketType::PubRec, id))
+            }
+            // [MQTT-4.3.3-4]: a refusal ends the exchange without PUBREL.
+            Some(_) if ack.reason.is_failure() => {
+                self.finish(id, Outcome::Rejected, context.broker);
+                Ok(())
+            }
+            // [MQTT-4.3.3-4] [MQTT-4.3.3-5]
+            Some(entry) => {
+                if entry.phase == Phase::Unreceived {
+                    entry.phase = Phase::Uncompleted;
+                }
+                wire.ack(PacketType::PubRel, id, ReasonCode::Success, None, context.output)
+            }
+            None if ack.reason.is_failure() => Ok(()),
+            // Section 3.6.2.1: the client is told that there is no such message, and can end its side of it.
+            None => {
+                wire.ack(PacketType::PubRel, id, ReasonCode::PacketIdentifierNotFound, None, context.output)
+            }
+        }
+    }
+
+    /// PUBCOMP: the end of a QoS 2 exchange. An unknown one answers a PUBREL for an unknown identifier.
+    pub(crate) fn handle_pubcomp(&mut self, ack: &Ack<'_>, context: &mut Context<'_>) -> Result<(), Close> {
+        match self.phase(ack.packet_id) {
+            Some(Phase::Uncompleted | Phase::Orphaned) => {
+                self.finish(ack.packet_id, Outcome::Accepted, context.broker);
+                Ok(())
+            }
+            Some(_) => Err(wrong_acknowledgement(PacketType::PubComp, ack.packet_id)),
+            None => Ok(()),
+        }
+    }
+
+    fn phase(&mut self, id: NonZeroU16) -> Option<Phase> {
+        self.in_flight.get_mut(id).map(|entry| entry.phase)
+    }
+
+    /// Frees the identifier and settles its delivery. One that has not come again yet is settled once more when it does, in case
+    /// the broker does not know its tag before.
+    fn finish(&mut self, id: NonZeroU16, outcome: Outcome, broker: &mut dyn Broker) {
+        let entry = self.in_flight.remove(id).filter(|entry| entry.phase != Phase::Orphaned);
+        let Some(entry) = entry else { return };
+        if let Ok(at) = self.resumed.binary_search_by_key(&entry.tag, |(tag, _)| *tag)
+            && let Some((_, id)) = self.resumed.get_mut(at)
+        {
+            *id = None;
+        }
+        broker.settle(CONSUMER, entry.tag, outcome);
+    }
+
+    /// Whether deliveries wait to be settled.
+    pub(crate) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Settles the deliveries that needed nothing from the client.
+    pub(crate) fn settle_owed(&mut self, broker: &mut dyn Broker) {
+        for tag in self.owed.drain(..) {
+            broker.settle(CONSUMER, tag, Outcome::Accepted);
+        }
+    }
+}
+
+fn phase_of(qos: QoS) -> Phase {
+    match qos {
+        QoS::ExactlyOnce => Phase::Unreceived,
+        _ => Phase::Unacknowledged,
+    }
+}
+
+fn outcome_of(reason: ReasonCode) -> Outcome {
+    match reason.is_failure() {
+        true => Outcome::Rejected,
+        false => Outcome::Accepted,
+    }
+}
+
+fn wrong_acknowledgement(packet: PacketType, id: NonZeroU16) -> Close {
+    fault(ReasonCode::ProtocolError, format!("{packet} is not what packet identifier {id} waits for"))
+}

@@ -1,0 +1,152 @@
+//! The one place where refusals and closes become MQTT's reason codes, and reason codes become closes.
+//!
+//! A fault is a [`Close`] whose label is the label of its reason code, so what the metrics count and what the client is told
+//! are the same word. In MQTT 3.1.1 most codes have no place on the wire; the labels are the same.
+
+use crate::codec::{DecodeError, PacketType, ReasonCode};
+use std::borrow::Cow;
+use tidegate_message::TopicError;
+use tidegate_protocol::{Close, CloseReason, Refusal};
+
+/// The end of a connection whose client broke a rule or asked for too much.
+pub(crate) fn fault(reason: ReasonCode, detail: impl Into<Cow<'static, str>>) -> Close {
+    Close::new(CloseReason::ProtocolFault(reason.label()), detail)
+}
+
+/// The end of a connection whose bytes are no packet ([MQTT-4.13.1-1]; in 3.1.1 [MQTT-4.8.0-1]).
+pub(crate) fn undecodable(error: DecodeError) -> Close {
+    fault(error.reason_code(), error.to_string())
+}
+
+/// What a DISCONNECT or CONNACK says about the end; nothing where no word is due: the client left, is gone, or does not read.
+pub(crate) fn last_word(reason: CloseReason) -> Option<ReasonCode> {
+    match reason {
+        CloseReason::Disconnected
+        | CloseReason::PeerClosed
+        | CloseReason::OutputStalled
+        | CloseReason::ConnectTimeout
+        | CloseReason::TransportFault(_) => None,
+        CloseReason::KeepAliveTimeout => Some(ReasonCode::KeepAliveTimeout),
+        CloseReason::SessionTakenOver => Some(ReasonCode::SessionTakenOver),
+        CloseReason::ServerShutdown => Some(ReasonCode::ServerShuttingDown),
+        CloseReason::ProtocolFault(label) => {
+            let known = ReasonCode::ALL.iter().find(|reason| reason.label() == label).copied();
+            Some(known.unwrap_or(ReasonCode::ImplementationSpecificError))
+        }
+    }
+}
+
+/// What a CONNACK says for a code that only a DISCONNECT may carry.
+pub(crate) fn in_connack(reason: ReasonCode) -> ReasonCode {
+    match reason {
+        ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
+        ReasonCode::SessionTakenOver => ReasonCode::ServerBusy,
+        other if other.is_allowed_in(PacketType::ConnAck) => other,
+        _ => ReasonCode::UnspecifiedError,
+    }
+}
+
+/// What a DISCONNECT says for a code that only another packet may carry.
+pub(crate) fn in_disconnect(reason: ReasonCode) -> ReasonCode {
+    match reason.is_allowed_in(PacketType::Disconnect) {
+        true => reason,
+        false => ReasonCode::UnspecifiedError,
+    }
+}
+
+/// Why a session was not attached, for the CONNACK.
+pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::TooManySessions { .. } | Refusal::QueueFull => ReasonCode::QuotaExceeded,
+        // The will's.
+        Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
+            ReasonCode::TopicNameInvalid
+        }
+        _ => ReasonCode::UnspecifiedError,
+    }
+}
+
+/// Why a subscription was refused, for its place in the SUBACK.
+pub(crate) fn of_subscribe(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::TooManySubscriptions { .. } | Refusal::QueueFull => ReasonCode::QuotaExceeded,
+        Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
+            ReasonCode::TopicFilterInvalid
+        }
+        _ => ReasonCode::UnspecifiedError,
+    }
+}
+
+/// What a refused PUBLISH means for the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// The bytes are no topic name at all: a fault that ends the connection.
+    Fault(ReasonCode),
+    /// A valid topic beyond a limit of this gateway: it will be refused again whenever it is sent again.
+    Lasting(ReasonCode),
+    /// Refused for now: there was no room.
+    Passing(ReasonCode),
+}
+
+/// Why a PUBLISH was refused.
+pub(crate) fn of_publish(refusal: Refusal) -> Rejection {
+    match refusal {
+        // [MQTT-3.3.2-2]
+        Refusal::InvalidTopic(TopicError::Wildcard(_)) => Rejection::Fault(ReasonCode::TopicNameInvalid),
+        // [MQTT-4.7.3-1]
+        Refusal::InvalidTopic(TopicError::Empty) => Rejection::Fault(ReasonCode::ProtocolError),
+        // [MQTT-3.3.2-1] [MQTT-4.7.3-2]
+        Refusal::InvalidTopic(_) => Rejection::Fault(ReasonCode::MalformedPacket),
+        Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
+            Rejection::Lasting(ReasonCode::TopicNameInvalid)
+        }
+        Refusal::RetainedFull | Refusal::QueueFull => Rejection::Passing(ReasonCode::QuotaExceeded),
+        _ => Rejection::Passing(ReasonCode::UnspecifiedError),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Section 2.4: each packet carries only the codes that the specification lists for it.
+    #[test]
+    fn every_word_is_allowed_in_its_packet() {
+        for reason in ReasonCode::ALL {
+            assert!(in_connack(*reason).is_allowed_in(PacketType::ConnAck), "{reason}");
+            assert!(in_disconnect(*reason).is_allowed_in(PacketType::Disconnect), "{reason}");
+        }
+        let refusals = [
+            Refusal::TooManyLevels { levels: 2, limit: 1 },
+            Refusal::TopicTooLong { bytes: 2, limit: 1 },
+            Refusal::TooManySubscriptions { limit: 1 },
+            Refusal::TooManySessions { limit: 1 },
+            Refusal::RetainedFull,
+            Refusal::QueueFull,
+            Refusal::UnknownConsumer,
+        ];
+        for refusal in refusals {
+            assert!(of_attach(refusal).is_allowed_in(PacketType::ConnAck), "{refusal}");
+            assert!(of_subscribe(refusal).is_allowed_in(PacketType::SubAck), "{refusal}");
+            let (Rejection::Lasting(reason) | Rejection::Passing(reason)) = of_publish(refusal) else {
+                panic!("{refusal} is no fault of the client");
+            };
+            assert!(
+                reason.is_allowed_in(PacketType::PubAck) && reason.is_allowed_in(PacketType::PubRec),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_by_the_word_that_it_is_counted_by() {
+        for reason in ReasonCode::ALL {
+            assert_eq!(last_word(fault(*reason, "").reason), Some(*reason));
+        }
+        assert_eq!(
+            last_word(CloseReason::ProtocolFault("of the driver")),
+            Some(ReasonCode::ImplementationSpecificError)
+        );
+        assert_eq!(last_word(CloseReason::Disconnected), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! SUBSCRIBE and UNSUBSCRIBE, sections 3.8 to 3.11.
+
+use crate::client::Client;
+use crate::packets::{V3, V5, VERSIONS, connect, suback, subscribe, subscribe_with, unsuback, unsubscribe};
+use tidegate_message::QoS;
+use tidegate_mqtt::codec::{Property, ReasonCode, RetainHandling, SubscribeFilter, SubscriptionOptions};
+use tidegate_protocol::{ConsumerId, Refusal, RetainedDelivery};
+use tidegate_testkit::script::Request;
+
+fn subscribed(filter: &str, qos_max: QoS) -> Request {
+    Request::Subscribe {
+        consumer: ConsumerId(0),
+        filter: filter.into(),
+        qos_max,
+        no_local: false,
+        retain_as_published: false,
+        subscription_id: None,
+        retained: RetainedDelivery::Always,
+    }
+}
+
+/// [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1]
+#[test]
+fn each_filter_is_granted_in_its_place() {
+    for version in VERSIONS {
+        let mut client = Client::connected(version);
+        let filters = [("a/+", QoS::AtMostOnce), ("b/#", QoS::AtLeastOnce), ("c", QoS::ExactlyOnce)];
+        client.sends(subscribe(version, 5, &filters));
+        client.receives([suback(
+            version,
+            5,
+            &[ReasonCode::Success, ReasonCode::GrantedQoS1, ReasonCode::GrantedQoS2],
+        )]);
+        client.asks(filters.map(|(filter, qos)| subscribed(filter, qos)));
+    }
+}
+
+/// Section 3.8.3.1 and 3.8.2.1.2: all options of MQTT 5.0.
+#[test]
+fn options_cross_to_the_broker() {
+    for (handling, retained) in [
+        (RetainHandling::Send, RetainedDelivery::Always),
+        (RetainHandling::SendIfNew, RetainedDelivery::WhenNew),
+        (RetainHandling::DoNotSend, RetainedDelivery::Never),
+    ] {
+        let options = SubscriptionOptions {
+            qos_max: QoS::AtLeastOnce,
+            no_local: true,
+            retain_as_published: true,
+            retain_handling: handling,
+        };
+        let mut client = Client::connected(V5);
+        let filters = [SubscribeFilter { filter: "a", options }];
+        client.sends(subscribe_with(V5, 1, &filters, &[Property::SubscriptionIdentifier(9)]));
+        client.asks([Request::Subscribe {
+            consumer: ConsumerId(0),
+            filter: "a".into(),
+            qos_max: QoS::AtLeastOnce,
+            no_local: true,
+            retain_as_published: true,
+            subscription_id: Some(9),
+            retained,
+        }]);
+    }
+}
+
+/// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]: what is no filter fails in its place, the others are good.
+#[test]
+fn filter_that_is_none_fails_alone() {
+    for version in VERSIONS {
+        let mut client = Client::connected(version);
+        let filters = ["a/#/b", "a", "b+", ""].map(|filter| (filter, QoS::AtMostOnce));
+        client.sends(subscribe(version, 5, &filters));
+        let failed = ReasonCode::TopicFilterInvalid;
+        client.receives([suback(version, 5, &[failed, ReasonCode::Success, failed, failed])]);
+        client.asks([subscribed("a", QoS::AtMostOnce)]);
+    }
+}
+
+/// Section 3.9.3: why the broker refuses.
+#[test]
+fn refused_subscriptions_are_answered() {
+    let mut client = Client::connected(V5);
+    client.harness.broker.subscribed.extend([
+        Err(Refusal::TooManySubscriptions { limit: 1 }),
+        Err(Refusal::TooManyLevels { levels: 9, limit: 1 }),
+        Err(Refusal::QueueFull),
+    ]);
+    client.sends(subscribe(V5, 5, &["a", "b", "c"].map(|filter| (filter, QoS::AtMostOnce))));
+    client.receives([suback(
+        V5,
+        5,
+        &[ReasonCode::QuotaExceeded, ReasonCode::TopicFilterInvalid, ReasonCode::QuotaExceeded],
+    )]);
+}
+
+/// Section 3.2.2.3.13: shared subscriptions do not exist here; CONNACK says so and SUBACK repeats it.
+#[test]
+fn shared_subscriptions_are_refused() {
+    for version in VERSIONS {
+        let mut client = Client::connected(version);
+        client.sends(subscribe(version, 5, &[("$share/group/a", QoS::AtMostOnce)]));
+        client.receives([suback(version, 5, &[ReasonCode::SharedSubscriptionsNotSupported])]).asks([]);
+    }
+}
+
+/// [MQTT-3.8.3-4]
+#[test]
+fn no_local_on_a_shared_subscription_is_a_protocol_error() {
+    let mut client = Client::connected(V5);
+    let packet = b"\x82\x0e\x00\x05\x00\x00\x08$share/a\x04";
+    assert_eq!(usize::from(packet[1]) + 2, packet.len());
+    client.sends(packet).is_disconnected(ReasonCode::ProtocolError);
+}
+
+/// [MQTT-3.8.3-2] [MQTT-3.10.3-2]
+#[test]
+fn packets_without_a_filter_are_protocol_errors() {
+    for packet in [b"\x82\x03\x00\x05\x00", b"\xa2\x03\x00\x05\x00"] {
+        let mut client = Client::connected(V5);
+        client.sends(packet).is_disconnected(ReasonCode::ProtocolError);
+    }
+    for packet in [b"\x82\x02\x00\x05", b"\xa2\x02\x00\x05"] {
+        let mut client = Client::connected(V3);
+        client.sends(packet).is_disconnected(ReasonCode::ProtocolError);
+    }
+}
+
+/// [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT-3.11.3-1]; in 3.1.1 [MQTT-3.10.4-5] it always succeeds.
+#[test]
+fn each_unsubscription_is_answered_in_its_place() {
+    let reasons = [ReasonCode::Success, ReasonCode::NoSubscriptionExisted, ReasonCode::TopicFilterInvalid];
+    for version in VERSIONS {
+        let mut client = Client::connected(version);
+        client.harness.broker.unsubscribed.extend([true, false]);
+        client
+            .sends(unsubscribe(version, 6, &["a", "b/#", "#/b"]))
+            .receives([unsuback(version, 6, &reasons)]);
+        client.asks(
+            ["a", "b/#"]
+                .map(|filter| Request::Unsubscribe { consumer: ConsumerId(0), filter: filter.into() }),
+        );
+    }
+}
+
+/// [MQTT-3.1.2-24]: an answer that the client does not take cannot be left out.
+#[test]
+fn answer_too_large_for_the_client_closes() {
+    let mut client = Client::connected_by(connect(V5).packet_bytes_max(30));
+    let filters = ["a"; 40].map(|filter| (filter, QoS::AtMostOnce));
+    client.sends(subscribe(V5, 5, &filters)).is_disconnected(ReasonCode::PacketTooLarge);
+    let mut client = Client::connected(V3);
+    client.sends(subscribe(V3, 5, &filters)).receives([suback(V3, 5, &[ReasonCode::Success; 40])]);
+}
