@@ -1,0 +1,85 @@
+//! The head of a frame: command and headers, up to and with the blank line, parsed with nom.
+//!
+//! Sees only complete heads, whose size and number of lines the decoder has checked.
+
+use super::escape::unescape;
+use super::{Command, DecodeError, Header, Headers};
+use memchr::memchr;
+use nom::bytes::complete::tag;
+use nom::combinator::iterator;
+use nom::error::{Error, ErrorKind};
+use nom::sequence::terminated;
+use nom::{Err, IResult, Parser};
+use std::borrow::Cow;
+
+/// A header as it stands on the wire: name and value.
+type RawHeader<'a> = (&'a str, &'a str);
+
+/// Parses a complete head.
+pub(super) fn parse_head(head: &[u8]) -> Result<(Command, Headers<'_>), DecodeError> {
+    let text = simdutf8::basic::from_utf8(head).map_err(|_| DecodeError::HeadNotUtf8)?;
+    let (rest, word) = line(text).map_err(|_| DecodeError::UnknownCommand)?;
+    let command = Command::parse(word).ok_or(DecodeError::UnknownCommand)?;
+    let escaped = command.has_escaped_headers() && memchr(b'\\', head).is_some();
+    let convert = if escaped { unescaped } else { verbatim };
+    Ok((command, headers(rest, convert)?))
+}
+
+/// All header lines and the blank line behind them; `convert` makes a header of what stands on the wire.
+fn headers<'a>(
+    text: &'a str,
+    convert: fn(RawHeader<'a>) -> Option<Header<'a>>,
+) -> Result<Headers<'a>, DecodeError> {
+    let mut headers = Headers::default();
+    let mut lines = iterator(text, header);
+    for raw in lines.by_ref() {
+        headers.push(convert(raw).ok_or(DecodeError::UndefinedEscape)?);
+    }
+    let (rest, ()) = lines.finish().map_err(|_: Err<Error<&str>>| DecodeError::MalformedHeader)?;
+    match line(rest) {
+        Ok(("", "")) => Ok(headers),
+        _ => Err(DecodeError::MalformedHeader),
+    }
+}
+
+/// One header line: a name of at least one character, a colon, a value.
+///
+/// The grammar has no colon in a value; clients that were written for STOMP 1.0 send it all the same, and it can be meant
+/// in no other way, so it is taken.
+fn header(text: &str) -> IResult<&str, RawHeader<'_>> {
+    let (rest, line) = line(text)?;
+    let (value, name) = terminated(until(b':'), tag(":")).parse(line)?;
+    match name.is_empty() {
+        true => Err(Err::Error(Error::new(text, ErrorKind::Verify))),
+        false => Ok((rest, (name, value))),
+    }
+}
+
+/// One line, without its end: LF, or CR LF ([STOMP-1.2/Augmented BNF]). A CR anywhere else is an error.
+fn line(text: &str) -> IResult<&str, &str> {
+    let (rest, line) = terminated(until(b'\n'), tag("\n")).parse(text)?;
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match memchr(b'\r', line.as_bytes()) {
+        Some(_) => Err(Err::Error(Error::new(text, ErrorKind::CrLf))),
+        None => Ok((rest, line)),
+    }
+}
+
+/// Takes what stands before an ASCII character. nom's own search for text goes character by character.
+fn until(end: u8) -> impl Fn(&str) -> IResult<&str, &str> {
+    move |text| {
+        let parts = memchr(end, text.as_bytes()).and_then(|at| text.split_at_checked(at));
+        let (taken, rest) = parts.ok_or_else(|| Err::Error(Error::new(text, ErrorKind::TakeUntil)))?;
+        Ok((rest, taken))
+    }
+}
+
+/// A header of a frame whose headers are not escaped, or of one that has no escape in it.
+fn verbatim<'a>((name, value): RawHeader<'a>) -> Option<Header<'a>> {
+    Some(Header { name: Cow::Borrowed(name), value: Cow::Borrowed(value) })
+}
+
+/// A header of a frame whose headers are escaped; nothing where an escape is undefined.
+fn unescaped<'a>((name, value): RawHeader<'a>) -> Option<Header<'a>> {
+    Some(Header { name: unescape(name)?, value: unescape(value)? })
+}

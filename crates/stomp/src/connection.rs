@@ -1,0 +1,293 @@
+//! One client's state machine.
+//!
+//! ```text
+//!              CONNECT, STOMP / CONNECTED             DISCONNECT / RECEIPT
+//!   Opening ────────────────────────────► Connected ──────────────────────► Ended
+//!      │                                  │  ▲   │                            ▲
+//!      │                                  └──┘   │ any fault / ERROR          │
+//!      │                 SEND, SUBSCRIBE, ... /  └────────────────────────────┤
+//!      │                 RECEIPT, MESSAGE, ...                                │
+//!      └──────────────── any other frame, deadline / ERROR ───────────────────┘
+//! ```
+//!
+//! Frames are handled strictly in order and every request to the broker is answered at once, so a RECEIPT is also the
+//! acknowledgement of everything before it.
+
+use crate::StompOptions;
+use crate::codec::{Command, Decoder, Frame, encode};
+use crate::heart_beat::HeartBeats;
+use crate::message::push_message;
+use crate::opening::Opening;
+use crate::reason::Fault;
+use crate::send;
+use crate::subscribe::{acknowledge, subscribe, unsubscribe};
+use crate::subscriptions::Subscriptions;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_protocol::{
+    Close, CloseReason, Connection, Context, Delivery, Encoded, Outcome, Output, Peer, Refused, Reply,
+};
+
+/// The machine of one STOMP client.
+#[derive(Debug)]
+pub(crate) struct StompConnection {
+    options: Arc<StompOptions>,
+    decoder: Decoder,
+    phase: Phase,
+}
+
+/// Where the conversation stands.
+#[derive(Debug)]
+enum Phase {
+    /// Nothing but CONNECT may come.
+    Opening(Opening),
+    /// The client is in.
+    Connected(Connected),
+    /// The last words are written.
+    Ended,
+}
+
+/// The state of a client that is in.
+#[derive(Debug)]
+struct Connected {
+    client_id: Option<Box<str>>,
+    heart_beats: HeartBeats,
+    subscriptions: Subscriptions,
+    /// The number of the next MESSAGE; unique within the connection ([STOMP-1.2/MESSAGE]).
+    next_message: u64,
+}
+
+/// Why no more frames are handled.
+enum Stop {
+    /// The client said goodbye.
+    Goodbye,
+    /// Something is wrong.
+    Fault(Fault),
+}
+
+impl StompConnection {
+    /// A machine that waits for CONNECT.
+    pub(crate) fn new(options: Arc<StompOptions>, peer: &Peer) -> StompConnection {
+        let decoder = Decoder::new(options.frame_limits());
+        StompConnection { options, decoder, phase: Phase::Opening(Opening::of(peer)) }
+    }
+
+    /// Handles all complete frames.
+    fn handle_frames(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
+        let mut taken = 0;
+        loop {
+            let rest = input.get(taken..).unwrap_or_default();
+            let decoded =
+                self.decoder.decode(rest).map_err(|error| self.fail(error.into(), None, context.output))?;
+            taken += decoded.consumed;
+            let Some(frame) = decoded.frame else { return Ok(taken) };
+            let receipt = receipt_of(&frame);
+            match self.handle_frame(&frame, context) {
+                Ok(()) => push_receipt(receipt, context.output),
+                Err(Stop::Fault(fault)) => return Err(self.fail(fault, receipt, context.output)),
+                Err(Stop::Goodbye) => {
+                    push_receipt(receipt, context.output);
+                    self.phase = Phase::Ended;
+                    return Err(CloseReason::Disconnected.into());
+                }
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) -> Result<(), Stop> {
+        if !frame.body.is_empty() && !frame.command.may_have_body() {
+            return Err(Fault::UnexpectedBody(frame.command).into());
+        }
+        match &mut self.phase {
+            Phase::Opening(opening) => {
+                if !matches!(frame.command, Command::Connect | Command::Stomp) {
+                    return Err(Fault::NotConnected(frame.command).into());
+                }
+                let opened = opening.connect(frame, &self.options, context.now, context.output)?;
+                self.phase = Phase::Connected(Connected {
+                    client_id: opened.client_id,
+                    heart_beats: opened.heart_beats,
+                    subscriptions: Subscriptions::new(self.options.max_subscriptions),
+                    next_message: 0,
+                });
+                Ok(())
+            }
+            Phase::Connected(connected) => connected.handle_frame(frame, &self.options, context),
+            Phase::Ended => Err(Stop::Goodbye),
+        }
+    }
+
+    /// Writes the ERROR of a fault, after which nothing more is said.
+    fn fail(&mut self, fault: Fault, receipt: Option<&str>, output: &mut Output) -> Close {
+        self.phase = Phase::Ended;
+        push_error(&fault, receipt, output);
+        fault.close()
+    }
+}
+
+impl Connected {
+    fn handle_frame(
+        &mut self,
+        frame: &Frame<'_>,
+        options: &StompOptions,
+        context: &mut Context<'_>,
+    ) -> Result<(), Stop> {
+        let (subscriptions, broker) = (&mut self.subscriptions, &mut *context.broker);
+        match frame.command {
+            Command::Send => send::publish(frame, broker)?,
+            Command::Subscribe => subscribe(frame, options, subscriptions, broker)?,
+            Command::Unsubscribe => unsubscribe(frame, subscriptions, broker)?,
+            Command::Ack => acknowledge(frame, Outcome::Accepted, subscriptions, broker)?,
+            Command::Nack => acknowledge(frame, Outcome::Rejected, subscriptions, broker)?,
+            Command::Begin | Command::Commit | Command::Abort => {
+                return Err(Fault::Unsupported("transactions").into());
+            }
+            Command::Disconnect => return Err(Stop::Goodbye),
+            Command::Connect | Command::Stomp => return Err(Fault::AlreadyConnected.into()),
+            Command::Connected | Command::Message | Command::Receipt | Command::Error => {
+                return Err(Fault::ServerFrame(frame.command).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(
+        &mut self,
+        delivery: &Delivery<'_>,
+        encoded: &mut Encoded,
+        output: &mut Output,
+    ) -> Result<(), Refused> {
+        let subscription =
+            self.subscriptions.of_consumer(delivery.consumer).ok_or(Refused::NotExpressible)?;
+        push_message(&subscription.frame_start, self.next_message, delivery, encoded, output)?;
+        self.next_message += 1;
+        if let Some(tag) = delivery.tag {
+            subscription.note_unsettled(tag);
+        }
+        self.heart_beats.note_sent(delivery.now);
+        Ok(())
+    }
+}
+
+impl Connection for StompConnection {
+    fn handle_bytes(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
+        let written = context.output.len();
+        let outcome = self.handle_frames(input, context);
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.heart_beats.note_received(context.now);
+            if context.output.len() > written {
+                connected.heart_beats.note_sent(context.now);
+            }
+        }
+        outcome
+    }
+
+    /// Where the peer promised heart-beats every arrival has to be seen, pieces of a large body too.
+    fn bytes_wanted(&self) -> usize {
+        match &self.phase {
+            Phase::Connected(connected) if connected.heart_beats.expects() => 1,
+            _ => self.decoder.bytes_wanted(),
+        }
+    }
+
+    /// Never called: this protocol attaches no session.
+    fn handle_reply(&mut self, _reply: Reply, _context: &mut Context<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn handle_delivery(
+        &mut self,
+        delivery: &Delivery<'_>,
+        encoded: &mut Encoded,
+        output: &mut Output,
+    ) -> Result<(), Refused> {
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.deliver(delivery, encoded, output),
+            Phase::Opening(_) | Phase::Ended => Err(Refused::NotExpressible),
+        }
+    }
+
+    fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        let now = context.now;
+        let checked = match &mut self.phase {
+            Phase::Opening(opening) if opening.deadline <= now => Err(Fault::ConnectTimeout),
+            Phase::Opening(_) | Phase::Ended => Ok(()),
+            Phase::Connected(connected) => connected.heart_beats.check_peer(now),
+        };
+        checked.map_err(|fault| self.fail(fault, None, context.output))?;
+        if let Phase::Connected(connected) = &mut self.phase
+            && connected.heart_beats.is_due(now)
+        {
+            push_heart_beat(context.output);
+            connected.heart_beats.note_sent(now);
+        }
+        Ok(())
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Opening(opening) => Some(opening.deadline),
+            Phase::Connected(connected) => connected.heart_beats.next_timeout(),
+            Phase::Ended => None,
+        }
+    }
+
+    /// Consumers end with their connection, so there is nothing to detach from.
+    fn handle_close(&mut self, close: &Close, context: &mut Context<'_>) {
+        let last_words = match close.reason {
+            CloseReason::ServerShutdown => Some(Fault::ServerShutdown),
+            CloseReason::ConnectTimeout => Some(Fault::ConnectTimeout),
+            _ => None,
+        };
+        if let (Some(fault), Phase::Opening(_) | Phase::Connected(_)) = (last_words, &self.phase) {
+            push_error(&fault, None, context.output);
+        }
+        self.phase = Phase::Ended;
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Connected(connected) => connected.client_id.as_deref(),
+            Phase::Opening(_) | Phase::Ended => None,
+        }
+    }
+}
+
+impl<F: Into<Fault>> From<F> for Stop {
+    fn from(fault: F) -> Stop {
+        Stop::Fault(fault.into())
+    }
+}
+
+/// The receipt that a frame asks for; CONNECT cannot ask for one ([STOMP-1.2/Header receipt]).
+fn receipt_of<'f>(frame: &'f Frame<'_>) -> Option<&'f str> {
+    match frame.command {
+        Command::Connect | Command::Stomp => None,
+        _ => frame.headers.get("receipt"),
+    }
+}
+
+/// Appends the RECEIPT that a frame asked for ([STOMP-1.2/RECEIPT]).
+fn push_receipt(receipt: Option<&str>, output: &mut Output) {
+    let Some(receipt) = receipt else { return };
+    if encode(output.buffer(), Command::Receipt, [("receipt-id", receipt)], b"").is_ok() {
+        output.end_frame();
+    }
+}
+
+/// Appends the ERROR of a fault ([STOMP-1.2/ERROR]).
+fn push_error(fault: &Fault, receipt: Option<&str>, output: &mut Output) {
+    let version = matches!(fault, Fault::UnsupportedVersion).then_some(("version", "1.2"));
+    let receipt = receipt.map(|receipt| ("receipt-id", receipt));
+    let always = [("message", fault.message()), ("content-type", "text/plain")];
+    let headers = version.into_iter().chain(receipt).chain(always);
+    if encode(output.buffer(), Command::Error, headers, fault.to_string().as_bytes()).is_ok() {
+        output.end_frame();
+    }
+}
+
+/// Appends a heart-beat: one line end ([STOMP-1.2/Heart-beating]).
+fn push_heart_beat(output: &mut Output) {
+    output.buffer().push(b'\n');
+    output.end_frame();
+}

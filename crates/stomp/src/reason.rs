@@ -1,0 +1,152 @@
+//! What can go wrong on a connection, and how it is told: the one place that maps faults to ERROR frames, labels and closes.
+
+use crate::codec::{Command, DecodeError};
+use std::borrow::Cow;
+use tidegate_message::FilterError;
+use tidegate_protocol::{Close, CloseReason, Refusal};
+
+/// A reason for an ERROR frame; its text is the frame's body. STOMP knows no smaller scope: each ends the connection ([STOMP-1.2/ERROR]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The stream cannot be cut into frames.
+    #[error("{0}")]
+    Frame(#[from] DecodeError),
+    /// [STOMP-1.2/Connecting]
+    #[error("the first frame has to be CONNECT or STOMP, not {0}")]
+    NotConnected(Command),
+    /// [STOMP-1.2/Once Connected]
+    #[error("the connection is open already")]
+    AlreadyConnected,
+    /// [STOMP-1.2/Server Frames]
+    #[error("{0} is a frame of servers")]
+    ServerFrame(Command),
+    /// [STOMP-1.2/Body]
+    #[error("{0} must not have a body")]
+    UnexpectedBody(Command),
+    /// [STOMP-1.2/Protocol Negotiation]
+    #[error("Supported protocol versions are 1.2")]
+    UnsupportedVersion,
+    /// [STOMP-1.2/CONNECT or STOMP Frame]
+    #[error("this listener admits only clients that show a certificate")]
+    NotAuthenticated,
+    /// A header that the specification demands.
+    #[error("{command} must have the header `{name}`")]
+    MissingHeader {
+        /// The frame's command.
+        command: Command,
+        /// The header.
+        name: &'static str,
+    },
+    /// A header whose value means nothing.
+    #[error("the header `{name}` must be {expected}")]
+    InvalidHeader {
+        /// The header.
+        name: &'static str,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// Something that other servers have.
+    #[error("{0} are not supported yet")]
+    Unsupported(&'static str),
+    /// A destination outside `/topic/`.
+    #[error("the destination must begin with /topic/: this version supports no other destinations")]
+    UnsupportedDestination,
+    /// A destination whose topic filter is none.
+    #[error("the destination's topic is not valid: {0}")]
+    InvalidFilter(FilterError),
+    /// [STOMP-1.2/SUBSCRIBE id Header]
+    #[error("the connection has a subscription with this id already")]
+    DuplicateSubscription,
+    /// [STOMP-1.2/UNSUBSCRIBE]
+    #[error("the connection has no subscription with this id")]
+    UnknownSubscription,
+    /// The option's limit.
+    #[error("the connection has {limit} subscriptions, which is the limit")]
+    TooManySubscriptions {
+        /// `max_subscriptions`.
+        limit: usize,
+    },
+    /// [STOMP-1.2/ACK]
+    #[error("no delivered message waits for an acknowledgement with this id")]
+    UnknownAcknowledgement,
+    /// The broker says no.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// [STOMP-1.2/Heart-beating]
+    #[error("nothing arrived for twice the agreed heart-beat interval of {milliseconds} ms")]
+    Silent {
+        /// The agreed interval.
+        milliseconds: u64,
+    },
+    /// The opening took too long.
+    #[error("no CONNECT frame arrived in time")]
+    ConnectTimeout,
+    /// The gateway is stopping.
+    #[error("the server is shutting down")]
+    ServerShutdown,
+}
+
+impl Fault {
+    /// The `message` header: a short description ([STOMP-1.2/ERROR]).
+    pub(crate) fn message(&self) -> &'static str {
+        match self {
+            Fault::Frame(error) if is_limit(error) => "frame too large",
+            Fault::Frame(_) => "malformed frame received",
+            Fault::NotConnected(_) => "not connected",
+            Fault::AlreadyConnected => "already connected",
+            Fault::ServerFrame(_) | Fault::UnexpectedBody(_) => "frame not allowed",
+            Fault::UnsupportedVersion => "unsupported protocol version",
+            Fault::NotAuthenticated => "not authenticated",
+            Fault::MissingHeader { .. } => "missing header",
+            Fault::InvalidHeader { .. } => "invalid header",
+            Fault::Unsupported(_) => "not supported",
+            Fault::UnsupportedDestination | Fault::InvalidFilter(_) => "unsupported destination",
+            Fault::DuplicateSubscription => "duplicate subscription id",
+            Fault::UnknownSubscription => "unknown subscription id",
+            Fault::TooManySubscriptions { .. } => "too many subscriptions",
+            Fault::UnknownAcknowledgement => "unknown acknowledgement id",
+            Fault::Refused(_) => "request refused",
+            Fault::Silent { .. } => "heart-beat missing",
+            Fault::ConnectTimeout => "connect timeout",
+            Fault::ServerShutdown => "server shutting down",
+        }
+    }
+
+    /// Why the connection ends: the reason's label is the one of the metric.
+    pub(crate) fn close(&self) -> Close {
+        let detail: Cow<'static, str> = self.to_string().into();
+        Close::new(self.close_reason(), detail)
+    }
+
+    fn close_reason(&self) -> CloseReason {
+        CloseReason::ProtocolFault(match self {
+            Fault::Silent { .. } => return CloseReason::KeepAliveTimeout,
+            Fault::ConnectTimeout => return CloseReason::ConnectTimeout,
+            Fault::ServerShutdown => return CloseReason::ServerShutdown,
+            Fault::Frame(error) if is_limit(error) => "frame_too_large",
+            Fault::Frame(_) => "malformed_frame",
+            Fault::NotConnected(_) | Fault::AlreadyConnected => "unexpected_frame",
+            Fault::ServerFrame(_) | Fault::UnexpectedBody(_) => "unexpected_frame",
+            Fault::UnsupportedVersion => "unsupported_version",
+            Fault::NotAuthenticated => "not_authenticated",
+            Fault::MissingHeader { .. } | Fault::InvalidHeader { .. } => "invalid_header",
+            Fault::Unsupported(_) => "not_supported",
+            Fault::UnsupportedDestination | Fault::InvalidFilter(_) => "invalid_destination",
+            Fault::DuplicateSubscription | Fault::UnknownSubscription => "invalid_subscription",
+            Fault::TooManySubscriptions { .. } => "too_many_subscriptions",
+            Fault::UnknownAcknowledgement => "unknown_acknowledgement",
+            Fault::Refused(_) => "refused",
+        })
+    }
+}
+
+/// Whether an error names a limit, not a mistake.
+fn is_limit(error: &DecodeError) -> bool {
+    matches!(
+        error,
+        DecodeError::HeadTooLarge { .. }
+            | DecodeError::HeaderLineTooLong { .. }
+            | DecodeError::TooManyHeaders { .. }
+            | DecodeError::BodyTooLarge { .. }
+    )
+}

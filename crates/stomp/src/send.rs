@@ -1,0 +1,157 @@
+//! SEND: headers into a message, by the mapping that all protocols share.
+//!
+//! Everything that this server does not know is a user property and passes through ([STOMP-1.2/SEND]).
+
+use crate::codec::{Command, Frame};
+use crate::destination::{reply_topic_of, topic_of};
+use crate::reason::Fault;
+use crate::standard_headers::{is_standard, property_of_header};
+use crate::subscribe::flag;
+use bytes::Bytes;
+use data_encoding::BASE64;
+use std::time::Duration;
+use tidegate_message::{Properties, QoS};
+use tidegate_protocol::{Broker, Publish};
+
+/// The longest lifetime in milliseconds: the longest that MQTT can say, in seconds of 32 bits.
+const EXPIRATION_MAX: u64 = 4_294_967_295_000;
+
+/// The headers of a SEND that mean something here; of repeated ones the first ([STOMP-1.2/Repeated Header Entries]).
+#[derive(Debug, Default)]
+struct SendHeaders<'f> {
+    destination: Option<&'f str>,
+    content_type: Option<&'f str>,
+    reply_to: Option<&'f str>,
+    correlation_id: Option<&'f str>,
+    correlation_id_encoding: Option<&'f str>,
+    payload_format: Option<&'f str>,
+    expiration: Option<&'f str>,
+    qos: Option<&'f str>,
+    persistent: Option<&'f str>,
+    retain: Option<&'f str>,
+    transaction: Option<&'f str>,
+    user: Vec<(Box<str>, Box<str>)>,
+}
+
+/// Publishes the message of a SEND. When this returns, the broker has acknowledged it.
+pub(crate) fn publish(frame: &Frame<'_>, broker: &mut dyn Broker) -> Result<(), Fault> {
+    let headers = SendHeaders::read(frame);
+    if headers.transaction.is_some() {
+        return Err(Fault::Unsupported("transactions"));
+    }
+    let destination =
+        headers.destination.ok_or(Fault::MissingHeader { command: Command::Send, name: "destination" })?;
+    let (qos, retain, expiry) = (headers.qos()?, flag("retain", headers.retain)?, headers.expiry()?);
+    let properties = headers.properties(frame.body)?;
+    broker.publish(&Publish {
+        topic: topic_of(destination)?.as_bytes(),
+        payload: frame.body,
+        qos,
+        retain: retain.unwrap_or(false),
+        properties: (!properties.is_empty()).then_some(&properties),
+        expiry,
+    })?;
+    Ok(())
+}
+
+impl<'f> SendHeaders<'f> {
+    fn read(frame: &'f Frame<'_>) -> SendHeaders<'f> {
+        let mut headers = SendHeaders::default();
+        for (name, value) in frame.headers.iter() {
+            let slot = match name {
+                "destination" => &mut headers.destination,
+                "content-type" => &mut headers.content_type,
+                "reply-to" => &mut headers.reply_to,
+                "correlation-id" => &mut headers.correlation_id,
+                "correlation-id-encoding" => &mut headers.correlation_id_encoding,
+                "payload-format" => &mut headers.payload_format,
+                "expiration" => &mut headers.expiration,
+                "qos" => &mut headers.qos,
+                "persistent" => &mut headers.persistent,
+                "retain" => &mut headers.retain,
+                "transaction" => &mut headers.transaction,
+                _ => {
+                    if !is_standard(name) {
+                        headers.user.push((property_of_header(name).into(), value.into()));
+                    }
+                    continue;
+                }
+            };
+            slot.get_or_insert(value);
+        }
+        headers
+    }
+
+    /// `qos`, or what `persistent` says; at least once where both are missing.
+    fn qos(&self) -> Result<QoS, Fault> {
+        let persistent = flag("persistent", self.persistent)?;
+        match self.qos {
+            Some("0") => Ok(QoS::AtMostOnce),
+            Some("1") => Ok(QoS::AtLeastOnce),
+            Some("2") => Ok(QoS::ExactlyOnce),
+            Some(_) => Err(Fault::InvalidHeader { name: "qos", expected: "0, 1 or 2" }),
+            None if persistent == Some(false) => Ok(QoS::AtMostOnce),
+            None => Ok(QoS::AtLeastOnce),
+        }
+    }
+
+    /// The lifetime. Zero is refused: to some servers it means "at once", to others "never".
+    fn expiry(&self) -> Result<Option<Duration>, Fault> {
+        let Some(text) = self.expiration else { return Ok(None) };
+        match text.parse::<u64>() {
+            Ok(milliseconds @ 1..=EXPIRATION_MAX) => Ok(Some(Duration::from_millis(milliseconds))),
+            _ => Err(Fault::InvalidHeader {
+                name: "expiration",
+                expected: "a whole number of milliseconds from 1 to 4294967295000",
+            }),
+        }
+    }
+
+    fn properties(self, body: &[u8]) -> Result<Properties, Fault> {
+        Ok(Properties {
+            correlation: self.correlation()?,
+            payload_is_text: self.payload_is_text(body)?,
+            content_type: self.content_type.map(Box::from),
+            reply_to: self.reply_to.map(reply_to).transpose()?,
+            user: self.user,
+        })
+    }
+
+    fn correlation(&self) -> Result<Option<Bytes>, Fault> {
+        let Some(text) = self.correlation_id else { return Ok(None) };
+        match self.correlation_id_encoding {
+            None => Ok(Some(Bytes::copy_from_slice(text.as_bytes()))),
+            Some("base64") => match BASE64.decode(text.as_bytes()) {
+                Ok(bytes) => Ok(Some(bytes.into())),
+                Err(_) => Err(Fault::InvalidHeader {
+                    name: "correlation-id",
+                    expected: "base64, as its encoding says",
+                }),
+            },
+            Some(_) => Err(Fault::InvalidHeader { name: "correlation-id-encoding", expected: "`base64`" }),
+        }
+    }
+
+    /// MQTT receivers are told what it says, and may close the connection where it is not true (MQTT 5.0 section 3.3.2.3.2).
+    fn payload_is_text(&self, body: &[u8]) -> Result<Option<bool>, Fault> {
+        match self.payload_format {
+            None => Ok(None),
+            Some("binary") => Ok(Some(false)),
+            Some("text") if simdutf8::basic::from_utf8(body).is_ok() => Ok(Some(true)),
+            Some("text") => Err(Fault::InvalidHeader {
+                name: "payload-format",
+                expected: "left out where the body is not UTF-8",
+            }),
+            Some(_) => Err(Fault::InvalidHeader { name: "payload-format", expected: "`text` or `binary`" }),
+        }
+    }
+}
+
+/// An answer goes to one topic; MQTT receivers could not be told of a pattern ([MQTT-3.3.2-14]).
+fn reply_to(text: &str) -> Result<Box<str>, Fault> {
+    let topic = reply_topic_of(text);
+    match topic.contains(['+', '#']) {
+        true => Err(Fault::InvalidHeader { name: "reply-to", expected: "a destination without wildcards" }),
+        false => Ok(topic.into()),
+    }
+}

@@ -1,0 +1,59 @@
+//! The state machine by scripts that read like the specification's sequences.
+
+mod acknowledging;
+mod connecting;
+mod ending;
+mod random_bytes;
+mod receiving;
+mod sending;
+mod subscribing;
+
+use crate::{Stomp, StompOptions};
+use tidegate_testkit::script::Harness;
+
+/// A CONNECT that asks for nothing special.
+const CONNECT: &[u8] = b"CONNECT\naccept-version:1.2\nhost:example\n\n\0";
+
+/// A machine that waits for CONNECT.
+fn opening() -> Harness {
+    Harness::open(&Stomp::new(StompOptions::default()))
+}
+
+/// A machine whose client is in; CONNECTED has been taken.
+fn connected() -> Harness {
+    connected_with(StompOptions::default())
+}
+
+/// The same, with options.
+fn connected_with(options: StompOptions) -> Harness {
+    let mut harness = Harness::open(&Stomp::new(options));
+    harness.feed(CONNECT);
+    harness.take_output();
+    assert_eq!(harness.close_label(), None);
+    harness
+}
+
+/// The same, with subscription `s` to `/topic/a/#` under consumer 0; its requests have been taken.
+fn subscribed(ack: &str) -> Harness {
+    let mut harness = connected();
+    harness.feed(format!("SUBSCRIBE\nid:s\ndestination:/topic/a/#\nack:{ack}\n\n\0"));
+    harness.take_requests();
+    assert_eq!(harness.close_label(), None);
+    harness
+}
+
+/// The frames for the client since the last time, as text; a NUL is written `^@` as in the specification.
+fn frames(harness: &mut Harness) -> Vec<String> {
+    let texts = harness.take_frames().into_iter().map(|frame| String::from_utf8(frame).unwrap());
+    texts.map(|text| text.replace('\0', "^@")).collect()
+}
+
+/// Checks that the connection ended with one ERROR frame of this text and this label. Returns the frame.
+fn expect_error(harness: &mut Harness, label: &str, text: &str) -> String {
+    assert_eq!(harness.close_label(), Some(label));
+    let mut frames = frames(harness);
+    let frame = frames.pop().expect("an ERROR frame");
+    assert_eq!(frames, [""; 0], "nothing stands before the ERROR");
+    assert!(frame.starts_with("ERROR\n") && frame.ends_with(&format!("\n\n{text}^@")), "{frame}");
+    frame
+}
