@@ -1,0 +1,28 @@
+//! Listeners, transports and the driver that owns every client socket.
+//!
+//! A [`Server`] binds its listeners and then runs one worker thread per core. A worker has a runtime of its own and one
+//! [`tidegate_broker::Shard`]; a connection is dealt to a worker when it is accepted and lives there for ever. This is the one
+//! driver for all protocols: it reads big, feeds everything that is complete to the connection's machine, and flushes
+//! each output once at the end of the turn.
+//!
+//! ```text
+//! accept ─► opening (TLS, WebSocket, which protocol?) ─► connection: read ─► decrypt ─► unframe ─► Shard::handle_bytes
+//!                                                        wire:       write ◄─ encrypt ◄─ frame  ◄─ Shard::flush_turn
+//! ```
+//!
+//! No protocol is known here by name, and nothing is routed.
+
+mod acceptor;
+mod connection;
+mod notices;
+mod opening;
+mod options;
+mod server;
+pub mod sniff;
+pub mod tls;
+pub mod websocket;
+mod wire;
+mod worker;
+
+pub use options::{ListenerOptions, ListenerProtocol, ServerOptions, Transport, WebSocketOptions};
+pub use server::{BindError, Running, Server, StartError};

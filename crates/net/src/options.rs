@@ -1,0 +1,72 @@
+//! What a server is made from; all of it checked by whoever reads the configuration.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_broker::Limits;
+use tidegate_protocol::Protocol;
+
+/// Everything about the gateway's client side.
+pub struct ServerOptions {
+    /// Worker threads, at least 1 and at most [`tidegate_broker::WORKERS_MAX`].
+    pub workers: usize,
+    /// The broker's limits.
+    pub limits: Limits,
+    /// Open connections of all listeners together. At the limit a new one is closed at once.
+    pub connections_max: usize,
+    /// How long queued bytes may take to leave when the gateway stops.
+    pub shutdown_timeout: Duration,
+    /// The names of all registered protocols, for metrics.
+    pub protocols: Vec<&'static str>,
+    /// The listeners.
+    pub listeners: Vec<ListenerOptions>,
+}
+
+/// One listener.
+pub struct ListenerOptions {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// Where it listens; port 0 lets the system choose.
+    pub bind: SocketAddr,
+    /// What stands between the socket and the protocol, beside TLS.
+    pub transport: Transport,
+    /// Present when connections are encrypted.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The protocols that are spoken here, at least one.
+    pub protocols: Vec<ListenerProtocol>,
+    /// Whether clients without credentials are welcome.
+    pub allow_anonymous: bool,
+    /// Open connections of this listener. At the limit a new one is closed at once.
+    pub connections_max: usize,
+    /// How long a connection may take until its protocol's opening is complete, TLS and WebSocket included.
+    pub connect_timeout: Duration,
+}
+
+/// A protocol with the options of one listener.
+#[derive(Clone)]
+pub struct ListenerProtocol {
+    /// Its position in [`ServerOptions::protocols`].
+    pub index: usize,
+    /// The factory of its machines.
+    pub protocol: Arc<dyn Protocol>,
+}
+
+/// What stands between the socket and the protocol, beside TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// Nothing.
+    Tcp,
+    /// WebSocket (RFC 6455).
+    WebSocket(WebSocketOptions),
+}
+
+/// What a WebSocket listener asks of its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocketOptions {
+    /// The only path that is served; any, where there is none.
+    pub path: Option<String>,
+    /// The origins whose pages may connect; any, where there are none.
+    pub origins: Vec<String>,
+    /// The longest message in bytes.
+    pub message_bytes_max: u64,
+}
