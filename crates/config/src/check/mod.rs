@@ -1,0 +1,28 @@
+//! What can only be judged when all settings are known. Every check runs, whatever the others found.
+//!
+//! A check looks at the typed configuration and names the path of what is wrong; values that were already reported are
+//! stand-ins and are left out.
+
+mod access;
+mod addresses;
+mod certificates;
+mod limits;
+mod listeners;
+mod storage;
+mod tls;
+
+use std::time::SystemTime;
+
+use crate::findings::Findings;
+use crate::registry::Registry;
+use crate::schema::Config;
+
+/// Runs all checks. `now` is compared with the validity of certificates.
+pub(crate) fn check(config: &Config, registry: &Registry, now: SystemTime, findings: &mut Findings<'_>) {
+    listeners::check(config, registry, findings);
+    addresses::check(config, findings);
+    access::check(config, findings);
+    tls::check(config, now, findings);
+    limits::check(config, findings);
+    storage::check(config, findings);
+}

@@ -1,0 +1,141 @@
+//! The forms of texts: names, host names, URL paths, origins. Each says what is wrong and what would be right.
+
+use rustls_pki_types::DnsName;
+
+use crate::diagnostic::quoted;
+use crate::setting::{Form, Problem};
+
+/// Longest node and listener name.
+const NAME_CHARS_MAX: usize = 64;
+
+/// Longest WebSocket path; longer request lines are refused by the listener anyway.
+const URL_PATH_BYTES_MAX: usize = 1024;
+
+/// The name of a protocol. Which ones exist is checked where the registry is known.
+pub(crate) const PROTOCOL_NAME: Form = Form { name: "a protocol name", check: check_not_empty };
+
+/// A DNS name; `*.` in front stands for one label.
+pub(crate) const HOST_NAME: Form =
+    Form { name: "a DNS name such as \"gateway.example\"", check: check_host_name };
+
+/// The path of a URL.
+pub(crate) const URL_PATH: Form = Form { name: "a path such as \"/mqtt\"", check: check_url_path };
+
+/// The origin of a web page (RFC 6454): scheme, host, port, and nothing behind it.
+pub(crate) const ORIGIN: Form =
+    Form { name: "an origin such as \"https://panel.example\"", check: check_origin };
+
+/// Checks the name of a node or listener.
+pub(crate) fn check_name(text: &str) -> Result<(), Problem> {
+    if text.is_empty() || text.chars().count() > NAME_CHARS_MAX {
+        return Err(Problem::new(format!("a name has 1 to {NAME_CHARS_MAX} characters")));
+    }
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))) {
+        Some(c) => Err(Problem::with_suggestion(
+            format!("{} is not allowed in a name", quoted(&c.to_string())),
+            "use letters, digits, `.`, `_` and `-`",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_not_empty(text: &str) -> Result<(), Problem> {
+    if text.is_empty() { Err(Problem::new("must not be empty")) } else { Ok(()) }
+}
+
+fn check_host_name(text: &str) -> Result<(), Problem> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    match DnsName::try_from(name) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::new(format!("{} is not a DNS name", quoted(text)))),
+    }
+}
+
+fn check_url_path(text: &str) -> Result<(), Problem> {
+    if !text.starts_with('/') {
+        return Err(Problem::with_suggestion(
+            "a path begins with `/`",
+            format!("write {}", quoted(&format!("/{text}"))),
+        ));
+    }
+    if text.len() > URL_PATH_BYTES_MAX {
+        return Err(Problem::new(format!("a path has at most {URL_PATH_BYTES_MAX} bytes")));
+    }
+    match text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#')) {
+        Some(c) => Err(Problem::new(format!("{} is not allowed in a path", quoted(&c.to_string())))),
+        None => Ok(()),
+    }
+}
+
+fn check_origin(text: &str) -> Result<(), Problem> {
+    let example = "write scheme, host and port only, for example \"https://panel.example\" or \"http://localhost:3000\"";
+    let Some((scheme, host)) = text.split_once("://") else {
+        return Err(Problem::with_suggestion(format!("{} is not an origin", quoted(text)), example));
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+    let is_origin = !scheme.is_empty()
+        && scheme.chars().all(plain)
+        && !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | '*'));
+    if is_origin {
+        return Ok(());
+    }
+    let suggestion = match host.strip_suffix('/') {
+        Some(host) if !host.contains('/') => {
+            format!("write {}, without the `/` at its end", quoted(&format!("{scheme}://{host}")))
+        }
+        _ => example.to_owned(),
+    };
+    Err(Problem::with_suggestion(format!("{} is not an origin", quoted(text)), suggestion))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Origins are compared as a whole by the listener, so anything that no browser would send is refused here.
+    #[test]
+    fn tells_origins_from_urls() {
+        for text in
+            ["https://panel.example", "http://localhost:3000", "http://[::1]:3000", "app://obsidian.md"]
+        {
+            assert_eq!(check_origin(text), Ok(()), "{text}");
+        }
+        for text in [
+            "",
+            "*",
+            "panel.example",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://*.a",
+            "https://u@a",
+            "null",
+        ] {
+            assert!(check_origin(text).is_err(), "{text}");
+        }
+    }
+
+    /// Names are safe in metrics labels, file names and environment variables.
+    #[test]
+    fn names_are_plain() {
+        for text in ["a", "edge-1", "A.b_C-9", &"x".repeat(64)] {
+            assert_eq!(check_name(text), Ok(()), "{text}");
+        }
+        for text in ["", "a b", "ä", "a/b", "a\n", &"x".repeat(65)] {
+            assert!(check_name(text).is_err(), "{text}");
+        }
+    }
+
+    /// Paths and host names in the forms that the handshakes deliver.
+    #[test]
+    fn paths_and_hosts() {
+        assert!(check_url_path("/mqtt").is_ok() && check_host_name("*.a.example").is_ok());
+        for text in ["", "mqtt", "/a?b", "/a#b", "/a b", "/\n"] {
+            assert!(check_url_path(text).is_err(), "{text}");
+        }
+        for text in ["", "*", "*.", "a.*.b", "a b", "-", "a..b"] {
+            assert!(check_host_name(text).is_err(), "{text}");
+        }
+    }
+}

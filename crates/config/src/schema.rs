@@ -1,0 +1,240 @@
+//! Every setting that exists: its name, type, range, default and meaning, declared once.
+//!
+//! The doc comments are what the user reads in the reference page. What can only be judged by looking at several settings
+//! (two listeners on one port, a certificate and its key) is in `check`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use tidegate_message::{ByteSize, TimeSpan};
+
+use crate::forms::{HOST_NAME, ORIGIN, PROTOCOL_NAME, URL_PATH};
+use crate::setting::Kind::{
+    Address, Count, List, Name, Path, Protocols, Size, Switch, Table, Tables, Text, Time, Word,
+};
+use crate::setting::Presence::{Default, Optional, Required};
+use crate::setting::{Kind, section};
+
+const SECOND: u64 = 1_000;
+const DAY: u64 = 86_400 * SECOND;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const fn time(min_milliseconds: u64, max_milliseconds: u64) -> Kind {
+    Time {
+        min: TimeSpan::from_milliseconds(min_milliseconds),
+        max: TimeSpan::from_milliseconds(max_milliseconds),
+    }
+}
+
+const fn size(min_bytes: u64, max_bytes: u64) -> Kind {
+    Size { min: ByteSize::from_bytes(min_bytes), max: ByteSize::from_bytes(max_bytes) }
+}
+
+const fn count(min: u32, max: u32) -> Kind {
+    Count { min, max }
+}
+
+section! {
+    /// The whole configuration. These keys stand at the top of the file, before the first `[table]`.
+    pub struct Config {
+        /// The stable name of this gateway. It appears in logs and metrics, and protocols may show it to their clients.
+        node: String = Name, Optional("the name of the machine, or `tidegate` where it has no usable one");
+        /// The folder for what is kept over a restart. This version keeps everything in memory and stores nothing there
+        /// yet: the setting is checked and answered with a warning that says so.
+        data_dir: Option<PathBuf> = Path, Optional("nothing is kept over a restart");
+        /// Worker threads. Each owns its connections; 0 means one per processor core that this process may use.
+        workers: usize = count(0, 64), Default("0");
+        /// How long queued bytes may still be sent to the clients when the gateway stops.
+        shutdown_timeout: TimeSpan = time(0, 600 * SECOND), Default("10s");
+        /// The ports on which clients connect. At least one is needed.
+        listeners as "listener": Vec<Listener> = Tables(&Listener::SECTION), Default("");
+        /// Health checks and metrics over HTTP.
+        http: Option<Http> = Table(&Http::SECTION), Optional("no HTTP port is opened");
+        /// What the gateway writes to its standard error.
+        log: Log = Table(&Log::SECTION), Default("");
+        /// What the gateway holds at most.
+        limits: Limits = Table(&Limits::SECTION), Default("");
+    }
+}
+
+section! {
+    /// One port on which clients connect. Write one `[[listener]]` per port.
+    pub struct Listener {
+        /// The name of the listener in logs, metrics, environment variables and flags. Each name is used once.
+        name: String = Name, Required;
+        /// IP address and port: `127.0.0.1:1883`, `0.0.0.0:1883` for all IPv4 addresses, `[::]:1883` for all addresses.
+        /// Host names are not looked up. Port 0 takes any free port, which the log then names.
+        bind: SocketAddr = Address, Required;
+        /// The protocols that clients may speak here. Several may share a port; the first bytes, or the WebSocket
+        /// sub-protocol, tell them apart.
+        protocols: Vec<String> = List(PROTOCOL_NAME), Required;
+        /// How bytes travel. Both can be combined with `tls`.
+        transport: Transport = Word(&["tcp", "websocket"]), Default("tcp");
+        /// Encryption, and clients that prove who they are with a certificate.
+        tls: Option<Tls> = Table(&Tls::SECTION), Optional("no encryption");
+        /// Lets clients in that do not prove who they are. In this version client certificates are the only proof, so a
+        /// listener without them needs `true` here; otherwise it is refused, because nobody could use it.
+        allow_anonymous: bool = Switch, Default("false");
+        /// Which WebSocket requests are taken. Only with `transport = "websocket"`.
+        websocket: Option<WebSocket> = Table(&WebSocket::SECTION), Optional("any path and any origin");
+        /// Connections on this listener at one time. The limit for all listeners together is `limits.connections`.
+        max_connections: Option<usize> = count(1, 10_000_000), Optional("only the limit for all listeners counts");
+        /// Time from the accepted connection until the client has logged in, TLS and WebSocket handshakes included.
+        connect_timeout: TimeSpan = time(100, 600 * SECOND), Default("10s");
+        /// Options of one protocol on this listener, in a table that is named like the protocol: `mqtt = { … }`.
+        options as "<protocol>": BTreeMap<String, toml::Table> = Protocols, Default("");
+    }
+}
+
+/// How bytes travel between a client and a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// The protocol's bytes directly in a TCP (or TLS) stream.
+    Tcp,
+    /// The protocol's bytes in WebSocket messages (RFC 6455), as browsers need it.
+    WebSocket,
+}
+
+section! {
+    /// TLS on a listener. All files are PEM; a relative path is relative to the folder of the configuration file.
+    pub struct Tls {
+        /// The certificate of the gateway, followed by its intermediate certificates.
+        cert: PathBuf = Path, Required;
+        /// The private key of `cert`.
+        key: PathBuf = Path, Required;
+        /// The authorities whose certificates clients may present. Needs `client_auth`.
+        client_ca: Option<PathBuf> = Path, Optional("clients are not asked for a certificate");
+        /// Whether a client must present a certificate or may. Needs `client_ca`.
+        client_auth: Option<ClientAuth> = Word(&["required", "optional"]), Optional("clients are not asked for a certificate");
+        /// Further certificates, chosen by the server name that the client asks for. Others get `cert`.
+        sni: Vec<ServerName> = Tables(&ServerName::SECTION), Default("");
+    }
+}
+
+/// What is demanded of a client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// No connection without a certificate that one of the authorities signed.
+    Required,
+    /// A certificate is checked if the client presents one.
+    Optional,
+}
+
+section! {
+    /// A certificate for one server name.
+    pub struct ServerName {
+        /// The DNS name that the client asks for. With `*.` in front it stands for every name one label below; an exact
+        /// entry wins.
+        host: String = Text(HOST_NAME), Required;
+        /// The certificate for this name, followed by its intermediate certificates.
+        cert: PathBuf = Path, Required;
+        /// The private key of that certificate.
+        key: PathBuf = Path, Required;
+    }
+}
+
+section! {
+    /// Which WebSocket requests a listener takes.
+    pub struct WebSocket {
+        /// The only path that is accepted, for example `/mqtt`.
+        path: Option<String> = Text(URL_PATH), Optional("any path");
+        /// The origins from which browsers may connect, for example `["https://panel.example"]`. Clients that are no
+        /// browsers send no origin and are not affected.
+        origins: Vec<String> = List(ORIGIN), Default("");
+    }
+}
+
+section! {
+    /// Health checks (`/healthz`, `/readyz`) and Prometheus metrics (`/metrics`). Without this table no HTTP port is opened.
+    pub struct Http {
+        /// IP address and port. Nothing here asks for a password: keep it on loopback or on a network that you trust.
+        bind: SocketAddr = Address, Required;
+    }
+}
+
+section! {
+    /// The log, which goes to standard error.
+    pub struct Log {
+        /// The least important entries that are written.
+        level: LogLevel = Word(&["error", "warn", "info", "debug", "trace"]), Default("info");
+        /// Lines for people or JSON objects for machines.
+        format: LogFormat = Word(&["text", "json"]), Default("text");
+    }
+}
+
+/// How important a log entry must be to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Data was lost or somebody must act.
+    Error,
+    /// Odd, but handled.
+    Warn,
+    /// One line per step in the life of a listener, connection or session.
+    Info,
+    /// For finding mistakes.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word that is written in the file, which is also the one `tracing` understands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// The form of a log entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line per entry.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+section! {
+    /// What the gateway holds at most. What goes beyond is refused or dropped, answered where the protocol can, and counted.
+    pub struct Limits {
+        /// Connections at one time, all listeners together.
+        connections: usize = count(1, 10_000_000), Default("100000");
+        /// Sessions, connected and disconnected together.
+        sessions: usize = count(1, 10_000_000), Default("200000");
+        /// Subscriptions of one session. Generous, because clients that are gateways themselves subscribe to every device.
+        subscriptions_per_session: usize = count(1, 10_000_000), Default("200000");
+        /// Subscriptions of all sessions together.
+        subscriptions: usize = count(1, 100_000_000), Default("2000000");
+        /// Messages waiting in one queue.
+        queued_messages: usize = count(1, 100_000_000), Default("100000");
+        /// Bytes waiting in one queue.
+        queued_bytes: ByteSize = size(KIB, 1024 * GIB), Default("64MiB");
+        /// Bytes waiting in all queues together.
+        queued_bytes_total: ByteSize = size(KIB, 1024 * GIB), Default("512MiB");
+        /// Topics with a retained message.
+        retained_messages: usize = count(1, 100_000_000), Default("1000000");
+        /// Bytes of all retained messages together.
+        retained_bytes: ByteSize = size(KIB, 1024 * GIB), Default("256MiB");
+        /// Levels of a topic or filter (`a/b/c` has three).
+        topic_levels: usize = count(1, 1024), Default("128");
+        /// Bytes of a topic or filter. MQTT itself ends at 65535.
+        topic_bytes: usize = count(16, 65_535), Default("4096");
+        /// The longest time for which the session of a disconnected client is kept, whatever the client asks for.
+        session_expiry_max: TimeSpan = time(0, 3650 * DAY), Default("7d");
+        /// Unsent bytes of one connection before further messages wait in its queue.
+        output_buffer: ByteSize = size(4 * KIB, 64 * MIB), Default("256KiB");
+    }
+}
