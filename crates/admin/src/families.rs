@@ -1,0 +1,159 @@
+//! The metric families, declared once: what is exposed and the reference page both come from here.
+//!
+//! Names follow OpenMetrics: base units, and a counter's family has no `_total`, which its samples get. Label values are the
+//! names of protocols and fixed words, never text from a peer, so the number of series is bounded.
+
+use prometheus_client::metrics::MetricType;
+
+/// A metric family.
+pub(crate) struct Family {
+    /// The family's name, without the suffix that its samples carry.
+    pub(crate) name: &'static str,
+    pub(crate) kind: MetricType,
+    /// The names of the labels, in the order in which they are written.
+    pub(crate) labels: &'static [&'static str],
+    /// A sentence without line breaks and backslashes, which would need escapes.
+    pub(crate) help: &'static str,
+}
+
+impl Family {
+    const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+        Family { name, kind: MetricType::Counter, labels, help }
+    }
+
+    const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+        Family { name, kind: MetricType::Gauge, labels, help }
+    }
+}
+
+const PROTOCOL: &[&str] = &["protocol"];
+const PROTOCOL_QOS: &[&str] = &["protocol", "qos"];
+
+pub(crate) const CONNECTIONS_OPENED: Family = Family::counter(
+    "tidegate_connections_opened",
+    PROTOCOL,
+    "Client connections whose protocol was recognised; under protocol unrecognised those that ended before.",
+);
+pub(crate) const CONNECTIONS_CLOSED: Family = Family::counter(
+    "tidegate_connections_closed",
+    &["protocol", "reason"],
+    "Client connections that ended, by the reason why.",
+);
+pub(crate) const CONNECTIONS_OPEN: Family =
+    Family::gauge("tidegate_connections_open", PROTOCOL, "Client connections that are open now.");
+pub(crate) const MESSAGES_RECEIVED: Family = Family::counter(
+    "tidegate_messages_received",
+    PROTOCOL_QOS,
+    "Messages published by clients, by the quality of service that the publisher chose.",
+);
+pub(crate) const MESSAGES_SENT: Family = Family::counter(
+    "tidegate_messages_sent",
+    PROTOCOL_QOS,
+    "Messages delivered to clients, by the quality of service of the delivery.",
+);
+pub(crate) const MESSAGE_BYTES_RECEIVED: Family = Family::counter(
+    "tidegate_message_bytes_received",
+    PROTOCOL_QOS,
+    "Payload bytes of the messages published by clients.",
+);
+pub(crate) const MESSAGE_BYTES_SENT: Family = Family::counter(
+    "tidegate_message_bytes_sent",
+    PROTOCOL_QOS,
+    "Payload bytes of the messages delivered to clients.",
+);
+pub(crate) const BYTES_RECEIVED: Family = Family::counter(
+    "tidegate_bytes_received",
+    PROTOCOL,
+    "Bytes of the protocol read from clients, without TLS and WebSocket framing.",
+);
+pub(crate) const BYTES_SENT: Family = Family::counter(
+    "tidegate_bytes_sent",
+    PROTOCOL,
+    "Bytes of the protocol written to clients, without TLS and WebSocket framing.",
+);
+pub(crate) const MESSAGES_DROPPED: Family = Family::counter(
+    "tidegate_messages_dropped",
+    &["reason"],
+    "Deliveries that will not happen, by the reason why; one message may be dropped for several receivers.",
+);
+pub(crate) const QUEUE_MESSAGES: Family = Family::gauge(
+    "tidegate_queue_messages",
+    &[],
+    "Deliveries that wait in queues; a message that waits for several receivers counts for each.",
+);
+pub(crate) const QUEUE_BYTES: Family = Family::gauge(
+    "tidegate_queue_bytes",
+    &[],
+    "Bytes of the deliveries that wait in queues, headers included.",
+);
+pub(crate) const RETAINED_MESSAGES: Family =
+    Family::gauge("tidegate_retained_messages", &[], "Topics that have a retained message.");
+pub(crate) const RETAINED_BYTES: Family =
+    Family::gauge("tidegate_retained_bytes", &[], "Bytes of the retained messages, headers included.");
+pub(crate) const SESSIONS: Family =
+    Family::gauge("tidegate_sessions", &[], "Sessions, with or without a connection.");
+pub(crate) const SUBSCRIPTIONS: Family =
+    Family::gauge("tidegate_subscriptions", &[], "Subscriptions of all sessions together.");
+pub(crate) const ROUTE_CACHE_HITS: Family = Family::counter(
+    "tidegate_route_cache_hits",
+    &[],
+    "Topics whose receivers were known from a message before; a run of messages on one topic may be looked up once.",
+);
+pub(crate) const ROUTE_CACHE_MISSES: Family = Family::counter(
+    "tidegate_route_cache_misses",
+    &[],
+    "Topics whose receivers had to be searched among the subscriptions.",
+);
+pub(crate) const DELIVERY_LATENCY: Family = Family {
+    name: "tidegate_delivery_latency_seconds",
+    kind: MetricType::Histogram,
+    labels: &[],
+    help: "Time from reading a message to handing its last byte to the receiver's socket, \
+           for deliveries that did not wait in a queue.",
+};
+pub(crate) const BUILD: Family = Family {
+    name: "tidegate_build",
+    kind: MetricType::Info,
+    labels: &["version"],
+    help: "The version that runs; the value is always 1.",
+};
+pub(crate) const START_TIME: Family = Family::gauge(
+    "process_start_time_seconds",
+    &[],
+    "When the gateway started, in seconds since 1970-01-01 00:00 UTC.",
+);
+pub(crate) const RESIDENT_MEMORY: Family = Family::gauge(
+    "process_resident_memory_bytes",
+    &[],
+    "Physical memory that the process holds; on Linux only.",
+);
+pub(crate) const OPEN_FILES: Family =
+    Family::gauge("process_open_fds", &[], "File descriptors that the process has open; on Linux only.");
+
+/// Every family, in the order in which it is exposed.
+#[cfg(test)]
+pub(crate) const ALL: [&Family; 23] = [
+    &CONNECTIONS_OPENED,
+    &CONNECTIONS_CLOSED,
+    &CONNECTIONS_OPEN,
+    &MESSAGES_RECEIVED,
+    &MESSAGES_SENT,
+    &MESSAGE_BYTES_RECEIVED,
+    &MESSAGE_BYTES_SENT,
+    &BYTES_RECEIVED,
+    &BYTES_SENT,
+    &MESSAGES_DROPPED,
+    &QUEUE_MESSAGES,
+    &QUEUE_BYTES,
+    &RETAINED_MESSAGES,
+    &RETAINED_BYTES,
+    &SESSIONS,
+    &SUBSCRIPTIONS,
+    &ROUTE_CACHE_HITS,
+    &ROUTE_CACHE_MISSES,
+    &DELIVERY_LATENCY,
+    &BUILD,
+    &START_TIME,
+    &RESIDENT_MEMORY,
+    &OPEN_FILES,
+];

@@ -1,0 +1,17 @@
+//! The HTTP side: health, readiness and metrics.
+//!
+//! [`AdminServer::bind`] opens the port, [`Bound::serve`] answers on a thread of its own, so that a slow scrape never delays a
+//! worker. It reads the broker's counters and never changes anything. It knows no protocol, opens no client listener, reads no
+//! configuration, and its own connections appear in no metric.
+
+mod families;
+mod metrics;
+mod process;
+mod readiness;
+#[cfg(test)]
+mod reference;
+mod routes;
+mod server;
+
+pub use readiness::{Readiness, Stage};
+pub use server::{AdminServer, BindError, Bound, ServeError};

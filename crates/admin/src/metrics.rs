@@ -1,0 +1,239 @@
+//! The node's numbers as metrics.
+//!
+//! The workers count for themselves; a scrape sums over them and stops nobody. Numbers are read one after the other, so two of
+//! them may differ by what happened in between.
+
+use crate::families::{self, Family};
+use crate::process;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tidegate_broker::{ByQoS, Counter, LATENCY_BUCKETS_MICROSECONDS, Node, ProtocolMetrics, WorkerMetrics};
+use tidegate_message::QoS;
+
+const MICROSECONDS_PER_SECOND: f64 = 1e6;
+
+/// Reads a node and its process at each scrape.
+#[derive(Debug)]
+pub(crate) struct NodeCollector {
+    pub(crate) node: Arc<Node>,
+    pub(crate) started: SystemTime,
+}
+
+impl Collector for NodeCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut exposition = Exposition(encoder);
+        self.encode_connections(&mut exposition)?;
+        self.encode_traffic(&mut exposition)?;
+        self.encode_gauges(&mut exposition)?;
+        self.encode_routing(&mut exposition)?;
+        self.encode_process(&mut exposition)
+    }
+}
+
+impl NodeCollector {
+    fn encode_connections(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        let opened = self.by_protocol(|metrics| &metrics.opened);
+        exposition.counters(&families::CONNECTIONS_OPENED, opened)?;
+        exposition.counters(&families::CONNECTIONS_CLOSED, self.closed())?;
+        let open = self.by_protocol(|metrics| &metrics.open);
+        exposition.gauges(&families::CONNECTIONS_OPEN, open)
+    }
+
+    fn encode_traffic(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        exposition.counters(&families::MESSAGES_RECEIVED, self.by_qos(|metrics| &metrics.received))?;
+        exposition.counters(&families::MESSAGES_SENT, self.by_qos(|metrics| &metrics.sent))?;
+        let received = self.by_qos(|metrics| &metrics.received_bytes);
+        exposition.counters(&families::MESSAGE_BYTES_RECEIVED, received)?;
+        let sent = self.by_qos(|metrics| &metrics.sent_bytes);
+        exposition.counters(&families::MESSAGE_BYTES_SENT, sent)?;
+        let received = self.by_protocol(|metrics| &metrics.wire_in_bytes);
+        exposition.counters(&families::BYTES_RECEIVED, received)?;
+        let sent = self.by_protocol(|metrics| &metrics.wire_out_bytes);
+        exposition.counters(&families::BYTES_SENT, sent)?;
+        let dropped = self.dropped().into_iter().map(|(reason, count)| ([reason], count));
+        exposition.counters(&families::MESSAGES_DROPPED, dropped)
+    }
+
+    fn encode_gauges(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        let gauges = self.node.gauges();
+        let values = [
+            (&families::QUEUE_MESSAGES, gauges.queued_messages),
+            (&families::QUEUE_BYTES, gauges.queued_bytes),
+            (&families::RETAINED_MESSAGES, gauges.retained_messages),
+            (&families::RETAINED_BYTES, gauges.retained_bytes),
+            (&families::SESSIONS, gauges.sessions),
+            (&families::SUBSCRIPTIONS, gauges.subscriptions),
+        ];
+        values.into_iter().try_for_each(|(family, value)| exposition.gauge(family, value as u64))
+    }
+
+    fn encode_routing(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        let hits = self.total(|worker| &worker.route_cache_hits);
+        exposition.counters(&families::ROUTE_CACHE_HITS, [([], hits)])?;
+        let misses = self.total(|worker| &worker.route_cache_misses);
+        exposition.counters(&families::ROUTE_CACHE_MISSES, [([], misses)])?;
+        let (buckets, sum_seconds) = self.latency();
+        exposition.histogram(&families::DELIVERY_LATENCY, &buckets, sum_seconds)
+    }
+
+    fn encode_process(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        exposition.info(&families::BUILD, [env!("CARGO_PKG_VERSION")])?;
+        let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        exposition.gauge(&families::START_TIME, started.as_secs_f64())?;
+        if let Some(bytes) = process::resident_memory_bytes() {
+            exposition.gauge(&families::RESIDENT_MEMORY, bytes)?;
+        }
+        if let Some(files) = process::open_files() {
+            exposition.gauge(&families::OPEN_FILES, files)?;
+        }
+        Ok(())
+    }
+
+    fn total(&self, read: fn(&WorkerMetrics) -> &Counter) -> u64 {
+        sum(self.node.metrics().iter().map(|worker| read(worker).get()))
+    }
+
+    /// The protocols, each with what every worker counts for it.
+    fn protocols(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, impl Iterator<Item = &ProtocolMetrics> + Clone)> {
+        self.node.protocols().iter().enumerate().map(|(index, protocol)| {
+            (*protocol, self.node.metrics().iter().filter_map(move |worker| worker.protocols.get(index)))
+        })
+    }
+
+    fn by_protocol(
+        &self,
+        read: fn(&ProtocolMetrics) -> &Counter,
+    ) -> impl Iterator<Item = ([&'static str; 1], u64)> {
+        self.protocols()
+            .map(move |(protocol, workers)| ([protocol], sum(workers.map(|metrics| read(metrics).get()))))
+    }
+
+    fn by_qos(&self, read: fn(&ProtocolMetrics) -> &ByQoS) -> impl Iterator<Item = ([&'static str; 2], u64)> {
+        self.protocols().flat_map(move |(protocol, workers)| {
+            QoS::ALL.into_iter().zip(["0", "1", "2"]).map(move |(qos, label)| {
+                ([protocol, label], sum(workers.clone().map(|metrics| read(metrics).at(qos).get())))
+            })
+        })
+    }
+
+    fn closed(&self) -> impl Iterator<Item = ([&'static str; 2], u64)> {
+        self.protocols().flat_map(|(protocol, workers)| {
+            let reasons = sum_by_reason(workers.map(ProtocolMetrics::closed));
+            reasons.into_iter().map(move |(reason, count)| ([protocol, reason], count))
+        })
+    }
+
+    fn dropped(&self) -> BTreeMap<&'static str, u64> {
+        sum_by_reason(self.node.metrics().iter().map(|worker| worker.dropped()))
+    }
+
+    /// Observations by the upper bound of their bucket in seconds, and the sum of all observations in seconds.
+    fn latency(&self) -> (Vec<(f64, u64)>, f64) {
+        let bounds = LATENCY_BUCKETS_MICROSECONDS.iter().map(|bound| *bound as f64 / MICROSECONDS_PER_SECOND);
+        let mut buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).map(|bound| (bound, 0)).collect();
+        for worker in self.node.metrics() {
+            for ((_, total), count) in buckets.iter_mut().zip(worker.latency.buckets()) {
+                *total = total.wrapping_add(count);
+            }
+        }
+        let microseconds = sum(self.node.metrics().iter().map(|worker| worker.latency.sum_microseconds()));
+        (buckets, microseconds as f64 / MICROSECONDS_PER_SECOND)
+    }
+}
+
+/// Counters wrap around, and so does their sum: a scraper takes that for a restart.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::wrapping_add)
+}
+
+fn sum_by_reason(workers: impl Iterator<Item = BTreeMap<&'static str, u64>>) -> BTreeMap<&'static str, u64> {
+    workers.flatten().fold(BTreeMap::new(), |mut sums, (reason, count)| {
+        let total = sums.entry(reason).or_insert(0_u64);
+        *total = total.wrapping_add(count);
+        sums
+    })
+}
+
+/// Writes families. Each is there from the start, even while it has no series.
+struct Exposition<'a>(DescriptorEncoder<'a>);
+
+impl Exposition<'_> {
+    fn family(&mut self, family: &'static Family) -> Result<MetricEncoder<'_>, fmt::Error> {
+        self.0.encode_descriptor(family.name, family.help, None, family.kind)
+    }
+
+    fn counters<const LABELS: usize>(
+        &mut self,
+        family: &'static Family,
+        series: impl IntoIterator<Item = ([&'static str; LABELS], u64)>,
+    ) -> fmt::Result {
+        let mut encoder = self.family(family)?;
+        for (values, count) in series {
+            in_series(&mut encoder, family, &values, |encoder| {
+                encoder.encode_counter::<NoLabelSet, _, u64>(&count, None)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn gauges<const LABELS: usize>(
+        &mut self,
+        family: &'static Family,
+        series: impl IntoIterator<Item = ([&'static str; LABELS], u64)>,
+    ) -> fmt::Result {
+        let mut encoder = self.family(family)?;
+        for (values, value) in series {
+            in_series(&mut encoder, family, &values, |encoder| encoder.encode_gauge(&value))?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, family: &'static Family, value: impl EncodeGaugeValue) -> fmt::Result {
+        self.family(family)?.encode_gauge(&value)
+    }
+
+    fn histogram(
+        &mut self,
+        family: &'static Family,
+        buckets: &[(f64, u64)],
+        sum_seconds: f64,
+    ) -> fmt::Result {
+        let count = sum(buckets.iter().map(|(_, count)| *count));
+        self.family(family)?.encode_histogram::<NoLabelSet>(sum_seconds, count, buckets, None)
+    }
+
+    fn info<const LABELS: usize>(
+        &mut self,
+        family: &'static Family,
+        values: [&'static str; LABELS],
+    ) -> fmt::Result {
+        let labels = labels(family, &values);
+        self.family(family)?.encode_info(&labels)
+    }
+}
+
+fn labels(family: &Family, values: &[&'static str]) -> Vec<(&'static str, &'static str)> {
+    family.labels.iter().copied().zip(values.iter().copied()).collect()
+}
+
+/// Encodes one series; one without labels is written without empty braces.
+fn in_series(
+    encoder: &mut MetricEncoder<'_>,
+    family: &Family,
+    values: &[&'static str],
+    encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if values.is_empty() {
+        return encode(encoder);
+    }
+    encode(&mut encoder.encode_family(&labels(family, values))?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

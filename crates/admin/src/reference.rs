@@ -1,0 +1,78 @@
+//! The reference page of the metrics, written from their declarations; and whether both agree with what is exposed.
+
+use crate::families::{self, Family};
+use crate::metrics::tests::{node, text_of};
+use prometheus_client::metrics::MetricType;
+use std::fs;
+use std::path::Path;
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+<!-- Written from the declarations in crates/admin/src/families.rs by `UPDATE=1 cargo test -p tidegate-admin`. -->
+
+`GET /metrics` on the HTTP port answers in the OpenMetrics text format 1.0, which Prometheus reads. Every family is there from the
+start with its help text; families with a `reason` label have no series until something happened for that reason. Counters begin
+at 0 when the gateway starts. Numbers of one scrape are read one after the other, so two of them may differ by what happened in
+between.
+
+| name | type | labels | meaning |
+|---|---|---|---|
+";
+
+const REMARKS: &str = "
+A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…_count`.
+
+## Labels
+
+- `protocol`: the name of a protocol as in a listener's `protocols`, or `unrecognised` for connections that ended before it was known
+  what they speak. Connections to the HTTP port are in no metric.
+- `qos`: `0`, `1` or `2`.
+- `reason`: a fixed word, never text from a client. For closed connections `disconnected` (the client said goodbye), `peer_closed`
+  (it did not), `keep_alive_timeout`, `connect_timeout`, `session_taken_over`, `server_shutdown`, `output_stalled`, and one word for each
+  kind of mistake that a protocol or a transport tells apart. For dropped messages among others `queue_full` (the receiver's queue is at
+  its limit), `retained_full` (a will could not be retained), `offline` (quality of service 0 and no connection), `expired`, `rejected` (by
+  the receiver) and `session_ended` (what still waited in it).
+";
+
+/// The name that a query uses: counters and infos carry a suffix there.
+fn sample_name(family: &Family) -> String {
+    match family.kind {
+        MetricType::Counter => format!("{}_total", family.name),
+        MetricType::Info => format!("{}_info", family.name),
+        MetricType::Gauge | MetricType::Histogram | MetricType::Unknown => family.name.to_owned(),
+    }
+}
+
+fn row(family: &Family) -> String {
+    let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+    let (name, kind, labels) = (sample_name(family), family.kind.as_str(), labels.join(", "));
+    format!("| `{name}` | {kind} | {labels} | {} |\n", family.help)
+}
+
+/// The reference page is what the declarations say. `UPDATE=1` writes it.
+#[test]
+fn reference_page_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/metrics.md");
+    let rows: String = families::ALL.iter().map(|family| row(family)).collect();
+    let page = format!("{INTRODUCTION}{rows}{REMARKS}");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let stands = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        stands == page,
+        "docs/reference/metrics.md is out of date: run UPDATE=1 cargo test -p tidegate-admin"
+    );
+}
+
+/// Each declared family is exposed in its place, and none besides; so the page misses nothing and promises nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_declared_family_is_exposed_from_the_start() {
+    let text = text_of(&node());
+    let exposed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# HELP ")).collect();
+    let declared: Vec<String> =
+        families::ALL.iter().map(|family| format!("{} {}", family.name, family.help)).collect();
+    assert_eq!(exposed, declared);
+}

@@ -1,0 +1,62 @@
+//! What is answered to which request.
+
+use crate::metrics::NodeCollector;
+use crate::readiness::{Readiness, Stage};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use tracing::error;
+
+/// The content type of OpenMetrics text 1.0.0, section "Content-Type".
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+struct Exposed {
+    registry: Registry,
+    readiness: Readiness,
+}
+
+/// The routes. An unknown path is answered with 404, another method than GET and HEAD with 405.
+pub(crate) fn router(collector: NodeCollector, readiness: Readiness) -> Router {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(collector));
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(unknown_path)
+        .with_state(Arc::new(Exposed { registry, readiness }))
+}
+
+async fn healthz() -> &'static str {
+    "ok"
+}
+
+async fn readyz(State(exposed): State<Arc<Exposed>>) -> (StatusCode, &'static str) {
+    let stage = exposed.readiness.stage();
+    let status = match stage {
+        Stage::Ready => StatusCode::OK,
+        Stage::Starting | Stage::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, stage.word())
+}
+
+async fn metrics(State(exposed): State<Arc<Exposed>>) -> Response {
+    let mut exposition = String::new();
+    match text::encode(&mut exposition, &exposed.registry) {
+        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], exposition).into_response(),
+        Err(fmt_error) => {
+            error!(error = %fmt_error, "the metrics could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn unknown_path() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "not found: there are /healthz, /readyz and /metrics")
+}

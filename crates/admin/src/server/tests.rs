@@ -1,0 +1,238 @@
+//! The HTTP port over real sockets on the loopback address.
+
+use super::*;
+use crate::metrics::tests::node;
+use crate::readiness::Stage;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream};
+
+/// No test waits as long as this; it only turns a hang into a failure.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// So long that no test sees it pass.
+const NEVER: Duration = Duration::from_secs(3600);
+
+const PATIENT: Limits =
+    Limits { header_timeout: NEVER, connection_timeout: NEVER, stop_timeout: DEADLINE, ..LIMITS };
+
+fn serve(limits: Limits) -> (AdminServer, Readiness) {
+    let readiness = Readiness::default();
+    let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    (bound.serve_within(limits, node(), readiness.clone()).unwrap(), readiness)
+}
+
+fn connect(server: &AdminServer) -> TcpStream {
+    let stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Everything until the server closes the connection, also where it closes with unread bytes.
+fn read_to_end(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+/// The status and the whole answer to a request on a connection of its own.
+fn ask(server: &AdminServer, method: &str, path: &str) -> (u16, String) {
+    let mut stream = connect(server);
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let answer = read_to_end(stream);
+    let status = answer.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_default();
+    (status, answer)
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
+/// A process that answers is alive, in whatever stage it is.
+#[test]
+fn health_is_ok_in_every_stage() {
+    let (server, readiness) = serve(PATIENT);
+    for stage in [Stage::Starting, Stage::Ready, Stage::Stopping] {
+        readiness.set(stage);
+        let (status, answer) = ask(&server, "GET", "/healthz");
+        assert_eq!((status, body(&answer)), (200, "ok"));
+    }
+    server.stop();
+}
+
+/// Traffic is wanted between starting and stopping only, and the answer says which it is.
+#[test]
+fn readiness_follows_the_stage() {
+    let (server, readiness) = serve(PATIENT);
+    let ready = |status: u16, reason: &str| {
+        let (answered, answer) = ask(&server, "GET", "/readyz");
+        assert_eq!((answered, body(&answer)), (status, reason));
+    };
+    ready(503, "starting");
+    readiness.set(Stage::Ready);
+    ready(200, "ready");
+    readiness.set(Stage::Stopping);
+    ready(503, "stopping");
+    server.stop();
+}
+
+/// OpenMetrics 1.0, "Content-Type"; HTTP connections are in no metric.
+#[test]
+fn metrics_are_openmetrics_text() {
+    let (server, _) = serve(PATIENT);
+    let (status, answer) = ask(&server, "GET", "/metrics");
+    assert_eq!(status, 200);
+    let content_type = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(answer.contains(content_type), "{answer}");
+    assert!(answer.contains("\ntidegate_connections_opened_total{protocol=\"mqtt\"} 0\n"), "{answer}");
+    assert!(answer.ends_with("\n# EOF\n"), "{answer}");
+    server.stop();
+}
+
+/// HEAD is answered like GET, without the body.
+#[test]
+fn head_has_no_body() {
+    let (server, _) = serve(PATIENT);
+    let (status, answer) = ask(&server, "HEAD", "/metrics");
+    assert_eq!((status, body(&answer)), (200, ""));
+    server.stop();
+}
+
+/// RFC 9110 sections 15.5.5 and 15.5.6.
+#[test]
+fn unknown_paths_and_methods_are_refused() {
+    let (server, _) = serve(PATIENT);
+    for path in ["/", "/nothing-here", "/metrics/", "/healthz/x", "/../metrics"] {
+        assert_eq!(ask(&server, "GET", path).0, 404, "{path}");
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
+        let (status, answer) = ask(&server, method, "/metrics");
+        assert_eq!(status, 405, "{method}");
+        assert!(answer.contains("allow: GET,HEAD\r\n"), "{answer}");
+    }
+    server.stop();
+}
+
+/// What is no HTTP request is answered with 400 and a request without end with 431; the next client is served.
+#[test]
+fn malformed_and_oversized_requests_are_refused() {
+    let (server, _) = serve(PATIENT);
+    let mut garbage = connect(&server);
+    garbage.write_all(b"\x10\x0c\x00\x04MQTT\x04\x02\r\n\r\n").unwrap();
+    assert!(read_to_end(garbage).starts_with("HTTP/1.1 400 "));
+
+    let mut endless = connect(&server);
+    // Not a byte more than the limit: nothing is left unread that could reset the connection under the answer.
+    let mut request = b"GET /metrics HTTP/1.1\r\nx: ".to_vec();
+    request.resize(LIMITS.header_bytes, b'a');
+    endless.write_all(&request).unwrap();
+    assert!(read_to_end(endless).starts_with("HTTP/1.1 431 "));
+    assert_eq!(ask(&server, "GET", "/healthz").0, 200);
+    server.stop();
+}
+
+/// A connection carries one request: what a client sends after it is not answered.
+#[test]
+fn one_request_a_connection() {
+    let (server, _) = serve(PATIENT);
+    let mut stream = connect(&server);
+    let request = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request.repeat(2).as_bytes()).unwrap();
+    let answer = read_to_end(stream);
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 1, "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    server.stop();
+}
+
+/// One connection more than the limit is told so and closed; when another ends there is room again.
+#[test]
+fn connections_above_the_limit_are_refused() {
+    let (server, _) = serve(Limits { connections: 3, ..PATIENT });
+    let held: Vec<TcpStream> = (0..3).map(|_| connect(&server)).collect();
+    for _ in 0..5 {
+        // The system hands connections over in the order in which they were made, so these come after the others.
+        let answer = read_to_end(connect(&server));
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    for mut stream in held {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        assert!(read_to_end(stream).starts_with("HTTP/1.1 200 "));
+    }
+    // A place is given back in the moment after the client saw the end.
+    while ask(&server, "GET", "/healthz").0 != 200 {}
+    server.stop();
+}
+
+/// Clients that send half a header, or nothing, do not disturb the others.
+#[test]
+fn a_stuck_client_delays_nobody() {
+    let (server, _) = serve(PATIENT);
+    let _silent = connect(&server);
+    let mut half = connect(&server);
+    half.write_all(b"GET /metrics HTTP/1.1\r\nhost: loc").unwrap();
+    assert_eq!(ask(&server, "GET", "/metrics").0, 200);
+    half.write_all(b"alhost\r\n\r\n").unwrap();
+    assert!(read_to_end(half).starts_with("HTTP/1.1 200 "));
+    drop(server);
+}
+
+/// Clients that send half a header, or nothing, lose their connection when their time is over.
+#[test]
+fn half_a_header_is_closed() {
+    let (server, _) = serve(Limits { header_timeout: Duration::from_millis(20), ..PATIENT });
+    let silent = connect(&server);
+    let mut half = connect(&server);
+    half.write_all(b"GET /metrics HTTP/1.1\r\nhost: loc").unwrap();
+    let answer = read_to_end(half);
+    assert!(!answer.contains("200 OK"), "{answer}");
+    assert!(!read_to_end(silent).contains("200 OK"));
+    server.stop();
+}
+
+/// Whatever a client does or does not do, its connection ends with the deadline.
+#[test]
+fn a_connection_ends_with_its_deadline() {
+    let (server, _) = serve(Limits { connection_timeout: Duration::from_millis(20), ..PATIENT });
+    let mut half = connect(&server);
+    half.write_all(b"GET /metrics HTTP/1.1\r\nhost: loc").unwrap();
+    assert_eq!(read_to_end(half), "");
+    server.stop();
+}
+
+/// Stopping closes the port and ends connections that wait for nothing; it does not wait for half a header for ever.
+#[test]
+fn stop_ends_every_connection_and_closes_the_port() {
+    let (server, _) = serve(Limits { stop_timeout: Duration::from_millis(20), ..PATIENT });
+    let address = server.address();
+    let idle = connect(&server);
+    let mut half = connect(&server);
+    half.write_all(b"GET /metrics HTTP/1.1\r\nhost: loc").unwrap();
+    assert_eq!(ask(&server, "GET", "/healthz").0, 200);
+    server.stop();
+    assert_eq!((read_to_end(idle), read_to_end(half)), (String::new(), String::new()));
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+/// A server that is dropped without a word ends as well.
+#[test]
+fn dropping_the_server_closes_the_port() {
+    let (server, _) = serve(PATIENT);
+    let idle = connect(&server);
+    assert_eq!(ask(&server, "GET", "/healthz").0, 200);
+    let AdminServer { stop, thread, .. } = server;
+    drop(stop);
+    thread.join().unwrap();
+    assert_eq!(read_to_end(idle), "");
+}
+
+/// A port that is taken is named in the error.
+#[test]
+fn a_taken_port_is_an_error_that_names_it() {
+    let taken = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let error = AdminServer::bind(taken.address()).unwrap_err();
+    assert_eq!(error.address, taken.address());
+    assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&taken.address().to_string()));
+}
