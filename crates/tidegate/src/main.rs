@@ -1,3 +1,32 @@
-//! The gateway binary; nothing is wired to it yet.
+//! The gateway binary: command line, wiring, start and stop.
+//!
+//! Everything that the gateway does is in the libraries; here it is decided which of it runs. `registry` is the visible list of
+//! protocols, `gateway` turns a configuration into a running server, `bench` is the load generator.
 
-fn main() {}
+mod bench;
+mod cli;
+mod gateway;
+mod logging;
+mod registry;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+/// The configuration or the machine does not allow a start.
+const EXIT_REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => gateway::run(&cli.configuration),
+        Some(Command::Check(configuration)) => gateway::check(&configuration.or(cli.configuration)),
+        Some(Command::Bench(arguments)) => match bench::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                cli::complain(&format!("bench: {error}"));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

@@ -1,0 +1,244 @@
+//! From a configuration to a running gateway, and back to nothing.
+//!
+//! Everything that can be wrong is found before the first connection is accepted: configuration, certificates, ports. A start
+//! that is refused ends with exit code 2 and leaves nothing behind.
+
+use crate::cli::{Configuration, complain, say};
+use crate::{logging, registry};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tidegate_admin::{AdminServer, Readiness, Stage};
+use tidegate_broker::Limits;
+use tidegate_config::{ClientAuth, Config, Listener, Loaded, Sources, Tls, Transport, load};
+use tidegate_net::tls::{self, Application, SniCertificate, TlsOptions};
+use tidegate_net::{ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+/// The longest WebSocket message. Messages are decoded as they arrive and kept nowhere, so this bounds no memory: the protocols' own
+/// limits do. It is a brake on nonsense.
+const WEBSOCKET_MESSAGE_BYTES_MAX: u64 = 1 << 30;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("{0}")]
+    Tls(#[from] tls::TlsError),
+    #[error("listener `{listener}`: {option}: {message}")]
+    Option { listener: String, option: String, message: String },
+    #[error("{0}")]
+    Bind(#[from] tidegate_net::BindError),
+    #[error("{0}")]
+    Http(#[from] tidegate_admin::BindError),
+    #[error("{0}")]
+    Serve(#[from] tidegate_admin::ServeError),
+    #[error("{0}")]
+    Start(#[from] tidegate_net::StartError),
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Says what is wrong with a configuration.
+pub(crate) fn check(configuration: &Configuration) -> ExitCode {
+    match read(configuration) {
+        Ok(loaded) => {
+            loaded.warnings.iter().for_each(|warning| complain(&format!("{warning}\n")));
+            say("the configuration is fine");
+            ExitCode::SUCCESS
+        }
+        Err(report) => refuse(&report),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn run(configuration: &Configuration) -> ExitCode {
+    let loaded = match read(configuration) {
+        Ok(loaded) => loaded,
+        Err(report) => return refuse(&report),
+    };
+    logging::start(&loaded.config.log);
+    for warning in &loaded.warnings {
+        warn!(key = %warning.key, "{}", warning.message);
+    }
+    if configuration.config.is_none() {
+        info!("no configuration file: listening on loopback only, anonymous clients are accepted");
+    }
+    match serve(loaded.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refused) => {
+            tracing::error!("{refused}");
+            ExitCode::from(crate::EXIT_REFUSED)
+        }
+    }
+}
+
+fn refuse(report: &str) -> ExitCode {
+    complain(report);
+    ExitCode::from(crate::EXIT_REFUSED)
+}
+
+fn read(configuration: &Configuration) -> Result<Loaded, String> {
+    let overrides = configuration.overrides().map_err(|error| format!("error: {error}"))?;
+    let registry = registry::for_configuration();
+    let sources = Sources {
+        file: configuration.config.clone(),
+        environment: std::env::vars_os().collect(),
+        overrides,
+        registry: &registry,
+        now: SystemTime::now(),
+    };
+    load(&sources).map_err(|report| report.to_string())
+}
+
+fn serve(config: Config) -> Result<(), Refused> {
+    raise_file_limit();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Refused::Signals)?;
+    let server = Server::bind(server_options(&config)?)?;
+    let http = config.http.as_ref().map(|http| AdminServer::bind(http.bind)).transpose()?;
+    let readiness = Readiness::default();
+    let node = server.node().clone();
+    let running = server.start()?;
+    let http_address = http.as_ref().map(|bound| bound.address());
+    let http = http.map(|bound| bound.serve(node, readiness.clone())).transpose()?;
+    announce(&config, &running);
+    if let Some(address) = http_address {
+        info!(listener = "http", %address, transport = "http", "listening");
+    }
+    readiness.set(Stage::Ready);
+    info!(node = %config.node, version = env!("CARGO_PKG_VERSION"), workers = config.workers, "ready");
+    let signal = runtime.block_on(wait_for_signal()).map_err(Refused::Signals)?;
+    info!(signal, "stopping");
+    readiness.set(Stage::Stopping);
+    running.stop();
+    if let Some(http) = http {
+        http.stop();
+    }
+    info!("stopped");
+    Ok(())
+}
+
+fn announce(config: &Config, running: &Running) {
+    for (listener, (name, address)) in config.listeners.iter().zip(running.addresses()) {
+        let transport = match listener.transport {
+            Transport::Tcp => "tcp",
+            Transport::WebSocket => "websocket",
+        };
+        let protocols = listener.protocols.join(",");
+        let (tls, anonymous) = (listener.tls.is_some(), listener.allow_anonymous);
+        info!(listener = %name, %address, transport, protocols, tls, anonymous, "listening");
+    }
+}
+
+async fn wait_for_signal() -> std::io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+/// Every connection is a file descriptor; the usual soft limit of 1024 is meant for programs that use `select`.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+fn server_options(config: &Config) -> Result<ServerOptions, Refused> {
+    Ok(ServerOptions {
+        workers: config.workers,
+        limits: limits(config),
+        connections_max: config.limits.connections,
+        shutdown_timeout: config.shutdown_timeout.duration(),
+        protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
+        listeners: config.listeners.iter().map(listener_options).collect::<Result<_, _>>()?,
+    })
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = &config.limits;
+    let bytes = |size: tidegate_config::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+    Limits {
+        sessions: limits.sessions,
+        subscriptions_per_session: limits.subscriptions_per_session,
+        subscriptions: limits.subscriptions,
+        queued_messages: limits.queued_messages,
+        queued_bytes: bytes(limits.queued_bytes),
+        queued_bytes_total: bytes(limits.queued_bytes_total),
+        retained_messages: limits.retained_messages,
+        retained_bytes: bytes(limits.retained_bytes),
+        topic_levels: limits.topic_levels,
+        topic_bytes: limits.topic_bytes,
+        session_expiry_max: limits.session_expiry_max.duration(),
+        output_bytes: bytes(limits.output_buffer),
+    }
+}
+
+fn listener_options(listener: &Listener) -> Result<ListenerOptions, Refused> {
+    let open = |name: &String| {
+        let none = toml::Table::new();
+        let options = listener.options.get(name).unwrap_or(&none);
+        let (index, protocol) =
+            registry::open(name, options).map_err(|errors| option_refused(listener, errors))?;
+        Ok(ListenerProtocol { index, protocol })
+    };
+    let application = match listener.transport {
+        Transport::Tcp => Application::Stream,
+        Transport::WebSocket => Application::WebSocket,
+    };
+    let encrypt = |tls: &Tls| tls::server_config(&tls_options(tls, application));
+    Ok(ListenerOptions {
+        name: Arc::from(listener.name.as_str()),
+        bind: listener.bind,
+        transport: match listener.transport {
+            Transport::Tcp => tidegate_net::Transport::Tcp,
+            Transport::WebSocket => tidegate_net::Transport::WebSocket(websocket_options(listener)),
+        },
+        tls: listener.tls.as_ref().map(encrypt).transpose()?,
+        protocols: listener.protocols.iter().map(open).collect::<Result<_, Refused>>()?,
+        allow_anonymous: listener.allow_anonymous,
+        connections_max: listener.max_connections.unwrap_or(usize::MAX),
+        connect_timeout: listener.connect_timeout.duration(),
+    })
+}
+
+fn option_refused(listener: &Listener, errors: Vec<tidegate_config::OptionError>) -> Refused {
+    let first = errors.into_iter().next();
+    let (option, message) = first.map_or_else(Default::default, |error| (error.key, error.message));
+    Refused::Option { listener: listener.name.clone(), option, message }
+}
+
+fn websocket_options(listener: &Listener) -> WebSocketOptions {
+    let websocket = listener.websocket.as_ref();
+    WebSocketOptions {
+        path: websocket.and_then(|websocket| websocket.path.clone()),
+        origins: websocket.map(|websocket| websocket.origins.clone()).unwrap_or_default(),
+        message_bytes_max: WEBSOCKET_MESSAGE_BYTES_MAX,
+    }
+}
+
+fn tls_options(tls: &Tls, application: Application) -> TlsOptions {
+    let certificate = |name: &tidegate_config::ServerName| SniCertificate {
+        host: name.host.clone(),
+        cert: name.cert.clone(),
+        key: name.key.clone(),
+    };
+    TlsOptions {
+        cert: tls.cert.clone(),
+        key: tls.key.clone(),
+        sni: tls.sni.iter().map(certificate).collect(),
+        client_ca: tls.client_ca.clone(),
+        client_auth: match tls.client_auth {
+            None => tls::ClientAuth::None,
+            Some(ClientAuth::Optional) => tls::ClientAuth::Optional,
+            Some(ClientAuth::Required) => tls::ClientAuth::Required,
+        },
+        application,
+    }
+}

@@ -1,0 +1,32 @@
+//! End-to-end tests: the real `tidegate` binary, talked to by other people's clients over real sockets.
+//!
+//! One test program with a module per capability, so that everything is linked once. The clients are installed by
+//! `./scripts/test`; a test whose client is missing fails and says so. Whatever can be tested without a process of
+//! its own (codecs, state machines, routing) is tested in its crate, not here.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod configurations;
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod javascript_clients;
+#[cfg(test)]
+mod mosquitto_clients;
+#[cfg(test)]
+mod paho_clients;
+#[cfg(test)]
+mod protocols_together;
+#[cfg(test)]
+mod rumqttc_clients;
+#[cfg(test)]
+mod shutdown;
+#[cfg(test)]
+mod stomp_clients;
+#[cfg(test)]
+mod tls;

@@ -1,0 +1,172 @@
+//! A gateway of the test's own: temporary folder, free ports, its log read as JSON.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::{Ended, Program};
+
+/// Every listener that the tests use, on ports that the system chooses. Port 0 is read back from the log.
+const STANDARD: &str = r#"
+node = "test"
+
+[[listener]]
+name = "mqtt"
+bind = "127.0.0.1:0"
+protocols = ["mqtt"]
+allow_anonymous = true
+
+[[listener]]
+name = "stomp"
+bind = "127.0.0.1:0"
+protocols = ["stomp"]
+allow_anonymous = true
+
+[[listener]]
+name = "shared"
+bind = "127.0.0.1:0"
+protocols = ["mqtt", "stomp"]
+allow_anonymous = true
+
+[[listener]]
+name = "websocket"
+bind = "127.0.0.1:0"
+transport = "websocket"
+protocols = ["stomp", "mqtt"]
+allow_anonymous = true
+
+[http]
+bind = "127.0.0.1:0"
+"#;
+
+/// A running gateway. Dropping it kills it and removes its folder.
+pub(crate) struct Gateway {
+    program: Program,
+    ports: HashMap<String, u16>,
+    scratch: Scratch,
+}
+
+impl Gateway {
+    /// Starts with the listeners `mqtt`, `stomp`, `shared` (both protocols), `websocket` (both) and `http`.
+    pub(crate) fn standard() -> Gateway {
+        Gateway::start(STANDARD)
+    }
+
+    /// Starts with this configuration and waits until it says that it is ready.
+    pub(crate) fn start(config: &str) -> Gateway {
+        let scratch = Scratch::new();
+        let file = scratch.write("tidegate.toml", config);
+        Gateway::start_with(scratch, [OsStr::new("--config"), file.as_os_str()])
+    }
+
+    /// Starts with these arguments and waits until it says that it is ready. The log format is added.
+    pub(crate) fn start_with<S: AsRef<OsStr>>(
+        scratch: Scratch,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Gateway {
+        let program = Program::start(tidegate().args(["--set", "log.format=json"]).args(arguments));
+        let mut gateway = Gateway { program, ports: HashMap::new(), scratch };
+        gateway.read_ports();
+        gateway
+    }
+
+    /// The port of the listener of this name; the HTTP listener is called `http`.
+    pub(crate) fn port(&self, listener: &str) -> u16 {
+        match self.ports.get(listener) {
+            Some(port) => *port,
+            None => panic!("no listener {listener:?} among {:?}", self.ports),
+        }
+    }
+
+    /// A folder of this gateway's own for files that a test needs.
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Waits for a log line that contains this text.
+    pub(crate) fn wait_for_log(&mut self, text: &str) -> Value {
+        let line =
+            self.program.wait_for_line(&format!("a log line with {text:?}"), |line| line.contains(text));
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is no JSON line: {error}"))
+    }
+
+    /// The log lines that were read so far: at least those up to `ready`.
+    pub(crate) fn log(&self) -> String {
+        self.program.seen()
+    }
+
+    /// Asks the gateway to end, without waiting.
+    pub(crate) fn terminate(&self) {
+        self.program.signal("TERM");
+    }
+
+    /// Waits until the gateway has ended by itself.
+    pub(crate) fn wait(self) -> Ended {
+        self.program.wait()
+    }
+
+    fn read_ports(&mut self) {
+        loop {
+            let line = self.program.wait_for_line("a log line", |line| line.starts_with('{'));
+            let Ok(entry) = serde_json::from_str::<Value>(&line) else { continue };
+            match entry["fields"]["message"].as_str() {
+                Some("ready") => return,
+                Some("listening") => {
+                    let name = entry["fields"]["listener"].as_str().expect("a listener has a name");
+                    let address = entry["fields"]["address"].as_str().expect("a listener has an address");
+                    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+                    self.ports.insert(name.to_owned(), port.expect("an address ends in a port"));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs the binary with these arguments until it ends by itself.
+pub(crate) fn run_tidegate<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ended {
+    Program::start(tidegate().args(arguments)).wait()
+}
+
+/// The binary under test, with no setting inherited from the developer's environment.
+fn tidegate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A folder that is removed with its owner.
+pub(crate) struct Scratch {
+    folder: PathBuf,
+}
+
+impl Scratch {
+    /// A new empty folder inside the build's own temporary folder.
+    pub(crate) fn new() -> Scratch {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("the target folder can be written");
+        Scratch { folder }
+    }
+
+    /// Writes a file and returns its path.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::write(&path, content).expect("the target folder can be written");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A folder that stays behind is inside `target`, so it is no failure.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
