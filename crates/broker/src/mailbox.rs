@@ -10,7 +10,7 @@ use tidegate_message::Message;
 
 /// Letters that may wait before publishers of other workers are told to pause.
 const LETTERS_MARK: usize = 16_384;
-/// Payload bytes that may wait before publishers of other workers are told to pause.
+/// Bytes of messages that may wait before publishers of other workers are told to pause.
 const BYTES_MARK: usize = 8 << 20;
 
 /// What one worker tells another.
@@ -35,7 +35,7 @@ pub(crate) enum Letter {
 impl Letter {
     fn weight_bytes(&self) -> usize {
         match self {
-            Letter::Deliver { message, .. } => message.payload.len(),
+            Letter::Deliver { message, .. } => message.weight_bytes(),
             _ => 0,
         }
     }
@@ -96,7 +96,29 @@ impl fmt::Debug for Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tidegate_message::{Origin, Properties, QoS, Topic};
+
+    /// A message can be all properties: what the mark counts is what the letters hold.
+    #[test]
+    fn properties_press_as_payloads_do() {
+        let mailbox = Mailbox::new(Box::new(|| {}));
+        let user = vec![("name".into(), "x".repeat(BYTES_MARK).into())];
+        let message = Arc::new(Message {
+            topic: Topic::parse(b"t").unwrap(),
+            payload: Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: Some(Box::new(Properties { user, ..Properties::default() })),
+            expires_at: None,
+            origin: Origin(0),
+        });
+        mailbox.post(&mut vec![Letter::Deliver { message, generation: 1 }]);
+        assert!(mailbox.is_pressed());
+        mailbox.take(Vec::new());
+        assert!(!mailbox.is_pressed());
+    }
 
     #[test]
     fn rings_once_per_batch() {

@@ -330,14 +330,39 @@ impl Queue {
     pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<(), QueueFull> {
         let weight = queued.weight_bytes();
         let mut waiting = self.waiting.lock();
-        let fits = waiting.len() < self.messages_max && waiting.bytes + weight <= self.bytes_max;
-        if !fits || !self.total.has_room(weight) {
+        if !self.has_room(waiting.len(), waiting.bytes, weight) {
             return Err(QueueFull);
         }
         waiting.bytes += weight;
         self.total.add(weight);
         waiting.place(generation).push_back(queued);
         Ok(())
+    }
+
+    fn has_room(&self, messages: usize, bytes: usize, weight: usize) -> bool {
+        messages < self.messages_max && bytes + weight <= self.bytes_max && self.total.has_room(weight)
+    }
+
+    /// Inserts deliveries that have not been in a queue yet behind the first `count`, in their order, as far as the limits
+    /// allow; returns how many found no room.
+    pub(crate) fn insert_behind(&self, count: usize, deliveries: impl Iterator<Item = Queued>) -> usize {
+        let mut waiting = self.waiting.lock();
+        let (mut messages, mut dropped) = (waiting.len(), 0);
+        let count = count.min(waiting.deliveries.len());
+        let mut behind = waiting.deliveries.split_off(count);
+        for queued in deliveries {
+            let weight = queued.weight_bytes();
+            if !self.has_room(messages, waiting.bytes, weight) {
+                dropped += 1;
+                continue;
+            }
+            messages += 1;
+            waiting.bytes += weight;
+            self.total.add(weight);
+            waiting.deliveries.push_back(queued);
+        }
+        waiting.deliveries.append(&mut behind);
+        dropped
     }
 
     /// Holds back what is routed with this generation, that of a move, until [`Queue::note_passed`] was called `workers` times for it.

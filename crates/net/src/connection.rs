@@ -5,7 +5,7 @@
 
 use crate::acceptor::Listener;
 use crate::opening::{self, Opened, OpeningError};
-use crate::websocket::{Decoded, Decoder, encode_pong};
+use crate::websocket::{Decoded, Decoder};
 use crate::wire::{Wire, WireOutlet};
 use crate::worker::{READ_BYTES, REST_BYTES, Worker};
 use std::future::{Future, poll_fn};
@@ -20,8 +20,11 @@ use tidegate_protocol::{Close, CloseReason, MessageKind, Output, Peer};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::timeout;
 use tracing::{debug, info};
 
+/// How long a peer may take nothing of what is sent to it. Its kernel may answer for it for ever, so TCP does not find out.
+const STALLED_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the last words may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a peer may take to close its side after that.
@@ -95,7 +98,8 @@ struct Connection {
     /// An unfinished frame, and how long it must be before the machine can do anything with it.
     rest: Vec<u8>,
     wanted: usize,
-    writable: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Waits until the socket takes more; false when it took nothing for too long.
+    writable: Option<Pin<Box<dyn Future<Output = bool>>>>,
     peer: SocketAddr,
 }
 
@@ -196,8 +200,10 @@ impl Connection {
         if self.wire.is_broken() {
             return Poll::Ready(Step::Close(Some(CloseReason::PeerClosed.into())));
         }
-        if self.wire.is_blocked() && self.poll_writable(context).is_ready() {
-            return Poll::Ready(Step::Continue);
+        if self.wire.is_blocked()
+            && let Poll::Ready(step) = self.poll_writable(context)
+        {
+            return Poll::Ready(step);
         }
         if self.is_waiting {
             if !self.wire.take_resumed() {
@@ -214,14 +220,19 @@ impl Connection {
         self.poll_read(context)
     }
 
-    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         let wire = self.wire.clone();
-        let waiting = self.writable.get_or_insert_with(|| Box::pin(async move { wire.writable().await }));
-        ready!(waiting.as_mut().poll(context));
+        let wait = || -> Pin<Box<dyn Future<Output = bool>>> {
+            Box::pin(async move { timeout(STALLED_TIMEOUT, wire.writable()).await.is_ok() })
+        };
+        let writable = ready!(self.writable.get_or_insert_with(wait).as_mut().poll(context));
         self.writable = None;
+        if !writable {
+            return Poll::Ready(Step::Close(Some(CloseReason::OutputStalled.into())));
+        }
         self.wire.write_pending();
         self.worker.event(|shard, now| shard.flush(self.key, now));
-        Poll::Ready(())
+        Poll::Ready(Step::Continue)
     }
 
     /// Reads once, as much as the worker's buffer takes.
@@ -337,7 +348,7 @@ impl Connection {
         };
         let step = self.feed_new(buffer, kept, decoded.data_len);
         if let Some(payload) = decoded.ping {
-            self.wire.send_control(|pending| encode_pong(pending, &payload));
+            self.wire.send_pong(&payload);
         }
         match (step, decoded.end) {
             (Step::Continue, Some(end)) => self.end_websocket(&end),
@@ -425,7 +436,7 @@ impl Connection {
                 wire.writable().await;
             }
         };
-        if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
+        if timeout(LAST_WORDS, last_words).await.is_err() {
             debug!(peer = %self.peer, connection = self.key.connection(), "the peer did not take the last words");
             return;
         }
@@ -446,7 +457,7 @@ impl Connection {
                 }
             }
         });
-        let _ = tokio::time::timeout(LINGER, drain).await;
+        let _ = timeout(LINGER, drain).await;
     }
 }
 

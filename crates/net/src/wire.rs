@@ -4,7 +4,7 @@
 //! the socket takes no more, the task waits for it and asks the shard to flush again. Nothing is buffered here beyond what
 //! one flush has already framed or encrypted.
 
-use crate::websocket::{CloseCode, Opcode, encode_close, push_frame_header};
+use crate::websocket::{CloseCode, Opcode, encode_close, encode_pong, push_frame_header};
 use crate::worker::Worker;
 use rustls::ServerConnection;
 use std::cell::{Cell, RefCell};
@@ -44,6 +44,8 @@ struct WireState {
     /// Bytes that are framed but not yet written (or, under TLS, not yet encrypted), with how many of them are gone.
     pending: Vec<u8>,
     written: usize,
+    /// The answer to the last ping, while the socket has not taken what stands in front of it.
+    pong: Vec<u8>,
     /// What the shard gave up together with the connection.
     last: Output,
     /// The WebSocket close frame that follows it.
@@ -117,10 +119,14 @@ impl Wire {
         self.state.borrow_mut().tls.as_deref_mut().map(run)
     }
 
-    /// Puts a control frame between two messages, and writes what can be written.
-    pub(crate) fn send_control(&self, encode: impl FnOnce(&mut Vec<u8>)) {
-        encode(&mut self.state.borrow_mut().pending);
-        self.write_pending();
+    /// Puts a pong between two messages, in place of one that could not leave yet: a peer that pings and does not read must
+    /// not make the gateway gather answers, and only the last ping needs one (RFC 6455 section 5.5.3).
+    pub(crate) fn send_pong(&self, payload: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        state.pong.clear();
+        encode_pong(&mut state.pong, payload);
+        let result = state.write_pending(&self.socket);
+        self.note(result);
     }
 
     /// Ends the WebSocket with this close frame: behind the last output, or in place of it when the peer has closed already.
@@ -231,7 +237,17 @@ impl WireState {
         self.tls.as_mut().map_or(Ok(()), |tls| tls.writer().write_all(bytes))
     }
 
+    /// Writes what is framed already, and behind it a pong that waits.
     fn write_pending(&mut self, socket: &OwnedWriteHalf) -> io::Result<Progress> {
+        let progress = self.write_framed(socket)?;
+        if self.pong.is_empty() || progress == Progress::Blocked {
+            return Ok(progress);
+        }
+        self.pending.append(&mut self.pong);
+        self.write_framed(socket)
+    }
+
+    fn write_framed(&mut self, socket: &OwnedWriteHalf) -> io::Result<Progress> {
         let Some(tls) = &mut self.tls else { return self.write_pending_plain(socket) };
         if !self.pending.is_empty() {
             tls.writer().write_all(&self.pending)?;
@@ -378,5 +394,33 @@ impl Outlet for WireOutlet {
         drop(state);
         self.wire.ended.set(true);
         self.wire.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// RFC 6455 section 5.5.3: of the pings that could not be answered only the last one is.
+    #[tokio::test]
+    async fn pings_of_a_peer_that_does_not_read_leave_one_pong() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_unread, write_half) = listener.accept().await.unwrap().0.into_split();
+        write_half.writable().await.unwrap();
+        let wire = Wire::new(write_half, None, Some(MessageKind::BinaryStream));
+        let mut output = Output::stream();
+        while !wire.is_blocked() {
+            output.buffer().resize(1 << 20, 0);
+            let result = wire.state.borrow_mut().send(&mut output, &mut Vec::new(), &wire.socket);
+            wire.note(result);
+        }
+        let waiting = || wire.state.borrow().pending.len() + wire.state.borrow().pong.len();
+        wire.send_pong(b"first");
+        let before = waiting();
+        (0..100).for_each(|_| wire.send_pong(b"again"));
+        assert_eq!(waiting(), before);
+        drop(client);
     }
 }

@@ -175,13 +175,7 @@ impl Shard {
         let key = here.remove_consumer(session.consumer).and_then(|key| self.consumers.try_remove(key));
         if let Some(mut consumer) = key {
             if consumer.queue.survives.load(Ordering::Relaxed) {
-                // Retained messages that were on their way are deliveries like any other.
-                let released = std::mem::take(&mut consumer.released).into_values();
-                let replay = consumer.replay.take().into_iter().filter(|queued| queued.qos > QoS::AtMostOnce);
-                let waiting: Vec<_> = released.chain(replay).collect();
-                consumer.queue.put_back_behind(consumer.resuming, waiting.into_iter());
-                let unsettled = consumer.take_unsettled();
-                consumer.queue.put_back(unsettled.into_iter());
+                self.keep_for_session(&mut consumer);
             }
             consumer.queue.set_consumer(self.worker, None);
         }
@@ -192,6 +186,19 @@ impl Shard {
         }
         self.timer_moved = true;
         self.handle_due(due, now);
+    }
+
+    /// Puts what a consumer holds back into its queue. What was in the queue before has its place there; retained messages on
+    /// their way have not, so the limits hold for them: a client that subscribes and leaves again and again fills nothing.
+    fn keep_for_session(&self, consumer: &mut Consumer) {
+        let released = std::mem::take(&mut consumer.released);
+        let unsettled = consumer.take_unsettled();
+        let in_front = unsettled.len() + consumer.resuming + released.len();
+        consumer.queue.put_back_behind(consumer.resuming, released.into_values());
+        consumer.queue.put_back(unsettled.into_iter());
+        let replay = consumer.replay.take().into_iter().filter(|queued| queued.qos > QoS::AtMostOnce);
+        let dropped = consumer.queue.insert_behind(in_front, replay);
+        self.metrics.count_dropped("queue_full", dropped);
     }
 
     /// What a connection still holds when its machine has handled its end.

@@ -42,6 +42,25 @@ fn a_publisher_is_not_told_of_one_full_queue_among_others() {
     assert_eq!(world.dropped("queue_full"), 1);
 }
 
+/// Retained messages that a client did not wait for are kept within the limits of its queue, however often it comes back.
+#[test]
+fn subscribing_and_leaving_again_and_again_fills_no_more_than_the_queue() {
+    let mut world = World::with_limits(1, Limits { queued_messages: 2, ..Limits::default() });
+    let alice = world.attached(0, session("alice"));
+    for topic in ["a/1", "a/2", "a/3", "a/4"] {
+        alice.publish_with(&mut world, topic, "state", QOS1, |publish| publish.retain = true).unwrap();
+    }
+    for round in 1..=3 {
+        let bob = world.attached(0, session("bob").credit(1));
+        bob.subscribe_with(&mut world, "a/+", |subscribe| subscribe.retained = RetainedDelivery::Always)
+            .unwrap();
+        world.run();
+        bob.vanish(&mut world);
+        assert_eq!(world.node().gauges().queued_messages, 2, "round {round}");
+    }
+    assert_eq!(world.dropped("queue_full"), 2 + 4 + 4);
+}
+
 #[test]
 fn an_offline_session_whose_queue_is_full_is_counted() {
     let mut world = World::with_limits(2, Limits { queued_messages: 2, ..Limits::default() });
