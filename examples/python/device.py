@@ -35,14 +35,17 @@ properties.ContentType = "application/json"
 properties.MessageExpiryInterval = 60
 
 number = 0
-while options.count == 0 or number < options.count:
-    reading = {"celsius": round(60 + 5 * math.sin(number / 10), 2), "number": number}
-    sent = client.publish(f"telemetry/{options.device}", json.dumps(reading), qos=1, properties=properties)
-    sent.wait_for_publish()
-    print("sent", reading, flush=True)
-    number += 1
-    if options.count == 0 or number < options.count:
-        time.sleep(options.interval)
+try:
+    while options.count == 0 or number < options.count:
+        reading = {"celsius": round(60 + 5 * math.sin(number / 10), 2), "number": number}
+        sent = client.publish(f"telemetry/{options.device}", json.dumps(reading), qos=1, properties=properties)
+        sent.wait_for_publish()
+        print("sent", reading, flush=True)
+        number += 1
+        if options.count == 0 or number < options.count:
+            time.sleep(options.interval)
+except KeyboardInterrupt:
+    pass
 
 client.publish(status, "offline", qos=1, retain=True).wait_for_publish()
 client.disconnect()

@@ -211,7 +211,8 @@ pub struct Publish<'a> {
     pub expiry: Option<Duration>,
 }
 
-/// The acknowledgement event: the message is with every queue that is to receive it.
+/// The acknowledgement event: the message is with every queue that is to receive it, or on its way to the worker that has the
+/// queue. What that worker then finds full is counted, and not told to the publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// Whether any subscription matched.

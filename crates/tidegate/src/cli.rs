@@ -9,7 +9,7 @@ use tidegate_config::{Override, OverrideError};
 /// A multi-protocol IoT gateway broker. Without a command it serves; without a file it listens on 127.0.0.1 on the standard
 /// ports and accepts anonymous clients.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

@@ -44,7 +44,10 @@ pub(crate) fn check(configuration: &Configuration) -> ExitCode {
     match read(configuration) {
         Ok(loaded) => {
             loaded.warnings.iter().for_each(|warning| complain(&format!("{warning}\n")));
-            say("the configuration is fine");
+            match &configuration.config {
+                Some(file) => say(&format!("{} is fine", file.display())),
+                None => say("the built-in configuration is fine"),
+            }
             ExitCode::SUCCESS
         }
         Err(report) => refuse(&report),
@@ -62,7 +65,7 @@ pub(crate) fn run(configuration: &Configuration) -> ExitCode {
         warn!(key = %warning.key, "{}", warning.message);
     }
     if configuration.config.is_none() {
-        info!("no configuration file: listening on loopback only, anonymous clients are accepted");
+        info!("no configuration file: the built-in listeners on 127.0.0.1 accept anonymous clients");
     }
     match serve(loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
