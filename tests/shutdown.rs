@@ -27,7 +27,29 @@ fn idle_clients_do_not_hold_up_the_end() {
     let listen = ["listen", &port, "/topic/a", "1"];
     let mut stomp_client = Program::start(python("tests/clients/stomp_checks.py").args(listen));
     stomp_client.wait_for_line("`subscribed`", |line| line == "subscribed");
-    let _half_open = std::net::TcpStream::connect(("127.0.0.1", gateway.port("shared"))).expect("it accepts");
+
+    gateway.terminate();
+
+    let ended = gateway.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+/// Neither does one that has not said anything yet, however long it may take for that.
+#[test]
+fn silent_client_does_not_hold_up_the_end() {
+    let gateway = Gateway::start(
+        r#"
+        shutdown_timeout = "10m"
+
+        [[listener]]
+        name = "shared"
+        bind = "127.0.0.1:0"
+        protocols = ["mqtt", "stomp"]
+        allow_anonymous = true
+        connect_timeout = "10m"
+        "#,
+    );
+    let _silent = std::net::TcpStream::connect(("127.0.0.1", gateway.port("shared"))).expect("it accepts");
 
     gateway.terminate();
 

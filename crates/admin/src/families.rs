@@ -84,7 +84,7 @@ pub(crate) const QUEUE_MESSAGES: Family = Family::gauge(
 pub(crate) const QUEUE_BYTES: Family = Family::gauge(
     "tidegate_queue_bytes",
     &[],
-    "Bytes of the deliveries that wait in queues, headers included.",
+    "Bytes of the deliveries that wait in queues or to be acknowledged, and of wills, headers included.",
 );
 pub(crate) const RETAINED_MESSAGES: Family =
     Family::gauge("tidegate_retained_messages", &[], "Topics that have a retained message.");

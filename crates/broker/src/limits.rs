@@ -15,7 +15,7 @@ pub struct Limits {
     pub queued_messages: usize,
     /// Bytes in one queue, headers included. At the limit the arriving message is dropped for that queue.
     pub queued_bytes: usize,
-    /// Bytes in all queues together. At the limit an arriving message is dropped for every queue that would have to keep it.
+    /// Bytes in all queues together; deliveries that wait to be settled and wills count as well. At the limit an arriving message is dropped for every queue that would have to keep it.
     pub queued_bytes_total: usize,
     /// Retained messages. At the limit a publish that would retain one more topic is refused.
     pub retained_messages: usize,

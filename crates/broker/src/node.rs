@@ -95,6 +95,7 @@ pub struct Gauges {
     pub retained_bytes: usize,
     /// Deliveries that wait in queues.
     pub queued_messages: usize,
-    /// Their weight in bytes; a message that waits in several queues counts in each.
+    /// Their weight in bytes, where a message that waits in several queues counts in each, and with it that of unsettled deliveries
+    /// and wills.
     pub queued_bytes: usize,
 }

@@ -142,7 +142,7 @@ impl Waiting {
     }
 }
 
-/// The bytes in all queues together.
+/// The bytes in all queues together, and what counts with them: unsettled deliveries, retained messages on their way, wills.
 #[derive(Debug)]
 pub(crate) struct TotalBytes {
     bytes: AtomicUsize,

@@ -12,6 +12,9 @@ use std::time::Instant;
 use tidegate_message::{FilterLevel, Message, Topic, TopicFilter};
 
 const ROOT: usize = 0;
+/// What a node costs: itself, its place among its parent's children, and its name twice. Topics of many levels that nobody else
+/// uses can cost more in nodes than in messages.
+const NODE_BYTES: usize = size_of::<Node>() + 2 * size_of::<(Box<str>, usize)>() + 32;
 
 /// All retained messages.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(crate) struct RetainedMessages {
     bytes: usize,
     count_max: usize,
     bytes_max: usize,
+    /// No message expires before this moment, so that a search for expired ones before it finds nothing.
+    first_expiry: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -45,12 +50,18 @@ impl RetainedMessages {
             bytes: 0,
             count_max: limits.retained_messages,
             bytes_max: limits.retained_bytes,
+            first_expiry: None,
         }
     }
 
-    /// How many messages are retained, and their weight in bytes.
+    /// How many messages are retained, and their weight in bytes with that of the tree.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.count, self.bytes)
+        (self.count, self.bytes + self.node_bytes(0))
+    }
+
+    /// What the tree weighs in bytes when it has so many more nodes.
+    fn node_bytes(&self, more: usize) -> usize {
+        (self.nodes.len() - 1 + more) * NODE_BYTES
     }
 
     /// Keeps a message in place of the topic's old one; an empty payload only removes the old one ([MQTT-3.3.1-6]).
@@ -65,6 +76,7 @@ impl RetainedMessages {
                 return Err(Full);
             }
         }
+        self.first_expiry = earlier(self.first_expiry, message.expires_at);
         let at = self.node_for(&message.topic);
         if let Some(node) = self.nodes.get_mut(at) {
             let old = node.message.replace(message.clone());
@@ -78,8 +90,22 @@ impl RetainedMessages {
     fn has_room(&self, message: &Message) -> bool {
         let old = self.find(&message.topic).and_then(|at| self.nodes.get(at)?.message.as_ref());
         let (old_count, old_bytes) = old.map_or((0, 0), |old| (1, old.weight_bytes()));
+        let bytes = self.bytes - old_bytes + message.weight_bytes();
         self.count - old_count < self.count_max
-            && self.bytes - old_bytes + message.weight_bytes() <= self.bytes_max
+            && bytes + self.node_bytes(self.missing_nodes(&message.topic)) <= self.bytes_max
+    }
+
+    /// How many nodes a topic needs that are not there yet.
+    fn missing_nodes(&self, topic: &Topic) -> usize {
+        let mut levels = topic.levels();
+        let mut at = Some(ROOT);
+        while let Some(level) = at.and_then(|_| levels.next()) {
+            at = at.and_then(|at| self.nodes.get(at)?.children.get(level).copied());
+            if at.is_none() {
+                return 1 + levels.count();
+            }
+        }
+        0
     }
 
     fn find(&self, topic: &Topic) -> Option<usize> {
@@ -124,11 +150,17 @@ impl RetainedMessages {
         }
     }
 
+    /// Looks at every message, and so only when one may have expired: at the limit each message that finds no room asks.
     fn remove_expired(&mut self, now: Instant) {
+        if self.first_expiry.is_none_or(|first| now < first) {
+            return;
+        }
         let messages = self.nodes.iter().filter_map(|(_, node)| node.message.as_ref());
         let expired: Vec<Topic> =
             messages.filter(|message| message.is_expired(now)).map(|message| message.topic.clone()).collect();
         expired.iter().for_each(|topic| self.remove(topic));
+        let messages = self.nodes.iter().filter_map(|(_, node)| node.message.as_ref());
+        self.first_expiry = messages.filter_map(|message| message.expires_at).min();
     }
 
     /// The messages whose topics the filter selects, expired ones left out.
@@ -157,6 +189,10 @@ impl RetainedMessages {
         }
         found
     }
+}
+
+fn earlier(left: Option<Instant>, right: Option<Instant>) -> Option<Instant> {
+    left.into_iter().chain(right).min()
 }
 
 /// The children that a wildcard sees: a wildcard at the front does not see reserved topics ([MQTT-4.7.2-1]).
@@ -233,6 +269,36 @@ mod tests {
         assert!(matching(&retained, "#", later).is_empty());
         retained.store(&message("b", "x", None), later).unwrap();
         assert_eq!(matching(&retained, "#", later), ["b"]);
+    }
+
+    /// MQTT 5.0 section 3.3.2.3.3: what expires later is still found when its time has come.
+    #[test]
+    fn room_is_made_each_time_something_has_expired() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let limits = Limits { retained_messages: 2, ..Limits::default() };
+        let mut retained = RetainedMessages::new(&limits);
+        retained.store(&message("a", "x", Some(now + 2 * second)), now).unwrap();
+        retained.store(&message("b", "x", Some(now + second)), now).unwrap();
+        assert_eq!(retained.store(&message("c", "x", None), now), Err(Full));
+        retained.store(&message("c", "x", None), now + second).unwrap();
+        assert_eq!(retained.store(&message("d", "x", None), now + second), Err(Full));
+        retained.store(&message("d", "x", None), now + 2 * second).unwrap();
+        assert_eq!((retained.size().0, retained.first_expiry), (2, None));
+    }
+
+    /// A few bytes of topic can cost a hundred nodes; they count like the message.
+    #[test]
+    fn the_nodes_of_long_topics_count() {
+        let now = Instant::now();
+        let limits = Limits { retained_bytes: 100_000, ..Limits::default() };
+        let mut retained = RetainedMessages::new(&limits);
+        let topic = |number: usize| format!("{number}/{}", "/".repeat(126));
+        let kept =
+            (0..1000).take_while(|number| retained.store(&message(&topic(*number), "x", None), now).is_ok());
+        assert!(kept.count() * 127 * size_of::<Node>() <= limits.retained_bytes);
+        assert!(retained.size().1 <= limits.retained_bytes);
+        retained.store(&message(&topic(0), "y", None), now).unwrap();
     }
 
     #[test]

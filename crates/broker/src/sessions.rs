@@ -8,7 +8,7 @@ use crate::queue::{Queue, QueueFull, Room};
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,7 +111,7 @@ pub(crate) struct Sessions {
     count_max: usize,
     expiry_max: Duration,
     /// Moments at which something is due. Locked after a shard, never before.
-    agenda: Mutex<BTreeMap<(Instant, SessionKey), ()>>,
+    agenda: Mutex<BTreeSet<(Instant, SessionKey)>>,
 }
 
 impl Sessions {
@@ -245,21 +245,21 @@ impl Sessions {
             agenda.remove(&(old, key.clone()));
         }
         if let Some(due) = due {
-            agenda.insert((due, key.clone()), ());
+            agenda.insert((due, key.clone()));
         }
         session.due = due;
     }
 
     /// When something is due next.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.agenda.lock().first_key_value().map(|((at, _), ())| *at)
+        self.agenda.lock().first().map(|(at, _)| *at)
     }
 
     /// Does one thing that is due at `now`; nothing when nothing is.
     pub(crate) fn take_due(&self, now: Instant) -> Option<Due> {
         let key = {
             let agenda = self.agenda.lock();
-            agenda.first_key_value().filter(|((at, _), ())| *at <= now).map(|((_, key), ())| key.clone())?
+            agenda.first().filter(|(at, _)| *at <= now).map(|(_, key)| key.clone())?
         };
         let mut shard = self.shard(&key).lock();
         Some(self.settle_due(&key, &mut shard, now))

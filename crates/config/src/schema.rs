@@ -41,7 +41,7 @@ const fn count(min: u32, max: u32) -> Kind {
 section! {
     /// The whole configuration. These keys stand at the top of the file, before the first `[table]`.
     pub struct Config {
-        /// The stable name of this gateway. It appears in logs and metrics, and protocols may show it to their clients.
+        /// The stable name of this gateway, which the log tells when it is ready.
         node: String = Name, Optional("the name of the machine, or `tidegate` where it has no usable one");
         /// The folder for what is kept over a restart. This version keeps everything in memory and stores nothing there
         /// yet: the setting is checked and answered with a warning that says so.
@@ -222,7 +222,7 @@ section! {
         queued_messages: usize = count(1, 100_000_000), Default("100000");
         /// Bytes waiting in one queue.
         queued_bytes: ByteSize = size(KIB, 1024 * GIB), Default("64MiB");
-        /// Bytes waiting in all queues together.
+        /// Bytes waiting in all queues together. Deliveries that wait to be acknowledged and wills count as well.
         queued_bytes_total: ByteSize = size(KIB, 1024 * GIB), Default("512MiB");
         /// Topics with a retained message.
         retained_messages: usize = count(1, 100_000_000), Default("1000000");

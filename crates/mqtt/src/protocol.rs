@@ -55,7 +55,7 @@ impl Protocol for Mqtt {
             options: Arc::clone(&self.options),
             run: self.run,
             connection: peer.connection,
-            may_enter: peer.allow_anonymous || peer.certificate_name.is_some(),
+            may_enter: peer.allow_anonymous || peer.has_certificate,
             deadline: peer.connect_deadline,
         }))
     }

@@ -46,11 +46,14 @@ pub(crate) async fn serve(
     });
     let mut stopped = worker.stopped.clone();
     let opened = tokio::select! {
-        opened = tokio::time::timeout_at(deadline.into(), opening) => opened,
+        // In this order: what opens after the shard has closed everything would hold up the end.
+        biased;
         _ = stopped.wait_for(|stopped| *stopped) => {
             return count_unopened(&worker, &listener, CloseReason::ServerShutdown.label());
         }
+        opened = tokio::time::timeout_at(deadline.into(), opening) => opened,
     };
+    drop(stopped);
     let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return note_failed_opening(&worker, &listener, peer, &error),
@@ -125,6 +128,7 @@ impl Connection {
             address: peer,
             listener: listener.name.clone(),
             certificate_name: opened.certificate_name,
+            has_certificate: opened.has_certificate,
             allow_anonymous: listener.allow_anonymous,
             connect_deadline: deadline,
         };

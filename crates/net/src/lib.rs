@@ -18,7 +18,6 @@ mod notices;
 mod opening;
 mod options;
 mod server;
-pub mod sniff;
 pub mod tls;
 pub mod websocket;
 mod wire;

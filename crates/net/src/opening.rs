@@ -5,7 +5,6 @@
 
 use crate::acceptor::{Listener, WebSocketListener};
 use crate::options::ListenerProtocol;
-use crate::sniff::{FirstBytes, sniff};
 use crate::tls::subject_common_name;
 use crate::websocket::{Decoder, DecoderOptions, Handshake, TextPolicy};
 use rustls::ServerConnection;
@@ -28,6 +27,7 @@ pub(crate) struct Opened {
     /// Bytes that came behind what the opening needed.
     pub(crate) first: Vec<u8>,
     pub(crate) certificate_name: Option<Box<str>>,
+    pub(crate) has_certificate: bool,
 }
 
 /// Why an opening failed.
@@ -73,7 +73,8 @@ pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opene
     let Some(acceptor) = &listener.tls else {
         let (mut socket, websocket, protocol, first) = open_plain(socket, listener).await?;
         socket.flush().await?;
-        return Ok(Opened { socket, tls: None, websocket, protocol, first, certificate_name: None });
+        let (tls, certificate_name, has_certificate) = (None, None, false);
+        return Ok(Opened { socket, tls, websocket, protocol, first, certificate_name, has_certificate });
     };
     let encrypted = acceptor.accept(socket).await.map_err(OpeningError::Tls)?;
     let (mut encrypted, websocket, protocol, first) = open_plain(encrypted, listener).await?;
@@ -81,8 +82,10 @@ pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opene
     let (socket, mut session) = encrypted.into_inner();
     session.set_buffer_limit(None);
     let certificate = session.peer_certificates().and_then(|chain| chain.first());
+    let has_certificate = certificate.is_some();
     let certificate_name = certificate.and_then(subject_common_name).map(String::into_boxed_str);
-    Ok(Opened { socket, tls: Some(Box::new(session)), websocket, protocol, first, certificate_name })
+    let tls = Some(Box::new(session));
+    Ok(Opened { socket, tls, websocket, protocol, first, certificate_name, has_certificate })
 }
 
 /// Tells TLS clients and plain ones apart by the first byte, which stays in the socket.
@@ -135,7 +138,8 @@ where
         if let Some(known) = listener.protocols.iter().find(ask) {
             return Ok((known.clone(), first));
         }
-        if sniff(&first) == FirstBytes::Http {
+        // A browser on a port without WebSocket: no protocol of the gateway begins like this (RFC 9112 section 3).
+        if first.starts_with(b"GET ") {
             return Err(OpeningError::HttpOnPlain);
         }
         let open = |known: &ListenerProtocol| known.protocol.recognise(&first) == Recognition::NeedMore;

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use tidegate_broker::{Node, Shard};
 use tidegate_protocol::CloseReason;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{LocalSet, spawn_local};
-use tracing::{debug, warn};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tracing::{debug, error, warn};
 
 /// What connections are counted under that never said which protocol they speak.
 pub(crate) const UNRECOGNISED: &str = "unrecognised";
@@ -177,11 +177,20 @@ async fn run(start: WorkerStart) {
     });
     acceptors.into_iter().for_each(|acceptor| drop(spawn_local(acceptor.run())));
     let (flusher, timers, mail) = (worker.clone(), worker.clone(), worker.clone());
-    spawn_local(async move { flusher.run_flusher().await });
-    spawn_local(async move { timers.run_timers().await });
-    spawn_local(async move { mail.run_mail(&bell).await });
+    let mut service = JoinSet::new();
+    service.spawn_local(async move { flusher.run_flusher().await });
+    service.spawn_local(async move { timers.run_timers().await });
+    service.spawn_local(async move { mail.run_mail(&bell).await });
     let commands = spawn_local(worker.clone().run_commands(commands));
-    let _ = stopped.wait_for(|stopped| *stopped).await;
+    tokio::select! {
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        // None of them ends but by a panic, and without it clients would wait for ever for what nobody sends: better a new
+        // process than one that looks alive.
+        _ = service.join_next() => {
+            error!(worker = number, "a task of the worker has ended; the gateway cannot go on");
+            std::process::abort();
+        }
+    }
     commands.abort();
     worker.event(|shard, now| shard.close_all(CloseReason::ServerShutdown, now));
     match tokio::time::timeout(shutdown_timeout, worker.wait_for_tasks()).await {

@@ -16,6 +16,8 @@ pub struct Peer {
     pub listener: Arc<str>,
     /// The name in the client's verified TLS certificate, where it showed one.
     pub certificate_name: Option<Box<str>>,
+    /// Whether the client showed a TLS certificate that was verified; it may have no common name.
+    pub has_certificate: bool,
     /// Whether a client without credentials is welcome.
     pub allow_anonymous: bool,
     /// The moment by which the protocol's own opening (MQTT CONNECT, STOMP CONNECT) must be complete.

@@ -17,6 +17,7 @@ pub(crate) struct Opening {
     pub(crate) deadline: Instant,
     connection: u64,
     certificate_name: Option<Box<str>>,
+    has_certificate: bool,
     allow_anonymous: bool,
 }
 
@@ -36,6 +37,7 @@ impl Opening {
             deadline: peer.connect_deadline,
             connection: peer.connection,
             certificate_name: peer.certificate_name.clone(),
+            has_certificate: peer.has_certificate,
             allow_anonymous: peer.allow_anonymous,
         }
     }
@@ -55,7 +57,7 @@ impl Opening {
         if !versions.split(',').any(|version| version.trim() == "1.2") {
             return Err(Fault::UnsupportedVersion);
         }
-        if !self.allow_anonymous && self.certificate_name.is_none() {
+        if !self.allow_anonymous && !self.has_certificate {
             return Err(Fault::NotAuthenticated);
         }
         let (server, client) = (Offer::of(options), Offer::parse(frame.headers.get("heart-beat"))?);

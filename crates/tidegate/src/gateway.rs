@@ -65,7 +65,7 @@ pub(crate) fn run(configuration: &Configuration) -> ExitCode {
         warn!(key = %warning.key, "{}", warning.message);
     }
     if configuration.config.is_none() {
-        info!("no configuration file: the built-in listeners on 127.0.0.1 accept anonymous clients");
+        note_defaults(&loaded.config);
     }
     match serve(loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -120,6 +120,16 @@ fn serve(config: Config) -> Result<(), Refused> {
     }
     info!("stopped");
     Ok(())
+}
+
+/// Flags and variables may have moved the listeners of the built-in configuration, which let every client in.
+fn note_defaults(config: &Config) {
+    match config.listeners.iter().all(|listener| listener.bind.ip().to_canonical().is_loopback()) {
+        true => info!("no configuration file: listening on loopback only, anonymous clients are accepted"),
+        false => {
+            warn!("no configuration file: open to the network, and anonymous clients are accepted");
+        }
+    }
 }
 
 fn announce(config: &Config, running: &Running) {

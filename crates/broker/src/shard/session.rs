@@ -137,7 +137,8 @@ impl Shard {
             self.close(open, &Close::from(CloseReason::SessionTakenOver), now);
         }
         // A connection that is gone has released its session; if that failed, nobody else would.
-        self.node.sessions.release(key, held_by, WillAction::Publish, None, SavedState::new(), now);
+        let due = self.node.sessions.release(key, held_by, WillAction::Publish, None, SavedState::new(), now);
+        self.handle_due(due, now);
     }
 
     pub(super) fn give_up(&mut self, key: &SessionKey, held_by: Holder, claimant: Holder, now: Instant) {

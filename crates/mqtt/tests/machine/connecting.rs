@@ -183,6 +183,7 @@ fn who_may_enter_is_decided_by_listener_and_certificate() {
     {
         let harness = Harness::open_for(&Mqtt::new(MqttOptions::default()), |peer| {
             peer.allow_anonymous = false;
+            peer.has_certificate = name.is_some();
             peer.certificate_name = name.map(Into::into);
         });
         let mut client = Client { harness, version };

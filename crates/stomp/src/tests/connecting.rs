@@ -80,6 +80,7 @@ fn without_anonymous_access_only_a_certificate_opens() {
     expect_error(&mut stranger, "not_authenticated", text);
     let mut known = Harness::open_for(&stomp, |peer| {
         peer.allow_anonymous = false;
+        peer.has_certificate = true;
         peer.certificate_name = Some("device-7".into());
     });
     known.feed(connect);

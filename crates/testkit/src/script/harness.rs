@@ -45,6 +45,7 @@ pub fn peer(now: Instant) -> Peer {
         address: SocketAddr::from(([127, 0, 0, 1], 50_000)),
         listener: "test".into(),
         certificate_name: None,
+        has_certificate: false,
         allow_anonymous: true,
         connect_deadline: now + CONNECT_TIME,
     }
