@@ -8,6 +8,7 @@
 //! Nothing here reads a clock, opens a socket, spawns a task or knows a protocol; `now` is passed in, and what a worker needs
 //! from its driver is an [`Outlet`] per connection and a bell to be woken by.
 
+mod budget;
 mod limits;
 mod mailbox;
 mod metrics;

@@ -1,9 +1,10 @@
 //! What all workers of one gateway share.
 
 use crate::Limits;
+use crate::budget::TotalBytes;
 use crate::mailbox::{Bell, Mailbox};
 use crate::metrics::WorkerMetrics;
-use crate::queue::{Queue, TotalBytes};
+use crate::queue::Queue;
 use crate::router::Router;
 use crate::sessions::Sessions;
 use std::sync::Arc;

@@ -165,7 +165,7 @@ fn collect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::TotalBytes;
+    use crate::budget::TotalBytes;
     use crate::route::OwnMessages;
     use tidegate_message::QoS;
 

@@ -4,7 +4,8 @@
 //! worker does what the answers say.
 
 use crate::Limits;
-use crate::queue::{Queue, QueueFull, Room};
+use crate::budget::{QueueFull, Room};
+use crate::queue::Queue;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -276,7 +277,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::TotalBytes;
+    use crate::budget::TotalBytes;
     use bytes::Bytes;
     use tidegate_message::{QoS, Topic};
 

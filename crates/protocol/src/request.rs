@@ -267,8 +267,8 @@ pub enum Refusal {
     /// Retained messages fill their limit; the message was not routed either.
     #[error("retained messages fill their limit")]
     RetainedFull,
-    /// Subscriptions matched, and the queue of each was full.
-    #[error("the queue of every receiver is full")]
+    /// There is no room: the queue of every receiver is full, or what was asked for would exceed what all queues may hold.
+    #[error("there is no room left in the queues")]
     QueueFull,
     /// The machine named a consumer that it does not have: a fault of the machine.
     #[error("no such consumer")]

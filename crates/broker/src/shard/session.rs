@@ -6,8 +6,9 @@
 use super::deliver::{Publication, refusal_label};
 use super::slot::{Consumer, HeldSession};
 use super::{Shard, SlotKey};
+use crate::budget::Room;
 use crate::mailbox::Letter;
-use crate::queue::{Queue, Room};
+use crate::queue::Queue;
 use crate::router::Moved;
 use crate::sessions::{Claim, Claimed, Due, Ended, HeldWill, Holder, SessionKey};
 use std::sync::Arc;

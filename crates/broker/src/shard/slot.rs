@@ -1,7 +1,8 @@
 //! What a worker keeps for each connection and each consumer.
 
+use crate::budget::{QueueFull, Room};
 use crate::metrics::WorkerMetrics;
-use crate::queue::{Queue, QueueFull, Queued, Room};
+use crate::queue::{Queue, Queued};
 use crate::route::{Grant, Route};
 use crate::sessions::SessionKey;
 use smallvec::SmallVec;
@@ -288,7 +289,7 @@ impl Unsettled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::TotalBytes;
+    use crate::budget::TotalBytes;
 
     fn unsettled() -> Unsettled {
         Unsettled::new(Room::new(Arc::new(TotalBytes::new(1 << 20))))

@@ -184,7 +184,7 @@ fn a_refused_publish_is_an_error_with_its_receipt_id() {
     let mut harness = connected();
     harness.broker.published.push_back(Err(Refusal::QueueFull));
     harness.feed("SEND\ndestination:/topic/a/b\nreceipt:r-2\n\nx\0SEND\ndestination:/topic/a/b\n\ny\0");
-    let frame = expect_error(&mut harness, "refused", "the queue of every receiver is full");
+    let frame = expect_error(&mut harness, "refused", "there is no room left in the queues");
     assert!(frame.contains("\nreceipt-id:r-2\nmessage:request refused\n"), "{frame}");
     assert_eq!(harness.take_requests(), [plain(b"x")]);
     let mut harness = connected();

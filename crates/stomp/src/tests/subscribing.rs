@@ -143,7 +143,7 @@ fn a_refused_subscription_is_cancelled() {
     let mut harness = connected();
     harness.broker.consumed.push_back(Err(Refusal::QueueFull));
     harness.feed("SUBSCRIBE\nid:0\ndestination:/topic/a/b\n\n\0");
-    expect_error(&mut harness, "refused", "the queue of every receiver is full");
+    expect_error(&mut harness, "refused", "there is no room left in the queues");
 }
 
 /// [STOMP-1.2/UNSUBSCRIBE]
