@@ -13,7 +13,7 @@ use tidegate_broker::Limits;
 use tidegate_config::{ClientAuth, Config, Listener, Loaded, Sources, Tls, Transport, load};
 use tidegate_net::tls::{self, Application, SniCertificate, TlsOptions};
 use tidegate_net::{ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 /// The longest WebSocket message. Messages are decoded as they arrive and kept nowhere, so this bounds no memory: the protocols' own
@@ -98,6 +98,8 @@ fn serve(config: Config) -> Result<(), Refused> {
     raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Refused::Signals)?;
+    // Before anything is served: a signal that nobody waits for yet would end the process on the spot.
+    let mut signals = runtime.block_on(async { Signals::new() }).map_err(Refused::Signals)?;
     let server = Server::bind(server_options(&config)?)?;
     let http = config.http.as_ref().map(|http| AdminServer::bind(http.bind)).transpose()?;
     let readiness = Readiness::default();
@@ -111,7 +113,7 @@ fn serve(config: Config) -> Result<(), Refused> {
     }
     readiness.set(Stage::Ready);
     info!(node = %config.node, version = env!("CARGO_PKG_VERSION"), workers = config.workers, "ready");
-    let signal = runtime.block_on(wait_for_signal()).map_err(Refused::Signals)?;
+    let signal = runtime.block_on(signals.next());
     info!(signal, "stopping");
     readiness.set(Stage::Stopping);
     running.stop();
@@ -144,13 +146,28 @@ fn announce(config: &Config, running: &Running) {
     }
 }
 
-async fn wait_for_signal() -> std::io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// The signals that ask for an end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from the system's default, which ends the process.
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the first of them, and tells its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Every connection is a file descriptor; the usual soft limit of 1024 is meant for programs that use `select`.
