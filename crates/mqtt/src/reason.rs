@@ -73,6 +73,7 @@ pub(crate) fn of_subscribe(refusal: Refusal) -> ReasonCode {
         Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             ReasonCode::TopicFilterInvalid
         }
+        Refusal::SharingUnavailable => ReasonCode::SharedSubscriptionsNotSupported,
         _ => ReasonCode::UnspecifiedError,
     }
 }

@@ -81,6 +81,7 @@ fn request(
     };
     SubscribeRequest {
         consumer: CONSUMER,
+        share: None,
         filter,
         qos_max: options.qos_max,
         no_local: options.no_local,
@@ -101,7 +102,7 @@ fn granted(qos: QoS) -> ReasonCode {
 
 fn unsubscribe_all(filters: UnsubscribeFilters<'_>, broker: &mut dyn Broker) -> Reasons {
     let unsubscribe = |text: &str| match TopicFilter::parse_mqtt(text.as_bytes()) {
-        Ok(filter) if broker.unsubscribe(CONSUMER, &filter) => ReasonCode::Success,
+        Ok(filter) if broker.unsubscribe(CONSUMER, None, &filter) => ReasonCode::Success,
         Ok(_) => ReasonCode::NoSubscriptionExisted,
         Err(_) => ReasonCode::TopicFilterInvalid,
     };

@@ -38,8 +38,9 @@ pub trait Broker {
     /// Binds a filter to a consumer's queue, or replaces the options of the same filter.
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal>;
 
-    /// Removes a filter from a consumer's queue. Returns whether it was there.
-    fn unsubscribe(&mut self, consumer: ConsumerId, filter: &TopicFilter) -> bool;
+    /// Removes a filter from a consumer's queue, or the consumer's queue from the group `share` of that filter. Returns whether
+    /// it was there.
+    fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool;
 
     /// Routes a message. `Ok` is the acknowledgement event: what it promises is what the publisher may be told.
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal>;
@@ -162,6 +163,9 @@ pub enum Settlement {
 pub struct Subscribe<'a> {
     /// The consumer.
     pub consumer: ConsumerId,
+    /// The group of consumers that share what the filter selects: each message goes to one of them. The same name with another
+    /// filter is another group. Nothing for a subscription of the consumer's own.
+    pub share: Option<&'a str>,
     /// Which topics.
     pub filter: &'a TopicFilter,
     /// The highest level at which messages are delivered.
@@ -270,6 +274,9 @@ pub enum Refusal {
     /// There is no room: the queue of every receiver is full, or what was asked for would exceed what all queues may hold.
     #[error("there is no room left in the queues")]
     QueueFull,
+    /// Subscriptions cannot be shared here.
+    #[error("subscriptions cannot be shared here")]
+    SharingUnavailable,
     /// The machine named a consumer that it does not have: a fault of the machine.
     #[error("no such consumer")]
     UnknownConsumer,

@@ -28,6 +28,7 @@ pub(crate) fn subscribe(
     broker.consume(Consume { consumer, credit, settlement: ack_mode.settlement() })?;
     let subscribe = Subscribe {
         consumer,
+        share: None,
         filter: &filter,
         qos_max: QoS::ExactlyOnce,
         no_local: false,

@@ -97,6 +97,9 @@ impl Broker for Requests<'_> {
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
+        if subscribe.share.is_some() {
+            return Err(Refusal::SharingUnavailable);
+        }
         self.shard.check_size(subscribe.filter.as_str().as_bytes())?;
         let queue = self.consumer(subscribe.consumer)?.1.queue.clone();
         let limits = &self.shard.node.limits;
@@ -134,7 +137,10 @@ impl Broker for Requests<'_> {
         Ok(Subscribed { existed: !is_new })
     }
 
-    fn unsubscribe(&mut self, consumer: ConsumerId, filter: &TopicFilter) -> bool {
+    fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {
+        if share.is_some() {
+            return false;
+        }
         let Ok((_, consumer)) = self.consumer(consumer) else { return false };
         let queue: Arc<_> = consumer.queue.clone();
         let existed = queue.remove_filter(filter);

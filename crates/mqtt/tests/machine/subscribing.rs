@@ -10,6 +10,7 @@ use tidegate_testkit::script::Request;
 fn subscribed(filter: &str, qos_max: QoS) -> Request {
     Request::Subscribe {
         consumer: ConsumerId(0),
+        share: None,
         filter: filter.into(),
         qos_max,
         no_local: false,
@@ -54,6 +55,7 @@ fn options_cross_to_the_broker() {
         client.sends(subscribe_with(V5, 1, &filters, &[Property::SubscriptionIdentifier(9)]));
         client.asks([Request::Subscribe {
             consumer: ConsumerId(0),
+            share: None,
             filter: "a".into(),
             qos_max: QoS::AtLeastOnce,
             no_local: true,
@@ -136,10 +138,11 @@ fn each_unsubscription_is_answered_in_its_place() {
         client
             .sends(unsubscribe(version, 6, &["a", "b/#", "#/b"]))
             .receives([unsuback(version, 6, &reasons)]);
-        client.asks(
-            ["a", "b/#"]
-                .map(|filter| Request::Unsubscribe { consumer: ConsumerId(0), filter: filter.into() }),
-        );
+        client.asks(["a", "b/#"].map(|filter| Request::Unsubscribe {
+            consumer: ConsumerId(0),
+            share: None,
+            filter: filter.into(),
+        }));
     }
 }
 

@@ -13,6 +13,7 @@ fn consume(consumer: u32, credit: u32, settlement: Settlement) -> Request {
 fn subscribe(consumer: u32, filter: &str, retained: RetainedDelivery) -> Request {
     Request::Subscribe {
         consumer: ConsumerId(consumer),
+        share: None,
         filter: filter.to_owned(),
         qos_max: QoS::ExactlyOnce,
         no_local: false,

@@ -105,6 +105,7 @@ impl Attaching {
 pub fn subscription(filter: &TopicFilter) -> Subscribe<'_> {
     Subscribe {
         consumer: SESSION,
+        share: None,
         filter,
         qos_max: QoS::ExactlyOnce,
         no_local: false,
@@ -208,7 +209,7 @@ impl Toy {
     /// Unsubscribes the session.
     pub fn unsubscribe(&self, world: &mut World, text: &str) -> bool {
         let filter = filter(text);
-        self.ask(world, move |broker| broker.unsubscribe(SESSION, &filter))
+        self.ask(world, move |broker| broker.unsubscribe(SESSION, None, &filter))
     }
 
     /// Publishes.

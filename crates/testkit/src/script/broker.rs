@@ -92,8 +92,9 @@ impl Broker for RecordingBroker {
         self.subscribed.pop_front().unwrap_or(Ok(Subscribed { existed: false }))
     }
 
-    fn unsubscribe(&mut self, consumer: ConsumerId, filter: &TopicFilter) -> bool {
-        self.requests.push(Request::Unsubscribe { consumer, filter: filter.as_str().to_owned() });
+    fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {
+        let (share, filter) = (share.map(str::to_owned), filter.as_str().to_owned());
+        self.requests.push(Request::Unsubscribe { consumer, share, filter });
         self.unsubscribed.pop_front().unwrap_or(true)
     }
 

@@ -33,6 +33,7 @@ pub enum Request {
     Cancel(ConsumerId),
     Subscribe {
         consumer: ConsumerId,
+        share: Option<String>,
         filter: String,
         qos_max: QoS,
         no_local: bool,
@@ -42,6 +43,7 @@ pub enum Request {
     },
     Unsubscribe {
         consumer: ConsumerId,
+        share: Option<String>,
         filter: String,
     },
     Publish {
@@ -100,11 +102,20 @@ impl From<Consume> for Request {
 
 impl From<&Subscribe<'_>> for Request {
     fn from(subscribe: &Subscribe<'_>) -> Request {
-        let Subscribe { consumer, filter, qos_max, no_local, retain_as_published, subscription_id, retained } =
-            *subscribe;
-        let filter = filter.as_str().to_owned();
+        let Subscribe {
+            consumer,
+            share,
+            filter,
+            qos_max,
+            no_local,
+            retain_as_published,
+            subscription_id,
+            retained,
+        } = *subscribe;
+        let (share, filter) = (share.map(str::to_owned), filter.as_str().to_owned());
         Request::Subscribe {
             consumer,
+            share,
             filter,
             qos_max,
             no_local,
