@@ -3,6 +3,7 @@
 //! One budget for everything that waits for somebody: each holder takes what it needs and gives it back, and whoever would
 //! exceed it is refused.
 
+use crate::Limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,17 +11,43 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
-/// The bytes in all queues together, and what counts with them: unsettled deliveries, retained messages on their way, wills.
+/// The bytes in all queues together, and what counts with them: unsettled deliveries, retained messages on their way, wills. Also the
+/// limits of each queue, in one place, so that all queues obey new ones at once.
 #[derive(Debug)]
 pub(crate) struct TotalBytes {
     bytes: AtomicUsize,
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     messages: AtomicUsize,
+    queue_messages_max: AtomicUsize,
+    queue_bytes_max: AtomicUsize,
 }
 
 impl TotalBytes {
-    pub(crate) fn new(bytes_max: usize) -> TotalBytes {
-        TotalBytes { bytes: AtomicUsize::new(0), bytes_max, messages: AtomicUsize::new(0) }
+    pub(crate) fn new(limits: &Limits) -> TotalBytes {
+        TotalBytes {
+            bytes: AtomicUsize::new(0),
+            bytes_max: limits.queued_bytes_total.into(),
+            messages: AtomicUsize::new(0),
+            queue_messages_max: limits.queued_messages.into(),
+            queue_bytes_max: limits.queued_bytes.into(),
+        }
+    }
+
+    /// Puts other limits in place of these. What waits already stays, and nothing is added above them.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        self.bytes_max.store(limits.queued_bytes_total, Ordering::Relaxed);
+        self.queue_messages_max.store(limits.queued_messages, Ordering::Relaxed);
+        self.queue_bytes_max.store(limits.queued_bytes, Ordering::Relaxed);
+    }
+
+    /// The most messages that may wait in one queue.
+    pub(crate) fn queue_messages_max(&self) -> usize {
+        self.queue_messages_max.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that may wait in one queue.
+    pub(crate) fn queue_bytes_max(&self) -> usize {
+        self.queue_bytes_max.load(Ordering::Relaxed)
     }
 
     /// Messages and bytes in all queues.
@@ -30,7 +57,7 @@ impl TotalBytes {
 
     /// Whether so many bytes more would fit.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= self.bytes_max
+        self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// Counts a delivery that waits.

@@ -25,5 +25,5 @@ mod tree;
 pub use limits::Limits;
 pub use mailbox::Bell;
 pub use metrics::{ByQoS, Counter, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics};
-pub use node::{Gauges, Node, NodeOptions, WORKERS_MAX};
+pub use node::{Gauges, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
 pub use shard::{Fed, Outlet, Shard, SlotKey};

@@ -28,6 +28,8 @@ pub(crate) enum Letter {
     GiveUp { key: SessionKey, held_by: Holder, claimant: Holder },
     /// Something is due earlier among the sessions that nobody holds.
     LookAtAgenda,
+    /// The node has other rules: take them over, and look at your connections again.
+    Reconfigured,
     /// The session that you claimed is free now.
     GivenUp { claimant: Holder },
 }

@@ -2,11 +2,12 @@
 
 use crate::Limits;
 use crate::budget::TotalBytes;
-use crate::mailbox::{Bell, Mailbox};
+use crate::mailbox::{Bell, Letter, Mailbox};
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
 use crate::router::Router;
 use crate::sessions::Sessions;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,12 +24,19 @@ pub struct NodeOptions {
     pub bells: Vec<Bell>,
 }
 
+/// What can change while a node runs.
+#[derive(Debug)]
+pub struct Reconfiguration {
+    /// The broker's limits.
+    pub limits: Limits,
+}
+
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
 ///
 /// Lock order: a session shard, then the agenda of the sessions; a queue's filters, then the tree, then a queue's move; everything else alone.
 #[derive(Debug)]
 pub struct Node {
-    pub(crate) limits: Limits,
+    limits: Mutex<Arc<Limits>>,
     pub(crate) router: Router,
     pub(crate) sessions: Sessions,
     pub(crate) mailboxes: Vec<Mailbox>,
@@ -46,11 +54,11 @@ impl Node {
         Arc::new(Node {
             router: Router::new(&options.limits),
             sessions: Sessions::new(&options.limits),
-            total: Arc::new(TotalBytes::new(options.limits.queued_bytes_total)),
+            total: Arc::new(TotalBytes::new(&options.limits)),
             metrics: mailboxes.iter().map(|_| Arc::new(WorkerMetrics::new(protocols))).collect(),
             mailboxes,
             protocols: options.protocols,
-            limits: options.limits,
+            limits: Mutex::new(Arc::new(options.limits)),
             next_id: AtomicU64::new(1),
         })
     }
@@ -60,8 +68,25 @@ impl Node {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The limits as they are now; a shard keeps them until it is told of others.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        self.limits.lock().clone()
+    }
+
+    /// Puts other rules in place of the present ones, for everything that comes from now on, and has every shard look at its
+    /// connections again: [`crate::Outlet::objection`] says which may not stay. What is held already is held on.
+    pub fn reconfigure(&self, rules: Reconfiguration) {
+        self.total.limit(&rules.limits);
+        self.router.limit(&rules.limits);
+        self.sessions.limit(&rules.limits);
+        *self.limits.lock() = Arc::new(rules.limits);
+        for mailbox in &self.mailboxes {
+            mailbox.post(&mut vec![Letter::Reconfigured]);
+        }
+    }
+
     pub(crate) fn new_queue(&self, home: u8) -> Arc<Queue> {
-        Arc::new(Queue::new(self.next_id(), home, &self.limits, self.total.clone()))
+        Arc::new(Queue::new(self.next_id(), home, self.total.clone()))
     }
 
     /// What the workers count, one entry each.

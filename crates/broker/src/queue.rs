@@ -4,7 +4,6 @@
 //! queue arrives in order without a lock being held on the way. Behind the queue's own lock stand only the deliveries that
 //! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
 
-use crate::Limits;
 use crate::budget::{QueueFull, Room, TotalBytes};
 use crate::route::Grant;
 use parking_lot::Mutex;
@@ -108,8 +107,6 @@ pub(crate) struct Queue {
     moved: Mutex<Vec<(u64, u8)>>,
     filters: Mutex<HashSet<TopicFilter>>,
     waiting: Mutex<Waiting>,
-    messages_max: usize,
-    bytes_max: usize,
     total: Arc<TotalBytes>,
 }
 
@@ -157,7 +154,7 @@ pub(crate) enum Popped {
 }
 
 impl Queue {
-    pub(crate) fn new(id: u64, home: u8, limits: &Limits, total: Arc<TotalBytes>) -> Queue {
+    pub(crate) fn new(id: u64, home: u8, total: Arc<TotalBytes>) -> Queue {
         Queue {
             id,
             origin: AtomicU64::new(id),
@@ -166,8 +163,6 @@ impl Queue {
             moved: Mutex::default(),
             filters: Mutex::default(),
             waiting: Mutex::default(),
-            messages_max: limits.queued_messages,
-            bytes_max: limits.queued_bytes,
             total,
         }
     }
@@ -179,7 +174,7 @@ impl Queue {
 
     /// The most bytes that may wait in it, and again be unsettled.
     pub(crate) fn bytes_max(&self) -> usize {
-        self.bytes_max
+        self.total.queue_bytes_max()
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -255,7 +250,9 @@ impl Queue {
     }
 
     fn has_room(&self, messages: usize, bytes: usize, weight: usize) -> bool {
-        messages < self.messages_max && bytes + weight <= self.bytes_max && self.total.has_room(weight)
+        messages < self.total.queue_messages_max()
+            && bytes + weight <= self.total.queue_bytes_max()
+            && self.total.has_room(weight)
     }
 
     /// Inserts deliveries that have not been in a queue yet behind the first `count`, in their order, as far as the limits
@@ -371,12 +368,13 @@ impl Drop for Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
     use bytes::Bytes;
     use std::time::Duration;
     use tidegate_message::{Origin, Topic};
 
     fn queue(limits: &Limits) -> Queue {
-        Queue::new(1, 0, limits, Arc::new(TotalBytes::new(limits.queued_bytes_total)))
+        Queue::new(1, 0, Arc::new(TotalBytes::new(limits)))
     }
 
     fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
@@ -446,6 +444,17 @@ mod tests {
         full(Limits { queued_messages: 1, ..Limits::default() });
         full(Limits { queued_bytes: weight + 1, ..Limits::default() });
         full(Limits { queued_bytes_total: weight + 1, ..Limits::default() });
+    }
+
+    #[test]
+    fn new_limits_hold_for_what_comes_and_spare_what_waits() {
+        let (queue, now) = (queue(&Limits::default()), Instant::now());
+        let push = || queue.push(queued("x", QoS::AtLeastOnce, None), 0);
+        assert_eq!([push(), push(), push()], [Ok(()), Ok(()), Ok(())]);
+        queue.total.limit(&Limits { queued_messages: 2, ..Limits::default() });
+        assert_eq!(push(), Err(QueueFull));
+        assert!(pop(&queue, true, now).is_some() && pop(&queue, true, now).is_some());
+        assert_eq!([push(), push()], [Ok(()), Err(QueueFull)]);
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl RetainedMessages {
         }
     }
 
+    /// Puts other limits in place of these. What is retained already stays.
+    pub(crate) fn limit(&mut self, limits: &Limits) {
+        (self.count_max, self.bytes_max) = (limits.retained_messages, limits.retained_bytes);
+    }
+
     /// How many messages are retained, and their weight in bytes with that of the tree.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.count, self.bytes + self.node_bytes(0))

@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use tidegate_message::{Message, Topic, TopicFilter};
 
@@ -21,7 +21,7 @@ pub(crate) struct Router {
     tree: RwLock<SubscriptionTree<Subscription>>,
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
-    subscriptions_max: usize,
+    subscriptions_max: AtomicUsize,
 }
 
 /// A change of a queue's home.
@@ -42,8 +42,14 @@ impl Router {
             tree: RwLock::new(SubscriptionTree::new()),
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),
-            subscriptions_max: limits.subscriptions,
+            subscriptions_max: limits.subscriptions.into(),
         }
+    }
+
+    /// Puts other limits in place of these. What stands already stays.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        self.subscriptions_max.store(limits.subscriptions, Ordering::Relaxed);
+        self.retained.write().limit(limits);
     }
 
     /// Grows with every change; a route of an older generation must not be used.
@@ -63,7 +69,7 @@ impl Router {
     ) -> Result<(), TooManySubscriptions> {
         let mut tree = self.tree.write();
         let known = tree.get(filter, subscription.queue.id).map(|known| known.since);
-        if known.is_none() && tree.len() >= self.subscriptions_max {
+        if known.is_none() && tree.len() >= self.subscriptions_max.load(Ordering::Relaxed) {
             return Err(TooManySubscriptions);
         }
         let generation = self.advance();
@@ -178,7 +184,7 @@ mod tests {
     }
 
     fn queue(id: u64, home: u8) -> Arc<Queue> {
-        Arc::new(Queue::new(id, home, &Limits::default(), Arc::new(TotalBytes::new(1 << 20))))
+        Arc::new(Queue::new(id, home, Arc::new(TotalBytes::new(&Limits::default()))))
     }
 
     fn subscription(queue: &Arc<Queue>, qos_max: QoS, no_local: bool, id: u32) -> Subscription {

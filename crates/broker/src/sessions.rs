@@ -109,8 +109,8 @@ pub(crate) struct Sessions {
     shards: [Mutex<HashMap<SessionKey, Session, RandomState>>; SHARDS],
     hasher: RandomState,
     count: AtomicUsize,
-    count_max: usize,
-    expiry_max: Duration,
+    count_max: AtomicUsize,
+    expiry_max: Mutex<Duration>,
     /// Moments at which something is due. Locked after a shard, never before.
     agenda: Mutex<BTreeSet<(Instant, SessionKey)>>,
 }
@@ -121,10 +121,20 @@ impl Sessions {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::default(),
             count: AtomicUsize::new(0),
-            count_max: limits.sessions,
-            expiry_max: limits.session_expiry_max,
+            count_max: limits.sessions.into(),
+            expiry_max: Mutex::new(limits.session_expiry_max),
             agenda: Mutex::default(),
         }
+    }
+
+    /// Puts other limits in place of these, for what is claimed and released from now on.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        self.count_max.store(limits.sessions, Ordering::Relaxed);
+        *self.expiry_max.lock() = limits.session_expiry_max;
+    }
+
+    fn shortened(&self, expiry: Duration) -> Duration {
+        expiry.min(*self.expiry_max.lock())
     }
 
     /// How many sessions exist, held or not.
@@ -139,7 +149,7 @@ impl Sessions {
 
     /// Gives the session to the claimant, if nobody holds it. `new_queue` is called where a new session begins.
     pub(crate) fn claim(&self, mut claim: Claim, new_queue: impl FnOnce() -> Arc<Queue>) -> Claimed {
-        claim.expiry = claim.expiry.min(self.expiry_max);
+        claim.expiry = self.shortened(claim.expiry);
         let mut shard = self.shard(&claim.key).lock();
         match shard.get_mut(&claim.key) {
             Some(Session { holder: Some(holder), .. }) if *holder != claim.holder => {
@@ -178,7 +188,7 @@ impl Sessions {
     }
 
     fn count_one_more(&self) -> bool {
-        let below = |count: usize| (count < self.count_max).then_some(count + 1);
+        let below = |count: usize| (count < self.count_max.load(Ordering::Relaxed)).then_some(count + 1);
         self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).is_ok()
     }
 
@@ -198,7 +208,7 @@ impl Sessions {
         };
         session.holder = None;
         session.saved = saved;
-        session.expiry = expiry.unwrap_or(session.expiry).min(self.expiry_max);
+        session.expiry = self.shortened(expiry.unwrap_or(session.expiry));
         session.queue.survives.store(!session.expiry.is_zero(), Ordering::Relaxed);
         if will == WillAction::Discard {
             session.will = None;
@@ -302,7 +312,7 @@ mod tests {
             expiry: None,
             delay,
         };
-        HeldWill::new(will, Room::new(Arc::new(TotalBytes::new(1 << 20)))).unwrap()
+        HeldWill::new(will, Room::new(Arc::new(TotalBytes::new(&Limits::default())))).unwrap()
     }
 
     fn claim(
@@ -314,7 +324,7 @@ mod tests {
     ) -> Claimed {
         let claim = Claim { key: key(), holder: holder(connection), clean_start, expiry, will };
         sessions.claim(claim, || {
-            Arc::new(Queue::new(connection, 0, &Limits::default(), Arc::new(TotalBytes::new(1 << 20))))
+            Arc::new(Queue::new(connection, 0, Arc::new(TotalBytes::new(&Limits::default()))))
         })
     }
 
@@ -394,7 +404,8 @@ mod tests {
 
     #[test]
     fn a_will_takes_room_until_it_is_gone() {
-        let total = Arc::new(TotalBytes::new(1 << 10));
+        let limits = Limits { queued_bytes_total: 1 << 10, ..Limits::default() };
+        let total = Arc::new(TotalBytes::new(&limits));
         let bytes = || total.size().1;
         let held = HeldWill::new(will(MINUTE).will, Room::new(total.clone())).unwrap();
         assert!(bytes() > 0);

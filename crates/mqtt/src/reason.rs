@@ -29,6 +29,8 @@ pub(crate) fn last_word(reason: CloseReason) -> Option<ReasonCode> {
         CloseReason::KeepAliveTimeout => Some(ReasonCode::KeepAliveTimeout),
         CloseReason::SessionTakenOver => Some(ReasonCode::SessionTakenOver),
         CloseReason::ServerShutdown => Some(ReasonCode::ServerShuttingDown),
+        CloseReason::NotAuthorized => Some(ReasonCode::NotAuthorized),
+        CloseReason::ListenerClosed => Some(ReasonCode::AdministrativeAction),
         CloseReason::ProtocolFault(label) => {
             let known = ReasonCode::ALL.iter().find(|reason| reason.label() == label).copied();
             Some(known.unwrap_or(ReasonCode::ImplementationSpecificError))
@@ -39,7 +41,7 @@ pub(crate) fn last_word(reason: CloseReason) -> Option<ReasonCode> {
 /// What a CONNACK says for a code that only a DISCONNECT may carry.
 pub(crate) fn in_connack(reason: ReasonCode) -> ReasonCode {
     match reason {
-        ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
+        ReasonCode::ServerShuttingDown | ReasonCode::AdministrativeAction => ReasonCode::ServerUnavailable,
         ReasonCode::SessionTakenOver => ReasonCode::ServerBusy,
         other if other.is_allowed_in(PacketType::ConnAck) => other,
         _ => ReasonCode::UnspecifiedError,
@@ -149,5 +151,6 @@ mod tests {
             Some(ReasonCode::ImplementationSpecificError)
         );
         assert_eq!(last_word(CloseReason::Disconnected), None);
+        assert_eq!(last_word(CloseReason::ListenerClosed), Some(ReasonCode::AdministrativeAction));
     }
 }

@@ -385,8 +385,10 @@ impl Outlet for WireOutlet {
         }
         if state.framing.is_some() && state.goodbye.is_none() {
             let code = match close.reason {
-                CloseReason::ServerShutdown => CloseCode::GOING_AWAY,
-                CloseReason::ProtocolFault(_) | CloseReason::SessionTakenOver => CloseCode::POLICY_VIOLATION,
+                CloseReason::ServerShutdown | CloseReason::ListenerClosed => CloseCode::GOING_AWAY,
+                CloseReason::ProtocolFault(_)
+                | CloseReason::SessionTakenOver
+                | CloseReason::NotAuthorized => CloseCode::POLICY_VIOLATION,
                 _ => CloseCode::NORMAL,
             };
             encode_close(state.goodbye.insert(Vec::new()), code, close.reason.label());

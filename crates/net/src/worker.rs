@@ -115,7 +115,11 @@ impl Worker {
                 }
             };
             tokio::select! {
-                () = sleep => self.event(|shard, now| shard.handle_timers(now)),
+                () = sleep => {
+                    self.event(|shard, now| shard.handle_timers(now));
+                    // Where more is due already, the connections come first.
+                    tokio::task::yield_now().await;
+                }
                 () = self.timer_moved.notified() => {}
             }
         }

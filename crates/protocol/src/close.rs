@@ -27,6 +27,10 @@ pub enum CloseReason {
     SessionTakenOver,
     /// The gateway is stopping.
     ServerShutdown,
+    /// The client's credentials or rights are gone.
+    NotAuthorized,
+    /// The listener that the client came through is closed while the gateway goes on.
+    ListenerClosed,
     /// The peer does not read what is sent to it.
     OutputStalled,
     /// The transport below the protocol failed: TLS, WebSocket.
@@ -45,6 +49,8 @@ impl CloseReason {
             CloseReason::ConnectTimeout => "connect_timeout",
             CloseReason::SessionTakenOver => "session_taken_over",
             CloseReason::ServerShutdown => "server_shutdown",
+            CloseReason::NotAuthorized => "not_authorized",
+            CloseReason::ListenerClosed => "listener_closed",
             CloseReason::OutputStalled => "output_stalled",
             CloseReason::TransportFault(label) | CloseReason::ProtocolFault(label) => label,
         }

@@ -236,6 +236,8 @@ impl Connection for StompConnection {
     fn handle_close(&mut self, close: &Close, context: &mut Context<'_>) {
         let last_words = match close.reason {
             CloseReason::ServerShutdown => Some(Fault::ServerShutdown),
+            CloseReason::ListenerClosed => Some(Fault::ListenerClosed),
+            CloseReason::NotAuthorized => Some(Fault::NotAuthorized),
             CloseReason::ConnectTimeout => Some(Fault::ConnectTimeout),
             _ => None,
         };

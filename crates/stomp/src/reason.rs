@@ -84,6 +84,12 @@ pub(crate) enum Fault {
     /// The gateway is stopping.
     #[error("the server is shutting down")]
     ServerShutdown,
+    /// The gateway goes on without the listener.
+    #[error("the server no longer listens on the address of this connection")]
+    ListenerClosed,
+    /// The client's credentials or rights are gone.
+    #[error("the client's credentials are no longer accepted")]
+    NotAuthorized,
 }
 
 impl Fault {
@@ -109,6 +115,8 @@ impl Fault {
             Fault::Silent { .. } => "heart-beat missing",
             Fault::ConnectTimeout => "connect timeout",
             Fault::ServerShutdown => "server shutting down",
+            Fault::ListenerClosed => "listener closed",
+            Fault::NotAuthorized => "not authorized",
         }
     }
 
@@ -123,6 +131,8 @@ impl Fault {
             Fault::Silent { .. } => return CloseReason::KeepAliveTimeout,
             Fault::ConnectTimeout => return CloseReason::ConnectTimeout,
             Fault::ServerShutdown => return CloseReason::ServerShutdown,
+            Fault::ListenerClosed => return CloseReason::ListenerClosed,
+            Fault::NotAuthorized => return CloseReason::NotAuthorized,
             Fault::Frame(error) if is_limit(error) => "frame_too_large",
             Fault::Frame(_) => "malformed_frame",
             Fault::NotConnected(_) | Fault::AlreadyConnected => "unexpected_frame",

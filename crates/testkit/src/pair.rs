@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 use tidegate_broker::{Bell, Fed, Limits, Node, NodeOptions, Outlet, Shard, SlotKey};
 use tidegate_protocol::{Close, CloseReason, Connection, Output};
 
+/// Turns in which one worker's timers come to rest, where no machine wants to be called again and again.
+const TIMER_TURNS_MAX: usize = 10_000;
+
 /// A node, its shards and their connections.
 pub struct World {
     /// The time that every call passes on.
@@ -43,6 +46,7 @@ struct Wire {
     room: Option<usize>,
     has_left_something: bool,
     resumed: bool,
+    objection: Option<Close>,
     ended: Option<Close>,
 }
 
@@ -66,6 +70,10 @@ impl Outlet for Socket {
 
     fn resume(&mut self) {
         self.0.borrow_mut().resumed = true;
+    }
+
+    fn objection(&self) -> Option<Close> {
+        self.0.borrow().objection.clone()
     }
 
     fn end(self: Box<Self>, mut output: Output, close: &Close, _client_id: Option<&str>) {
@@ -226,8 +234,10 @@ impl World {
     pub fn advance(&mut self, duration: Duration) {
         self.now += duration;
         for worker in 0..self.shards.len() {
-            if self.shards[worker].next_timer().is_some_and(|at| at <= self.now) {
-                self.shards[worker].handle_timers(self.now);
+            for _ in 0..TIMER_TURNS_MAX {
+                if self.shards[worker].next_timer().is_some_and(|at| at <= self.now) {
+                    self.shards[worker].handle_timers(self.now);
+                }
             }
         }
         self.run();
@@ -300,6 +310,11 @@ impl Link {
     /// Puts bytes back that cannot be read without those that follow.
     fn put_back_received(&self, bytes: &[u8]) {
         self.wire.borrow_mut().received.splice(..0, bytes.iter().copied());
+    }
+
+    /// The driver finds, when it is asked, that the connection may not stay.
+    pub fn object(&self, reason: CloseReason) {
+        self.wire.borrow_mut().objection = Some(Close::from(reason));
     }
 
     /// Why the connection has ended; nothing while it is open.

@@ -132,7 +132,7 @@ impl Shard {
 
     /// The limits that topics and filters share.
     pub(super) fn check_size(&self, text: &[u8]) -> Result<(), Refusal> {
-        let limits = &self.node.limits;
+        let limits = &self.limits;
         if text.len() > limits.topic_bytes {
             return Err(Refusal::TopicTooLong { bytes: text.len(), limit: limits.topic_bytes });
         }
@@ -251,7 +251,7 @@ impl Shard {
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return Accepted::Yes };
         if slot.machine.is_none() {
             // One read can cause a thousand deliveries per frame; what waits for the machine is bounded like a queue.
-            if slot.deferred.len() >= self.node.limits.queued_messages {
+            if slot.deferred.len() >= self.limits.queued_messages {
                 self.metrics.count_dropped("queue_full", 1);
                 return Accepted::No;
             }
@@ -261,7 +261,7 @@ impl Shard {
         let qos = publication.qos.min(grant.qos);
         let needs_settling = needs_settling(consumer.settlement, qos);
         let may_send = !consumer.backlog && (!needs_settling || consumer.has_credit());
-        if !may_send || !make_room(slot, &self.metrics, self.node.limits.output_bytes) {
+        if !may_send || !make_room(slot, &self.metrics, self.limits.output_bytes) {
             slot.starved = true;
             consumer.backlog = true;
             return self.enqueue(queue, Queued::live(publication.message(), grant), publication.generation);

@@ -7,18 +7,21 @@
 mod buffers;
 mod deliver;
 mod requests;
+mod review;
 pub(crate) mod session;
 mod slot;
 mod waiting;
 
 pub use slot::Outlet;
 
+use crate::Limits;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
 use crate::node::Node;
 use crate::route_cache::RouteCache;
 use buffers::Buffers;
 use requests::Requests;
+use review::Review;
 use slab::Slab;
 use slot::{Consumer, Slot};
 use std::cmp::Reverse;
@@ -32,6 +35,9 @@ use tidegate_protocol::{Close, CloseReason, Connection, Context, Encoded, Output
 const ROUTE_CACHE_BYTES: usize = 32 << 20;
 /// Timers that may be kept beyond two a connection before those that nobody needs are thrown away.
 const TIMERS_SPARE: usize = 256;
+
+/// Sessions whose time has come that are looked after in one turn.
+const SESSIONS_PER_TURN: usize = 64;
 
 /// Names a connection of this shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +69,8 @@ pub enum Fed {
 pub struct Shard {
     worker: u8,
     node: Arc<Node>,
+    /// The node's, until a letter says that there are others.
+    limits: Arc<Limits>,
     metrics: Arc<WorkerMetrics>,
     slots: Slab<Slot>,
     consumers: Slab<Consumer>,
@@ -77,6 +85,8 @@ pub struct Shard {
     outgoing: Vec<Vec<Letter>>,
     spare_letters: Vec<Letter>,
     buffers: Buffers,
+    /// Connections that are still to be looked at after a reconfiguration.
+    review: Option<Review>,
 }
 
 impl Shard {
@@ -97,6 +107,8 @@ impl Shard {
             outgoing: node.mailboxes.iter().map(|_| Vec::new()).collect(),
             spare_letters: Vec::new(),
             buffers: Buffers::default(),
+            review: None,
+            limits: node.limits(),
             node,
         }
     }
@@ -201,7 +213,7 @@ impl Shard {
     /// Whether a connection has as much unsent output as it may: it should not be fed until some of it has been sent.
     pub fn is_stalled(&self, key: SlotKey) -> bool {
         let slot = self.slots.get(key.slot).filter(|slot| slot.connection == key.connection);
-        slot.is_some_and(|slot| slot.output.len() >= self.node.limits.output_bytes)
+        slot.is_some_and(|slot| slot.output.len() >= self.limits.output_bytes)
     }
 
     /// Whether some other worker has so much mail that publishers of this one should pause.
@@ -233,6 +245,7 @@ impl Shard {
             Letter::GiveUp { key, held_by, claimant } => self.give_up(&key, held_by, claimant, now),
             Letter::GivenUp { claimant } => self.claim_again(claimant, now),
             Letter::LookAtAgenda => self.timer_moved = true,
+            Letter::Reconfigured => self.take_rules_over(now),
         }
     }
 
@@ -361,7 +374,7 @@ impl Shard {
                 self.metrics.latency.observe(now.saturating_duration_since(since), deliveries);
             }
         }
-        if here.starved && here.output.len() < self.node.limits.output_bytes {
+        if here.starved && here.output.len() < self.limits.output_bytes {
             here.starved = false;
             let consumers: Vec<usize> = here.consumers.iter().map(|(_, key)| *key).collect();
             consumers.into_iter().for_each(|key| self.list(key));
@@ -373,7 +386,8 @@ impl Shard {
         let connections = self.timers.peek().map(|Reverse((at, ..))| *at);
         // One worker looks after the sessions that nobody holds.
         let sessions = if self.worker == 0 { self.node.sessions.next_due() } else { None };
-        [connections, sessions].into_iter().flatten().min()
+        let review = self.review.as_ref().map(Review::since);
+        [connections, sessions, review].into_iter().flatten().min()
     }
 
     /// Whether [`Shard::next_timer`] may have become earlier since the last call.
@@ -396,7 +410,7 @@ impl Shard {
         }
     }
 
-    /// Handles every timer that has run out at `now`.
+    /// Handles timers that have run out at `now`. Where [`Shard::next_timer`] is still not later, more is to be done in the next turn.
     pub fn handle_timers(&mut self, now: Instant) {
         // A machine that wants to be called again at once has to wait for the next call.
         for _ in 0..self.timers.len() {
@@ -414,11 +428,18 @@ impl Shard {
                 self.handle_timer(SlotKey { slot, connection }, now);
             }
         }
-        while self.worker == 0 {
-            let Some(due) = self.node.sessions.take_due(now) else { break };
+        self.handle_agenda(now);
+        self.review_connections(now);
+        self.finish_event(None, now);
+    }
+
+    /// Sessions that nobody holds; at most so many a turn that connections do not wait for an hour in which a fleet expires.
+    fn handle_agenda(&mut self, now: Instant) {
+        for _ in 0..SESSIONS_PER_TURN {
+            let due = (self.worker == 0).then(|| self.node.sessions.take_due(now)).flatten();
+            let Some(due) = due else { return };
             self.handle_due(due, now);
         }
-        self.finish_event(None, now);
     }
 
     fn handle_timer(&mut self, key: SlotKey, now: Instant) {

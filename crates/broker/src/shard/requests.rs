@@ -36,7 +36,7 @@ impl<'a> Requests<'a> {
 
     /// Puts the retained messages that match in front of what the subscription will receive.
     fn replay_retained(&mut self, subscribe: &Subscribe<'_>, grant: &Grant) -> Result<(), Refusal> {
-        let room = self.shard.node.limits.retained_messages;
+        let room = self.shard.limits.retained_messages;
         // A client may subscribe again and again without reading: it is refused before anything is searched for it.
         if !self.consumer(subscribe.consumer)?.1.replay.has_room(room) {
             return Err(Refusal::QueueFull);
@@ -102,7 +102,7 @@ impl Broker for Requests<'_> {
         }
         self.shard.check_size(subscribe.filter.as_str().as_bytes())?;
         let queue = self.consumer(subscribe.consumer)?.1.queue.clone();
-        let limits = &self.shard.node.limits;
+        let limits = &self.shard.limits;
         let limit = limits.subscriptions_per_session;
         let is_new =
             queue.add_filter(subscribe.filter, limit).map_err(|_| Refusal::TooManySubscriptions { limit })?;

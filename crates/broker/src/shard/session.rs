@@ -57,7 +57,7 @@ impl Shard {
             let node = self.node.clone();
             match node.sessions.claim(pending.claim, || node.new_queue(holder.worker)) {
                 Claimed::Full => {
-                    return Attachment::Refused(Refusal::TooManySessions { limit: node.limits.sessions });
+                    return Attachment::Refused(Refusal::TooManySessions { limit: self.limits.sessions });
                 }
                 Claimed::Held { queue, present, saved, expiry, ended } => {
                     if let Some(ended) = ended {

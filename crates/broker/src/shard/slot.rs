@@ -25,6 +25,11 @@ pub trait Outlet {
     /// The connection has its answer and can be fed again; called after [`crate::Fed::Waiting`].
     fn resume(&mut self);
 
+    /// Why the connection may not stay open, asked once after each [`crate::Node::reconfigure`]; nothing where it may.
+    fn objection(&self) -> Option<Close> {
+        None
+    }
+
     /// Takes the last output: after it nothing follows and the connection is closed for this reason. `client_id` is for the log.
     fn end(self: Box<Self>, output: Output, close: &Close, client_id: Option<&str>);
 }
@@ -289,10 +294,11 @@ impl Unsettled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
     use crate::budget::TotalBytes;
 
     fn unsettled() -> Unsettled {
-        Unsettled::new(Room::new(Arc::new(TotalBytes::new(1 << 20))))
+        Unsettled::new(Room::new(Arc::new(TotalBytes::new(&Limits::default()))))
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Shard {
             let room = self
                 .slots
                 .get_mut(slot)
-                .is_some_and(|here| make_room(here, &self.metrics, self.node.limits.output_bytes));
+                .is_some_and(|here| make_room(here, &self.metrics, self.limits.output_bytes));
             if may_send && room {
                 self.send_queued(key, queued, now);
             } else {
@@ -91,7 +91,7 @@ impl Shard {
             let Some(slot) = self.slots.get_mut(consumer.slot).filter(|slot| slot.machine.is_some()) else {
                 return;
             };
-            if slot.output.len() >= self.node.limits.output_bytes {
+            if slot.output.len() >= self.limits.output_bytes {
                 slot.starved = true;
                 return;
             }

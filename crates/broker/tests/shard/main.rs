@@ -8,6 +8,7 @@ mod delivery;
 mod limits;
 mod moving;
 mod output;
+mod reconfiguring;
 mod retained;
 mod self_delivery;
 mod sessions;
