@@ -1,8 +1,8 @@
-//! Mosquitto's command line clients: what the README shows, in MQTT 3.1.1 and 5.0.
+//! Mosquitto's command line clients: what the README shows, in MQTT 3.1, 3.1.1 and 5.0.
 
 use crate::harness::{Gateway, Program, mosquitto_pub, mosquitto_sub, received, subscribed_mosquitto};
 
-const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
+const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
 /// [MQTT-4.7.1-2]: `#` takes every level below it.
 #[test]

@@ -1,4 +1,4 @@
-//! Any bytes as packets of both versions: no panic, and what is a packet is written and read again as the same.
+//! Any bytes as packets of all versions: no panic, and what is a packet is written and read again as the same.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use tidegate_mqtt::codec::{
 };
 
 fuzz_target!(|input: &[u8]| {
-    for version in [Version::V3, Version::V5] {
+    for version in [Version::V31, Version::V3, Version::V5] {
         let mut rest = input;
         while let Ok(Some((packet, consumed))) = decode(rest, version, PACKET_BYTES_MAX) {
             assert!(consumed > 0 && frame_length(rest) == Ok(Some(consumed)));

@@ -13,6 +13,7 @@ use tidegate_protocol::{Attached, Attachment, CloseReason, Published, Refusal};
 use tidegate_testkit::script::{Harness, parcel};
 
 const CONNECT_3: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x05\x00\x01a";
+const CONNECT_31: &[u8] = b"\x10\x0f\x00\x06MQIsdp\x03\x00\x00\x05\x00\x01a";
 const CONNECT_5: &[u8] = b"\x10\x13\x00\x04MQTT\x05\x02\x00\x05\x05\x11\x00\x00\x00\x09\x00\x01a";
 
 fuzz_target!(|data: &[u8]| {
@@ -32,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
         match action % 16 {
             0 => drop(harness.feed(CONNECT_3)),
             1 => drop(harness.feed(CONNECT_5)),
+            11 => drop(harness.feed(CONNECT_31)),
             2 | 3 if harness.closed().is_none() => {
                 tag += 1;
                 deliver(&mut harness, *action, bytes, tag);

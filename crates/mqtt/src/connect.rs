@@ -103,6 +103,11 @@ impl Door {
 
     fn client_id(&self, connect: &Connect<'_>) -> Result<Box<str>, Close> {
         match (connect.client_id, connect.version) {
+            // MQTT 3.1 section 3.1. Identifiers of more than 23 characters are taken although it refuses them: they are common,
+            // and the later versions allow them.
+            ("", Version::V31) => {
+                Err(fault(ReasonCode::ClientIdentifierNotValid, "MQTT 3.1 has no empty client identifier"))
+            }
             // [MQTT-3.1.3-8] of 3.1.1: only a session that ends with the connection may do without a name.
             ("", Version::V3) if !connect.clean_start => {
                 let detail = "an empty client identifier needs a clean session";
@@ -136,7 +141,7 @@ impl Opening {
     ) -> (Connected, Result<(), Close>) {
         let properties = match self.wire.version {
             Version::V5 => self.granted(&attached, options),
-            Version::V3 => PropertiesBuffer::new(),
+            Version::V31 | Version::V3 => PropertiesBuffer::new(),
         };
         let saved = match attached.present {
             // Bytes that cannot be read are as good as none: messages come again under new identifiers.
@@ -187,8 +192,8 @@ impl Opening {
 /// How long the session is to outlive the connection (section 3.1.2.11.2; in 3.1.1 Clean Session, section 3.1.2.4).
 fn session_expiry(connect: &Connect<'_>) -> Duration {
     match (connect.version, connect.clean_start) {
-        (Version::V3, true) => Duration::ZERO,
-        (Version::V3, false) => Duration::MAX,
+        (Version::V31 | Version::V3, true) => Duration::ZERO,
+        (Version::V31 | Version::V3, false) => Duration::MAX,
         (Version::V5, _) => expiry_duration(connect.properties.session_expiry_interval().unwrap_or(0)),
     }
 }

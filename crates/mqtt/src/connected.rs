@@ -113,7 +113,7 @@ impl Connected {
             }
             self.expiry_at_end = Some(expiry_duration(seconds));
         }
-        // [MQTT-3.14.4-3], in both versions. Any other reason wants the will (section 3.14.2.1).
+        // [MQTT-3.14.4-3], in all versions. Any other reason wants the will (section 3.14.2.1).
         if disconnect.reason == ReasonCode::Success {
             self.will = WillAction::Discard;
         }

@@ -197,16 +197,22 @@ impl Connection for MqttConnection {
 
 /// How to answer a CONNECT that is no packet: in the version that it names, as far as that can be seen.
 ///
-/// A protocol name other than MQTT is not answered ([MQTT-3.1.2-1]), an unknown level in the version nearest to it
-/// ([MQTT-3.1.2-2]). In 3.1.1 all other faults close without an answer, which [`Wire::refuse`] knows.
+/// A foreign protocol name is not answered ([MQTT-3.1.2-1]), an unknown level in the version nearest to it
+/// ([MQTT-3.1.2-2]). Before 5.0 all other faults close without an answer, which [`Wire::refuse`] knows.
 fn answer_to_undecodable(error: DecodeError, input: &[u8]) -> Option<Wire> {
     const NAME: &[u8] = b"\0\x04MQTT";
+    const OLD_NAME: &[u8] = b"\0\x06MQIsdp";
     if let DecodeError::ProtocolName = error {
         return None;
     }
     let header_bytes = 1 + input.iter().skip(1).take(4).position(|byte| *byte < 0x80)? + 1;
-    match input.get(header_bytes..)?.strip_prefix(NAME)?.first()? {
-        0..=4 => Some(Wire::unlimited(Version::V3)),
+    let body = input.get(header_bytes..)?;
+    if body.starts_with(OLD_NAME) {
+        return Some(Wire::unlimited(Version::V31));
+    }
+    match body.strip_prefix(NAME)?.first()? {
+        // With the highest bit: a bridge of Mosquitto asks so whether it speaks to one, and asks again without.
+        0..=4 | 0x83 | 0x84 => Some(Wire::unlimited(Version::V3)),
         _ => Some(Wire::unlimited(Version::V5)),
     }
 }

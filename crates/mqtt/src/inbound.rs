@@ -8,7 +8,7 @@
 //! An acknowledgement is never a false yes. In MQTT 5.0 a refused message with QoS 1 or 2 is answered by its reason code. MQTT 3.1.1
 //! has no such word:
 //!
-//! - Bytes that are no topic name end the connection, in both versions.
+//! - Bytes that are no topic name end the connection, in all versions.
 //! - A topic beyond a limit of this gateway would be refused again each time, so with QoS 1 and 2 the connection ends
 //!   (the choice that [MQTT-3.3.5-2] leaves).
 //! - A message without room is not acknowledged, and the connection lives on: closing it at once would turn one full queue
@@ -212,9 +212,7 @@ fn judge(refusal: Refusal, qos: QoS, version: Version) -> Result<Verdict, Close>
         (Rejection::Lasting(reason) | Rejection::Passing(reason), Version::V5) => {
             Ok(Verdict::Acknowledge(reason, Some(refusal)))
         }
-        (Rejection::Lasting(reason), Version::V3) if qos > QoS::AtMostOnce => {
-            Err(fault(reason, refusal.to_string()))
-        }
-        (_, Version::V3) => Ok(Verdict::Withhold),
+        (Rejection::Lasting(reason), _) if qos > QoS::AtMostOnce => Err(fault(reason, refusal.to_string())),
+        _ => Ok(Verdict::Withhold),
     }
 }

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 and 5.0: codec and state machine of a server.
+//! MQTT 3.1, 3.1.1 and 5.0: codec and state machine of a server.
 //!
 //! ```text
 //! bytes ──► codec ──► connection ──► connect                          (awaiting CONNECT, attaching)

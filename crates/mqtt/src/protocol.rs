@@ -11,7 +11,7 @@ use tidegate_protocol::{Connection, MessageKind, Peer, Protocol, Recognition};
 /// The name of the protocol in configuration, logs, metrics and sessions.
 pub(crate) const PROTOCOL_NAME: &str = "mqtt";
 
-/// MQTT 3.1.1 and 5.0 on one listener.
+/// MQTT 3.1, 3.1.1 and 5.0 on one listener.
 #[derive(Debug)]
 pub struct Mqtt {
     options: Arc<MqttOptions>,
@@ -41,9 +41,9 @@ impl Protocol for Mqtt {
         }
     }
 
-    /// [MQTT-6.0.0-4]
+    /// [MQTT-6.0.0-4]; the second one is what clients of MQTT 3.1 ask for. The CONNECT tells the version under either.
     fn websocket_subprotocols(&self) -> &'static [&'static str] {
-        &["mqtt"]
+        &["mqtt", "mqttv3.1"]
     }
 
     fn message_kind(&self) -> MessageKind {

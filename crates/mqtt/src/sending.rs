@@ -40,7 +40,7 @@ impl Sending<'_> {
             return Err(Refused::TooLargeForPeer);
         }
         let is_alike = delivery.expires_at.is_none() && delivery.subscription_ids.is_empty();
-        match wire.version == Version::V3 || is_alike {
+        match wire.version < Version::V5 || is_alike {
             true => self.write_shared(id),
             false => self.write_own(id),
         }

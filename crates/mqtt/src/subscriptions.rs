@@ -27,7 +27,14 @@ pub(crate) fn handle_subscribe(
     context: &mut Context<'_>,
 ) -> Result<(), Close> {
     let subscription_id = packet.properties.subscription_identifier();
-    let subscribe = |filter| subscribe(&filter, subscription_id, wire.version, context.broker);
+    let subscribe = |asked: SubscribeFilter<'_>| {
+        let reason = subscribe(&asked, subscription_id, wire.version, context.broker);
+        // MQTT 3.1 sections 3.8 and 3.9: it has no word for a refusal, and the client is to be answered as if all were well.
+        match wire.version == Version::V31 && reason.is_failure() {
+            true => granted(asked.options.qos_max),
+            false => reason,
+        }
+    };
     // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
     let reasons: Reasons = packet.filters.iter().map(subscribe).collect();
     wire.suback(packet.packet_id, &reasons, context.output)

@@ -60,9 +60,9 @@ impl Wire {
         });
     }
 
-    /// DISCONNECT; nothing in 3.1.1, where a server has none.
+    /// DISCONNECT; nothing before 5.0, where a server has none.
     pub(crate) fn disconnect(&self, reason: ReasonCode, detail: &str, output: &mut Output) {
-        if self.version == Version::V3 {
+        if self.version < Version::V5 {
             return;
         }
         // [MQTT-3.14.2-3]; what cannot be written at all is left out: the connection ends either way.
@@ -71,7 +71,7 @@ impl Wire {
         });
     }
 
-    /// PUBACK, PUBREC, PUBREL or PUBCOMP. In 3.1.1 the reason has no place.
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP. Before 5.0 the reason has no place.
     #[inline]
     pub(crate) fn ack(
         &self,
@@ -81,7 +81,7 @@ impl Wire {
         refusal: Option<Refusal>,
         output: &mut Output,
     ) -> Result<(), Close> {
-        match reason == ReasonCode::Success || self.version == Version::V3 {
+        match reason == ReasonCode::Success || self.version < Version::V5 {
             true => {
                 encode_ack(output.buffer(), packet, id);
                 Ok(())

@@ -10,9 +10,6 @@ use super::version::Version;
 use super::writer;
 use tidegate_message::QoS;
 
-/// The name that begins every CONNECT, with its length ([MQTT-3.1.2-1]).
-const PROTOCOL_NAME: [u8; 6] = *b"\0\x04MQTT";
-
 /// The connect flags (section 3.1.2.3).
 #[derive(Debug, Clone, Copy)]
 struct Flags(u8);
@@ -30,13 +27,17 @@ impl Flags {
 
     /// Checks all that the flags alone must fulfil; returns the will's level.
     fn check(self, version: Version) -> Result<QoS, DecodeError> {
-        // [MQTT-3.1.2-3]
-        if self.0 & 1 != 0 {
+        // [MQTT-3.1.2-3]; in 3.1 the flag is not used.
+        if self.0 & 1 != 0 && version > Version::V31 {
             return Err(DecodeError::ConnectFlag);
         }
-        // [MQTT-3.1.2-22] of 3.1.1.
-        if version == Version::V3 && self.has(Flags::PASSWORD) && !self.has(Flags::USER_NAME) {
+        // [MQTT-3.1.2-22] of 3.1.1; MQTT 3.1 section 3.1.
+        if version < Version::V5 && self.has(Flags::PASSWORD) && !self.has(Flags::USER_NAME) {
             return Err(DecodeError::PasswordWithoutUserName);
+        }
+        // MQTT 3.1 section 3.1: without a will its flags mean nothing.
+        if version == Version::V31 && !self.has(Flags::WILL) {
+            return Ok(QoS::AtMostOnce);
         }
         // [MQTT-3.1.2-11] to [MQTT-3.1.2-13]; in 3.1.1 [MQTT-3.1.2-13] to [MQTT-3.1.2-15].
         let will_qos = QoS::from_number(self.0 >> 3 & 0b11).ok_or(DecodeError::WillFlags)?;
@@ -66,11 +67,7 @@ pub(super) fn decode_connect<'a>(
     reader: &mut Reader<'a>,
     is_shortest: bool,
 ) -> Result<Connect<'a>, DecodeError> {
-    if reader.binary()? != b"MQTT" {
-        return Err(DecodeError::ProtocolName);
-    }
-    let level = reader.byte()?;
-    let version = Version::from_level(level).ok_or(DecodeError::ProtocolLevel(level))?;
+    let version = read_version(reader)?;
     // [MQTT-1.5.5-1]
     if version == Version::V5 && !is_shortest {
         return Err(DecodeError::VarintNotShortest);
@@ -85,10 +82,24 @@ pub(super) fn decode_connect<'a>(
         true => Some(decode_will(reader, version, will_qos, flags.has(Flags::WILL_RETAIN))?),
         false => None,
     };
-    let user_name = flags.has(Flags::USER_NAME).then(|| reader.text()).transpose()?;
-    let password = flags.has(Flags::PASSWORD).then(|| reader.binary()).transpose()?.map(Password);
+    // MQTT 3.1 section 3.1: a packet that ends before a field that its flags promise does without it.
+    let is_there =
+        |flag, reader: &Reader<'_>| flags.has(flag) && (version > Version::V31 || !reader.is_empty());
+    let user_name = is_there(Flags::USER_NAME, reader).then(|| reader.text()).transpose()?;
+    let password = is_there(Flags::PASSWORD, reader).then(|| reader.binary()).transpose()?.map(Password);
     let clean_start = flags.has(Flags::CLEAN_START);
     Ok(Connect { version, clean_start, keep_alive_seconds, properties, client_id, will, user_name, password })
+}
+
+/// The name and the level ([MQTT-3.1.2-1] [MQTT-3.1.2-2]). Each version has one name.
+fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
+    let name = reader.binary()?;
+    if ![Version::V31, Version::V3].iter().any(|version| version.protocol_name().as_bytes() == name) {
+        return Err(DecodeError::ProtocolName);
+    }
+    let level = reader.byte()?;
+    let version = Version::from_level(level).filter(|version| version.protocol_name().as_bytes() == name);
+    version.ok_or(DecodeError::ProtocolLevel(level))
 }
 
 /// Section 3.1.2.11.10: data only beside a method.
@@ -120,7 +131,7 @@ pub(super) fn encode_connect(
 ) -> Result<(), EncodeError> {
     let version = connect.version;
     check_connect(connect)?;
-    let mut length = PROTOCOL_NAME.len() + 4;
+    let mut length = writer::text_length(version.protocol_name())? + 4;
     length += properties_length(version, &connect.properties, Section::Connect)?;
     length += writer::text_length(connect.client_id)?;
     if let Some(will) = &connect.will {
@@ -135,11 +146,11 @@ pub(super) fn encode_connect(
 }
 
 fn check_connect(connect: &Connect<'_>) -> Result<(), EncodeError> {
-    if connect.version == Version::V3 && connect.password.is_some() && connect.user_name.is_none() {
+    if connect.version < Version::V5 && connect.password.is_some() && connect.user_name.is_none() {
         return Err(EncodeError::PasswordWithoutUserName);
     }
     match connect.version {
-        Version::V3 => Ok(()),
+        Version::V31 | Version::V3 => Ok(()),
         Version::V5 => {
             check_authentication(&connect.properties).map_err(|_| EncodeError::AuthenticationMethodMissing)
         }
@@ -148,7 +159,7 @@ fn check_connect(connect: &Connect<'_>) -> Result<(), EncodeError> {
 
 fn write_connect(output: &mut Vec<u8>, connect: &Connect<'_>) {
     let version = connect.version;
-    output.extend_from_slice(&PROTOCOL_NAME);
+    writer::binary(output, version.protocol_name().as_bytes());
     output.push(version.level());
     output.push(Flags::of(connect).0);
     output.extend_from_slice(&connect.keep_alive_seconds.to_be_bytes());

@@ -72,9 +72,13 @@ fn check_first_byte(first: u8, version: Version) -> Result<PacketType, DecodeErr
     match packet {
         // [MQTT-3.3.1-4] and [MQTT-3.3.1-2].
         PacketType::Publish if flags & 0b0110 == 0b0110 => Err(DecodeError::PublishQoS),
-        PacketType::Publish if flags & 0b1110 == 0b1000 => Err(DecodeError::DupWithoutQoS),
+        PacketType::Publish if flags & 0b1110 == 0b1000 && version > Version::V31 => {
+            Err(DecodeError::DupWithoutQoS)
+        }
         PacketType::Publish => Ok(packet),
-        PacketType::Auth if version == Version::V3 => Err(DecodeError::PacketType(number)),
+        PacketType::Auth if version < Version::V5 => Err(DecodeError::PacketType(number)),
+        // MQTT 3.1 section 2.1: elsewhere the flags are not used, and what is sent again has DUP.
+        _ if version == Version::V31 => Ok(packet),
         // [MQTT-2.1.3-1]
         _ if flags != packet.flags() => Err(DecodeError::Flags { packet, flags }),
         _ => Ok(packet),
@@ -99,7 +103,7 @@ fn decode_publish<'a>(
         return Err(DecodeError::EmptyTopic);
     }
     Ok(Publish {
-        dup: first & 0b1000 != 0,
+        dup: first & 0b1000 != 0 && packet_id.is_some(),
         qos,
         retain: first & 0b0001 != 0,
         topic,
@@ -109,7 +113,7 @@ fn decode_publish<'a>(
     })
 }
 
-/// A PUBACK, PUBREC, PUBREL or PUBCOMP of two bytes, which is the same in both versions.
+/// A PUBACK, PUBREC, PUBREL or PUBCOMP of two bytes, which is the same in all versions.
 #[inline]
 fn decode_short_ack<'a>(reader: &mut Reader<'a>) -> Result<Ack<'a>, DecodeError> {
     let packet_id = reader.packet_id()?;
@@ -152,7 +156,7 @@ pub(super) fn read_properties<'a>(
     section: Section,
 ) -> Result<PropertiesRef<'a>, DecodeError> {
     match version {
-        Version::V3 => Ok(PropertiesRef::EMPTY),
+        Version::V31 | Version::V3 => Ok(PropertiesRef::EMPTY),
         Version::V5 => PropertiesRef::check(reader, section),
     }
 }
@@ -167,10 +171,14 @@ fn read_reason(reader: &mut Reader<'_>, packet: PacketType) -> Result<ReasonCode
 }
 
 fn decode_connack<'a>(reader: &mut Reader<'a>, version: Version) -> Result<ConnAck<'a>, DecodeError> {
-    let flags = reader.byte()?;
+    let flags = match (reader.byte()?, version) {
+        // MQTT 3.1 section 3.2: the byte is reserved.
+        (_, Version::V31) => 0,
+        (flags, _) => flags,
+    };
     let reason = match version {
         Version::V5 => read_reason(reader, PacketType::ConnAck)?,
-        Version::V3 => {
+        Version::V31 | Version::V3 => {
             let code = reader.byte()?;
             let wrong = DecodeError::ReasonCode { packet: PacketType::ConnAck, code };
             ReasonCode::from_connack_return_code(code).ok_or(wrong)?
@@ -191,7 +199,7 @@ fn decode_ack<'a>(
     packet: PacketType,
 ) -> Result<Ack<'a>, DecodeError> {
     let packet_id = reader.packet_id()?;
-    if version == Version::V3 || reader.is_empty() {
+    if version < Version::V5 || reader.is_empty() {
         return Ok(Ack { packet_id, reason: ReasonCode::Success, properties: PropertiesRef::EMPTY });
     }
     let reason = read_reason(reader, packet)?;
@@ -233,9 +241,13 @@ fn decode_suback<'a>(reader: &mut Reader<'a>, version: Version) -> Result<SubAck
     let packet_id = reader.packet_id()?;
     let properties = read_properties(reader, version, Section::Ack)?;
     let reasons = read_reasons(reader, PacketType::SubAck)?;
-    // [MQTT-3.9.3-2] of 3.1.1: the only failure is 0x80.
-    let foreign = |reason: &ReasonCode| reason.is_failure() && *reason != ReasonCode::UnspecifiedError;
-    match reasons.iter().find(|reason| version == Version::V3 && foreign(reason)) {
+    let is_foreign = |reason: &ReasonCode| match version {
+        Version::V31 => reason.is_failure(),
+        // [MQTT-3.9.3-2] of 3.1.1: the only failure is 0x80.
+        Version::V3 => reason.is_failure() && *reason != ReasonCode::UnspecifiedError,
+        Version::V5 => false,
+    };
+    match reasons.iter().find(is_foreign) {
         Some(reason) => Err(DecodeError::ReasonCode { packet: PacketType::SubAck, code: reason.number() }),
         None => Ok(SubAck { packet_id, properties, reasons }),
     }
@@ -245,7 +257,7 @@ fn decode_unsuback<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Unsu
     let packet_id = reader.packet_id()?;
     let properties = read_properties(reader, version, Section::Ack)?;
     let reasons = match version {
-        Version::V3 => ReasonCodes::default(),
+        Version::V31 | Version::V3 => ReasonCodes::default(),
         Version::V5 => read_reasons(reader, PacketType::UnsubAck)?,
     };
     Ok(UnsubAck { packet_id, properties, reasons })
@@ -253,7 +265,7 @@ fn decode_unsuback<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Unsu
 
 /// In 5.0 what says nothing may be left out (section 3.14.2.1 and 3.14.2.2.1).
 fn decode_disconnect<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Disconnect<'a>, DecodeError> {
-    if version == Version::V3 || reader.is_empty() {
+    if version < Version::V5 || reader.is_empty() {
         return Ok(Disconnect { reason: ReasonCode::Success, properties: PropertiesRef::EMPTY });
     }
     let reason = read_reason(reader, PacketType::Disconnect)?;

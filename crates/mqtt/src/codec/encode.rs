@@ -74,7 +74,7 @@ pub(super) fn properties_length(
     properties: &PropertiesRef<'_>,
     section: Section,
 ) -> Result<usize, EncodeError> {
-    if version == Version::V3 {
+    if version < Version::V5 {
         return Ok(0);
     }
     properties.check_allowed(section)?;
@@ -195,7 +195,7 @@ pub(super) fn write_publish_head(output: &mut Vec<u8>, topic: &[u8], packet_id: 
     }
 }
 
-/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP that says nothing but success: four bytes, the same in both versions.
+/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP that says nothing but success: four bytes, the same in all versions.
 ///
 /// `packet` must be one of these four; anything else is written as PUBACK.
 #[inline]
@@ -248,14 +248,16 @@ fn encode_connack(
     }
     check_reason(version, packet, reason)?;
     let code = match version {
-        Version::V3 => {
+        Version::V5 => reason.number(),
+        Version::V31 | Version::V3 => {
             reason.connack_return_code().ok_or(EncodeError::ReasonCode { version, packet, reason })?
         }
-        Version::V5 => reason.number(),
     };
+    // MQTT 3.1 section 3.2: the byte is reserved.
+    let session_present = connack.session_present && version > Version::V31;
     let length = 2 + properties_length(version, &connack.properties, Section::ConnAck)?;
     Frame::of(packet, length, limit)?.begin(output);
-    output.extend_from_slice(&[u8::from(connack.session_present), code]);
+    output.extend_from_slice(&[u8::from(session_present), code]);
     write_properties(output, version, &connack.properties);
     Ok(())
 }
@@ -272,7 +274,7 @@ fn encode_full_ack(
     check_reason(version, packet, reason)?;
     // 3.1.1 cannot refuse a message. A PUBREL or PUBCOMP ends the exchange whatever its reason, so there nothing is lost.
     let is_refusal = reason.is_failure() && matches!(packet, PacketType::PubAck | PacketType::PubRec);
-    if version == Version::V3 && is_refusal {
+    if version < Version::V5 && is_refusal {
         return Err(EncodeError::ReasonCode { version, packet, reason });
     }
     let tail = tail_length(version, reason, &ack.properties, Section::Ack)?;
@@ -290,7 +292,7 @@ fn tail_length(
     section: Section,
 ) -> Result<usize, EncodeError> {
     match version {
-        Version::V3 => Ok(0),
+        Version::V31 | Version::V3 => Ok(0),
         Version::V5 if properties.is_empty() => Ok(usize::from(reason != ReasonCode::Success)),
         Version::V5 => Ok(1 + properties_length(version, properties, section)?),
     }
@@ -314,7 +316,7 @@ fn encode_disconnect(
 ) -> Result<(), EncodeError> {
     let (packet, reason) = (PacketType::Disconnect, disconnect.reason);
     check_reason(version, packet, reason)?;
-    if version == Version::V3 && reason != ReasonCode::Success {
+    if version < Version::V5 && reason != ReasonCode::Success {
         return Err(EncodeError::ReasonCode { version, packet, reason });
     }
     let tail = tail_length(version, reason, &disconnect.properties, Section::Disconnect)?;
@@ -330,7 +332,7 @@ fn encode_auth(
     limit: usize,
 ) -> Result<(), EncodeError> {
     let packet = PacketType::Auth;
-    if version == Version::V3 {
+    if version < Version::V5 {
         return Err(EncodeError::NotInVersion { version, packet });
     }
     check_reason(version, packet, auth.reason)?;

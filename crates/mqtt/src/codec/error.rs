@@ -80,7 +80,7 @@ pub enum DecodeError {
     #[error("the topic is empty and no topic alias stands for it")]
     EmptyTopic,
     /// [MQTT-3.1.2-1]
-    #[error("the protocol name is not MQTT")]
+    #[error("the protocol name is neither MQTT nor MQIsdp")]
     ProtocolName,
     /// [MQTT-3.1.2-2]
     #[error("the protocol level {0} is not supported")]

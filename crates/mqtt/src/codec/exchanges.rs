@@ -82,7 +82,7 @@ pub fn encode_unsubscribe<'a>(
     Ok(())
 }
 
-/// Appends a SUBACK. In 3.1.1 every failure is 0x80.
+/// Appends a SUBACK. In 3.1.1 every failure is 0x80; 3.1 has no word for a failure.
 pub fn encode_suback(
     output: &mut Vec<u8>,
     version: Version,
@@ -96,7 +96,7 @@ pub fn encode_suback(
     Frame::of(PacketType::SubAck, length, packet_bytes_max)?.begin(output);
     write_exchange(output, version, packet_id, properties);
     output.extend(reasons.map(|reason| match version {
-        Version::V3 => reason.suback_return_code(),
+        Version::V31 | Version::V3 => reason.suback_return_code(),
         Version::V5 => reason.number(),
     }));
     Ok(())
@@ -131,6 +131,9 @@ fn check_reasons(
 ) -> Result<(), EncodeError> {
     match reasons.len() {
         0 => Err(EncodeError::Empty(packet)),
-        _ => reasons.try_for_each(|reason| check_reason(version, packet, reason)),
+        _ => reasons.try_for_each(|reason| match version == Version::V31 && reason.is_failure() {
+            true => Err(EncodeError::ReasonCode { version, packet, reason }),
+            false => check_reason(version, packet, reason),
+        }),
     }
 }

@@ -68,7 +68,7 @@ impl SubscriptionOptions {
     pub(super) fn byte(self, version: Version) -> u8 {
         let qos = self.qos_max.number();
         match version {
-            Version::V3 => qos,
+            Version::V31 | Version::V3 => qos,
             Version::V5 => {
                 qos | u8::from(self.no_local) << 2
                     | u8::from(self.retain_as_published) << 3
@@ -80,7 +80,7 @@ impl SubscriptionOptions {
     fn from_byte(byte: u8, version: Version) -> Result<SubscriptionOptions, DecodeError> {
         // [MQTT-3.8.3-5]; in 3.1.1 [MQTT-3.8.3-4], where the other options' bits are reserved as well.
         let reserved = match version {
-            Version::V3 => 0b1111_1100,
+            Version::V31 | Version::V3 => 0b1111_1100,
             Version::V5 => 0b1100_0000,
         };
         if byte & reserved != 0 {

@@ -1,4 +1,4 @@
-//! Bytes to packets and back, for MQTT 3.1.1 and 5.0 in one code path.
+//! Bytes to packets and back, for MQTT 3.1, 3.1.1 and 5.0 in one code path.
 //!
 //! Decoding borrows: a [`Packet`] points into the bytes that were read, nothing is copied or allocated. Everything that the
 //! specification calls malformed, and every protocol error that a single packet can show, is found here, with one exception for the

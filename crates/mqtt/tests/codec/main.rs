@@ -20,8 +20,11 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use tidegate_mqtt::codec::{DecodeError, PACKET_BYTES_MAX, Packet, Version, decode};
 
-/// Both versions.
+/// The two versions that differ in nearly everything.
 const VERSIONS: [Version; 2] = [Version::V3, Version::V5];
+
+/// And the one that differs from 3.1.1 in little.
+const ALL_VERSIONS: [Version; 3] = [Version::V31, Version::V3, Version::V5];
 
 /// The seed of all random tests, printed by each.
 const SEED: u64 = 0x7469_6465_6761_7465;

@@ -152,7 +152,8 @@ fn connect_of_another_protocol() {
             version,
             ReasonCode::UnsupportedProtocolVersion,
             &[
-                (b"\x10\x10\0\x06MQIsdp\x03\x02\0\x0a\0\x02id", E::ProtocolName),
+                (b"\x10\x10\0\x06MQIsdq\x03\x02\0\x0a\0\x02id", E::ProtocolName),
+                (b"\x10\x10\0\x06MQIsdp\x04\x02\0\x0a\0\x02id", E::ProtocolLevel(4)),
                 (b"\x10\x0e\0\x04mqtt\x04\x02\0\x0a\0\x02id", E::ProtocolName),
                 (b"\x10\x0e\0\x04MQTT\x03\x02\0\x0a\0\x02id", E::ProtocolLevel(3)),
                 (b"\x10\x0e\0\x04MQTT\x06\x02\0\x0a\0\x02id", E::ProtocolLevel(6)),

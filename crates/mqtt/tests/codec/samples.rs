@@ -171,13 +171,14 @@ fn reasons_of(packet: PacketType, version: Version) -> Vec<ReasonCode> {
     let allowed = ReasonCode::ALL.iter().copied().filter(|reason| reason.is_allowed_in(packet));
     match (version, packet) {
         (Version::V5, _) => allowed.collect(),
-        (Version::V3, PacketType::ConnAck) => {
+        (Version::V31 | Version::V3, PacketType::ConnAck) => {
             (0..=5).filter_map(ReasonCode::from_connack_return_code).collect()
         }
+        (Version::V31, PacketType::SubAck) => allowed.filter(|reason| !reason.is_failure()).collect(),
         (Version::V3, PacketType::SubAck) => {
             allowed.filter(|reason| !reason.is_failure() || *reason == ReasonCode::UnspecifiedError).collect()
         }
-        (Version::V3, _) => vec![ReasonCode::Success],
+        (Version::V31 | Version::V3, _) => vec![ReasonCode::Success],
     }
 }
 
@@ -190,7 +191,7 @@ fn reason(packet: PacketType, version: Version) -> impl Strategy<Value = ReasonC
 /// The properties of a packet; none in 3.1.1.
 fn section_of(packet: PacketType, version: Version) -> BoxedStrategy<PropertiesRef<'static>> {
     match version {
-        Version::V3 => Just(PropertiesRef::EMPTY).boxed(),
+        Version::V31 | Version::V3 => Just(PropertiesRef::EMPTY).boxed(),
         Version::V5 => properties(&ids_of(packet)).prop_map(|all| section(&all)).boxed(),
     }
 }
@@ -203,7 +204,7 @@ fn options(version: Version) -> BoxedStrategy<SubscriptionOptions> {
     ]);
     let v5 = (qos(), any::<bool>(), any::<bool>(), handling);
     match version {
-        Version::V3 => qos().prop_map(SubscriptionOptions::at_most).boxed(),
+        Version::V31 | Version::V3 => qos().prop_map(SubscriptionOptions::at_most).boxed(),
         Version::V5 => v5
             .prop_map(|(qos_max, no_local, retain_as_published, retain_handling)| SubscriptionOptions {
                 qos_max,
@@ -218,7 +219,7 @@ fn options(version: Version) -> BoxedStrategy<SubscriptionOptions> {
 fn will(version: Version) -> impl Strategy<Value = Will<'static>> {
     let ids = [&MESSAGE[..], &[Id::WillDelayInterval]].concat();
     let properties = match version {
-        Version::V3 => Just(PropertiesRef::EMPTY).boxed(),
+        Version::V31 | Version::V3 => Just(PropertiesRef::EMPTY).boxed(),
         Version::V5 => properties(&ids).prop_map(|all| section(&all)).boxed(),
     };
     (topic(), bytes(), qos(), any::<bool>(), properties).prop_map(
@@ -243,7 +244,7 @@ fn publish_section(version: Version) -> BoxedStrategy<PropertiesRef<'static>> {
     let identifiers = vec(property(PropertyId::SubscriptionIdentifier), 0..3);
     let all = (properties(&ids_of(PacketType::Publish)), identifiers);
     match version {
-        Version::V3 => Just(PropertiesRef::EMPTY).boxed(),
+        Version::V31 | Version::V3 => Just(PropertiesRef::EMPTY).boxed(),
         Version::V5 => all.prop_map(|(all, identifiers)| section(&[all, identifiers].concat())).boxed(),
     }
 }
@@ -275,8 +276,8 @@ fn ack(packet: PacketType, version: Version) -> impl Strategy<Value = Ack<'stati
 pub(crate) fn plain_packet(version: Version) -> impl Strategy<Value = Packet<'static>> {
     let connack =
         (any::<bool>(), reason(PacketType::ConnAck, version), section_of(PacketType::ConnAck, version));
-    let connack = connack.prop_map(|(present, reason, properties)| {
-        let session_present = present && reason == ReasonCode::Success;
+    let connack = connack.prop_map(move |(present, reason, properties)| {
+        let session_present = present && reason == ReasonCode::Success && version > Version::V31;
         Packet::ConnAck(ConnAck { session_present, reason, properties })
     });
     let disconnect = (reason(PacketType::Disconnect, version), section_of(PacketType::Disconnect, version))
@@ -294,7 +295,7 @@ pub(crate) fn plain_packet(version: Version) -> impl Strategy<Value = Packet<'st
         disconnect,
     ];
     match version {
-        Version::V3 => common.boxed(),
+        Version::V31 | Version::V3 => common.boxed(),
         Version::V5 => prop_oneof![9 => common, 1 => auth()].boxed(),
     }
 }
@@ -371,7 +372,12 @@ pub(crate) fn sample(version: Version) -> impl Strategy<Value = Sample> {
     prop_oneof![2 => plain, 1 => proptest::strategy::Union::new(exchanges)]
 }
 
-/// A packet of any type in either version.
+/// A packet of any type in any version.
 pub(crate) fn any_sample() -> impl Strategy<Value = Sample> {
+    prop_oneof![sample(Version::V31), sample(Version::V3), sample(Version::V5)]
+}
+
+/// A packet of any type in a version that other codecs know.
+pub(crate) fn known_sample() -> impl Strategy<Value = Sample> {
     prop_oneof![sample(Version::V3), sample(Version::V5)]
 }

@@ -110,6 +110,12 @@ fn packets_are_not_written_with_a_false_meaning() {
     let (v3, v5) = (Version::V3, Version::V5);
     let reason = ReasonCode::MalformedPacket;
     unwritable(v3, connack(false, reason), wrong(v3, PacketType::ConnAck, reason));
+    let mut output = Vec::new();
+    let reasons = [ReasonCode::Success, ReasonCode::NotAuthorized].into_iter();
+    let refused =
+        encode_suback(&mut output, Version::V31, NonZeroU16::MIN, &properties, reasons, PACKET_BYTES_MAX);
+    assert_eq!(refused, Err(wrong(Version::V31, PacketType::SubAck, ReasonCode::NotAuthorized)));
+    assert!(output.is_empty());
     let reason = ReasonCode::KeepAliveTimeout;
     unwritable(v5, connack(false, reason), wrong(v5, PacketType::ConnAck, reason));
     let reason = ReasonCode::NotAuthorized;

@@ -40,6 +40,8 @@ const CONNECT: Connect<'static> = Connect {
 #[test]
 fn connect() {
     both_ways(Version::V3, b"\x10\x0e\0\x04MQTT\x04\x02\0\x0a\0\x02id", Packet::Connect(CONNECT));
+    let v31 = Connect { version: Version::V31, ..CONNECT };
+    both_ways(Version::V31, b"\x10\x10\0\x06MQIsdp\x03\x02\0\x0a\0\x02id", Packet::Connect(v31));
     let v5 = Connect { version: Version::V5, ..CONNECT };
     both_ways(Version::V5, b"\x10\x0f\0\x04MQTT\x05\x02\0\x0a\0\0\x02id", Packet::Connect(v5));
     let will = Will {

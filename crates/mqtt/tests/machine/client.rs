@@ -102,13 +102,13 @@ impl Client {
         assert!(self.harness.closed().is_some());
     }
 
-    /// The connection has ended under this label; a client of MQTT 5.0 was told the same, one of 3.1.1 nothing.
+    /// The connection has ended under this label; a client of MQTT 5.0 was told the same, an older one nothing.
     #[track_caller]
     pub(crate) fn is_disconnected(&mut self, reason: ReasonCode) -> &mut Client {
         assert_eq!(self.harness.close_label(), Some(reason.label()));
         let output = self.harness.take_output();
         match (self.version, decode(&output, self.version, usize::MAX).unwrap()) {
-            (Version::V3, None) => {}
+            (Version::V31 | Version::V3, None) => {}
             (Version::V5, Some((Packet::Disconnect(disconnect), length))) => {
                 assert_eq!((disconnect.reason, length), (reason, output.len()));
             }

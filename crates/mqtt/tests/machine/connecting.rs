@@ -1,7 +1,7 @@
 //! CONNECT and CONNACK, sections 3.1 and 3.2.
 
 use crate::client::Client;
-use crate::packets::{V3, V5, VERSIONS, connack, connect, id, properties, publish, will};
+use crate::packets::{V3, V5, V31, VERSIONS, connack, connect, id, properties, publish, will};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tidegate_message::{Properties, QoS, Topic};
@@ -32,17 +32,22 @@ fn announced<'a>() -> Vec<Property<'a>> {
 #[test]
 fn the_protocol_is_recognised_by_its_first_byte() {
     let mqtt = Mqtt::new(MqttOptions::default());
+    for version in VERSIONS {
+        assert_eq!(mqtt.recognise(&connect(version).bytes()), Recognition::Yes);
+    }
     assert_eq!(mqtt.recognise(&[0x10]), Recognition::Yes);
     assert_eq!(mqtt.recognise(b"CONNECT"), Recognition::No);
-    assert_eq!((mqtt.name(), mqtt.websocket_subprotocols()), ("mqtt", &["mqtt"][..]));
+    assert_eq!((mqtt.name(), mqtt.websocket_subprotocols()), ("mqtt", &["mqtt", "mqttv3.1"][..]));
     assert_eq!(mqtt.message_kind(), MessageKind::BinaryStream);
 }
 
 /// [MQTT-3.2.0-1] [MQTT-3.1.4-5]
 #[test]
 fn connect_is_answered_by_connack() {
-    let mut client = Client::silent(V3);
-    client.sends(connect(V3).bytes()).receives([connack(V3, false, &[])]);
+    for version in [V31, V3] {
+        let mut client = Client::silent(version);
+        client.sends(connect(version).bytes()).receives([connack(version, false, &[])]);
+    }
     let mut client = Client::silent(V5);
     client.sends(connect(V5).bytes()).receives([connack(V5, false, &announced())]);
     assert_eq!(client.harness.connection().client_id(), Some("device"));
@@ -115,7 +120,7 @@ fn second_connect_is_a_protocol_error() {
 /// [MQTT-3.1.2-2]: each level is refused in the version nearest to it.
 #[test]
 fn unknown_protocol_levels_are_refused() {
-    for (level, version) in [(3, V3), (0x84, V5), (6, V5)] {
+    for (level, version) in [(3, V3), (0x83, V3), (0x84, V3), (6, V5)] {
         let mut bytes = connect(V3).bytes();
         bytes[8] = level;
         let mut client = Client::silent(version);
@@ -125,12 +130,58 @@ fn unknown_protocol_levels_are_refused() {
     }
 }
 
+/// MQTT 3.1 section 3.1: its name belongs to its level.
+#[test]
+fn other_levels_under_the_name_of_version_3_1_are_refused() {
+    for level in [2, 4, 5, 6, 0x83] {
+        let mut bytes = connect(V31).bytes();
+        bytes[10] = level;
+        let mut client = Client::silent(V31);
+        client.sends(bytes).is_refused(ReasonCode::UnsupportedProtocolVersion);
+        client.asks([]);
+    }
+}
+
 /// [MQTT-3.1.2-1]: another protocol's name is not answered.
 #[test]
 fn another_protocol_name_closes_silently() {
-    let mut client = Client::silent(V3);
-    client.sends(b"\x10\x0e\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x00").receives_nothing();
-    assert_eq!(client.harness.close_label(), Some("unsupported_protocol_version"));
+    for name in ["MQXsdp", "mqisdp", "mqtt", "MQTTT"] {
+        let body = [&[0, name.len() as u8], name.as_bytes(), b"\x03\x02\x00\x3c\x00\x00"].concat();
+        let mut client = Client::silent(V3);
+        client.sends([&[0x10, body.len() as u8], &body[..]].concat()).receives_nothing();
+        assert_eq!(client.harness.close_label(), Some("unsupported_protocol_version"));
+    }
+}
+
+/// MQTT 3.1 section 3.1: no empty identifier; more than 23 characters are welcome here.
+#[test]
+fn client_identifier_of_version_3_1() {
+    for script in [connect(V31).client_id(""), connect(V31).client_id("").continued()] {
+        let mut client = Client::silent(V31);
+        client.sends(script.bytes()).receives([vec![0x20, 2, 0, 2]]).asks([]);
+        assert_eq!(client.harness.close_label(), Some("client_identifier_not_valid"));
+    }
+    let mut client = Client::silent(V31);
+    client.sends(connect(V31).client_id("a-client-with-a-name-of-31-bytes").bytes());
+    client.receives([vec![0x20, 2, 0, 0]]);
+}
+
+/// MQTT 3.1 section 3.1: flags may promise a user name and a password that are not there.
+#[test]
+fn credentials_of_version_3_1_may_be_missing() {
+    for flags in [0x80, 0xC0] {
+        let mut bytes = connect(V31).bytes();
+        bytes[11] |= flags;
+        let mut client = Client::silent(V31);
+        client.sends(bytes).receives([vec![0x20, 2, 0, 0]]);
+    }
+}
+
+/// MQTT 3.1 section 3.2: the byte of Session Present is reserved.
+#[test]
+fn session_of_version_3_1_is_continued_silently() {
+    let mut client = Client::continues(V31, Vec::new());
+    client.receives([vec![0x20, 2, 0, 0]]);
 }
 
 /// [MQTT-3.1.2-3] [MQTT-3.1.4-1] [MQTT-3.1.4-6]: a malformed CONNECT is answered where the version has a word for it.

@@ -194,7 +194,8 @@ fn faults_are_named() {
         (&[0x40, 2, 0, 0], ReasonCode::ProtocolError),
         (&[0xD0, 0], ReasonCode::ProtocolError),
     ];
-    for version in VERSIONS {
+    // Flags that are not used mean nothing in 3.1.
+    for version in [V3, V5] {
         for (bytes, reason) in cases {
             let mut client = Client::connected_by(connect(version).will(will("w")));
             client.sends(bytes).is_disconnected(reason);

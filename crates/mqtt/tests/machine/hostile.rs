@@ -1,7 +1,7 @@
 //! Whatever a client sends, and however it is cut into pieces: no panic, no growth without limit, an end with a name.
 
 use crate::packets::{
-    PINGREQ, V3, V5, VERSIONS, connect, disconnect, id, properties, puback, pubcomp, publish, publish_1,
+    PINGREQ, V3, V5, V31, VERSIONS, connect, disconnect, id, properties, puback, pubcomp, publish, publish_1,
     publish_2, publish_packet, publish_with, pubrec, pubrel, subscribe, unsubscribe, will,
 };
 use std::time::Duration;
@@ -85,10 +85,10 @@ fn is_known_end(label: &str) -> bool {
         || ReasonCode::ALL.iter().any(|reason| reason.label() == label)
 }
 
-/// Packets that are right, nearly right and wrong, deliveries, and time, in any order. A million inputs over both versions.
+/// Packets that are right, nearly right and wrong, deliveries, and time, in any order. A million and a half inputs over all versions.
 #[test]
 fn random_conversations_end_with_a_name() {
-    for (version, seed) in [(V3, 0x5EED_0003), (V5, 0x5EED_0005)] {
+    for (version, seed) in [(V31, 0x5EED_0031), (V3, 0x5EED_0003), (V5, 0x5EED_0005)] {
         println!("seed {seed:#x}");
         let mut random = Random::new(seed);
         let options = MqttOptions { receive_maximum: 20, max_inflight: 20, ..MqttOptions::default() };

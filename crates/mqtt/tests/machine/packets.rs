@@ -9,10 +9,10 @@ use tidegate_mqtt::codec::{
     encode_unsubscribe,
 };
 
-pub(crate) use Version::{V3, V5};
+pub(crate) use Version::{V3, V5, V31};
 
-/// Both versions, for what they have in common.
-pub(crate) const VERSIONS: [Version; 2] = [V3, V5];
+/// All versions, for what they have in common.
+pub(crate) const VERSIONS: [Version; 3] = [V31, V3, V5];
 
 pub(crate) fn id(number: u16) -> NonZeroU16 {
     NonZeroU16::new(number).unwrap()

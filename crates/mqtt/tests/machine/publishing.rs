@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::packets::{
-    V3, V5, VERSIONS, ack_because, connect, id, puback, pubcomp, publish, publish_1, publish_2,
+    V3, V5, V31, VERSIONS, ack_because, connect, id, puback, pubcomp, publish, publish_1, publish_2,
     publish_packet, publish_with, pubrec, pubrel,
 };
 use std::time::Duration;
@@ -25,6 +25,16 @@ fn published(topic: &str, payload: &str, qos: QoS) -> Request {
 
 fn refuses(client: &mut Client, refusal: Refusal) {
     client.harness.broker.published.push_back(Err(refusal));
+}
+
+/// MQTT 3.1 section 2.1: flags that are not used may be set; what is sent again has DUP.
+#[test]
+fn unused_flags_of_version_3_1_mean_nothing() {
+    let mut client = Client::connected(V31);
+    let mut packets = [publish(V31, "a", "x"), publish_2(V31, 7, "a", "y"), pubrel(7), vec![0xC0, 0]];
+    packets.iter_mut().for_each(|packet| packet[0] |= 0b1000);
+    client.sends(packets.concat()).receives([pubrec(7), pubcomp(7), vec![0xD0, 0]]);
+    client.asks([published("a", "x", QoS::AtMostOnce), published("a", "y", QoS::ExactlyOnce)]);
 }
 
 /// Section 4.3.1

@@ -18,7 +18,7 @@ fn lasting(version: Version) -> Client {
     let script = connect(version).continued();
     Client::connected_by(match version {
         Version::V5 => script.with(Property::SessionExpiryInterval(u32::MAX)),
-        Version::V3 => script,
+        Version::V31 | Version::V3 => script,
     })
 }
 
