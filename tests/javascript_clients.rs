@@ -15,7 +15,8 @@ fn mqtt_js_round_trip_over_tcp() {
     round_trip(&format!("mqtt://127.0.0.1:{}", gateway.port("mqtt")));
 }
 
-/// [MQTT-6.0.0-1], [MQTT-6.0.0-2]: MQTT packets travel in binary WebSocket frames, whatever their boundaries.
+/// [MQTT-6.0.0-1] to [MQTT-6.0.0-4] [MQTT-3.1.1/6.0.0-1] to [MQTT-3.1.1/6.0.0-4]: MQTT packets travel in binary WebSocket
+/// frames, whatever their boundaries.
 #[test]
 fn mqtt_js_round_trip_over_websocket() {
     let gateway = Gateway::standard();

@@ -4,7 +4,7 @@ use crate::harness::{Gateway, Program, mosquitto_pub, mosquitto_sub, received, s
 
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
-/// [MQTT-4.7.1-2]: `#` takes every level below it.
+/// [MQTT-4.5.0-1] [MQTT-3.1.1/4.5.0-1] and section 4.7.1.2: `#` takes every level below it.
 #[test]
 fn wildcard_subscriber_sees_what_is_published() {
     let gateway = Gateway::standard();
@@ -15,7 +15,8 @@ fn wildcard_subscriber_sees_what_is_published() {
     }
 }
 
-/// [MQTT-3.8.4-8]: the delivered quality of service is the lower of the published and the granted one.
+/// [MQTT-3.8.4-8] [MQTT-3.1.1/3.8.4-6]: the delivered quality of service is the lower of the published and the granted
+/// one.
 #[test]
 fn delivery_uses_the_lower_quality_of_service() {
     let gateway = Gateway::standard();
@@ -31,7 +32,8 @@ fn delivery_uses_the_lower_quality_of_service() {
     }
 }
 
-/// [MQTT-3.3.1-6]: a new subscription gets the retained message, marked so; an empty one clears it [MQTT-3.3.1-10].
+/// [MQTT-3.3.1-9] [MQTT-3.1.1/3.3.1-6] [MQTT-3.1.1/3.3.1-8]: a new subscription gets the retained message, marked so;
+/// [MQTT-3.3.1-6] [MQTT-3.1.1/3.3.1-10]: an empty one clears it.
 #[test]
 fn retained_message_waits_for_later_subscribers() {
     let gateway = Gateway::standard();
@@ -48,7 +50,7 @@ fn retained_message_waits_for_later_subscribers() {
     }
 }
 
-/// [MQTT-3.1.2-8]: the will is published when the connection ends without DISCONNECT.
+/// [MQTT-3.1.2-8] [MQTT-3.1.1/3.1.2-8]: the will is published when the connection ends without DISCONNECT.
 #[test]
 fn will_is_published_when_the_client_dies() {
     let gateway = Gateway::standard();
@@ -62,7 +64,7 @@ fn will_is_published_when_the_client_dies() {
     }
 }
 
-/// [MQTT-3.14.4-3]: a client that says DISCONNECT takes its will back.
+/// [MQTT-3.14.4-3] [MQTT-3.1.1/3.14.4-3]: a client that says DISCONNECT takes its will back.
 #[test]
 fn will_is_dropped_when_the_client_says_goodbye() {
     let gateway = Gateway::standard();
@@ -78,7 +80,8 @@ fn will_is_dropped_when_the_client_says_goodbye() {
     }
 }
 
-/// [MQTT-3.1.2-5]: what matched a persistent session while its client was away is delivered when it returns.
+/// [MQTT-3.1.2-23] [MQTT-4.5.0-1] [MQTT-3.1.1/3.1.2-5]: what matched a persistent session while its client was away is
+/// delivered when it returns.
 #[test]
 fn persistent_session_gets_what_was_published_while_away() {
     let gateway = Gateway::standard();

@@ -13,7 +13,8 @@ fn check(scenario: &str, versions: &[&str]) {
     }
 }
 
-/// [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: each quality of service completes its flow, once and in order.
+/// [MQTT-4.3.1-1] [MQTT-4.3.2-1] [MQTT-4.3.3-1] [MQTT-3.1.1/4.3.1-1] [MQTT-3.1.1/4.3.2-1] [MQTT-3.1.1/4.3.3-1]: each
+/// quality of service completes its flow, once and in order.
 #[test]
 fn every_quality_of_service_completes_in_order() {
     check("quality_of_service", &["3.1.1", "5"]);
@@ -25,19 +26,21 @@ fn properties_pass_through_unchanged() {
     check("properties", &["5"]);
 }
 
-/// [MQTT-3.3.1-8]: a retained message that is delivered as it is published is not marked retained.
+/// [MQTT-3.3.1-9] [MQTT-3.3.1-12] [MQTT-3.1.1/3.3.1-8] [MQTT-3.1.1/3.3.1-9]: a retained message that is delivered as it
+/// is published is not marked retained.
 #[test]
 fn retained_flag_tells_old_from_new() {
     check("retained", &["3.1.1", "5"]);
 }
 
-/// [MQTT-3.1.4-3]: a second client with the same id takes the session over.
+/// [MQTT-3.1.4-3] [MQTT-3.1.1/3.1.4-2]: a second client with the same id takes the session over.
 #[test]
 fn second_client_with_the_same_id_takes_over() {
     check("take_over", &["3.1.1", "5"]);
 }
 
-/// [MQTT-3.1.2-8]: an abrupt end publishes the will, retained if it says so.
+/// [MQTT-3.1.2-8] [MQTT-3.1.2-15] [MQTT-3.1.1/3.1.2-8] [MQTT-3.1.1/3.1.2-17]: an abrupt end publishes the will, retained
+/// if it says so.
 #[test]
 fn will_is_published_on_an_abrupt_end() {
     check("will", &["3.1.1", "5"]);
@@ -67,13 +70,13 @@ fn retain_as_published_keeps_the_flag() {
     check("retain_as_published", &["5"]);
 }
 
-/// [MQTT-3.2.2-2], [MQTT-3.2.2-3]: CONNACK tells whether a session was there.
+/// [MQTT-3.2.2-2] [MQTT-3.2.2-3] [MQTT-3.1.1/3.2.2-1] to [MQTT-3.1.1/3.2.2-3]: CONNACK tells whether a session was there.
 #[test]
 fn connack_tells_whether_a_session_was_there() {
     check("session_present", &["3.1.1", "5"]);
 }
 
-/// [MQTT-3.10.4-1]: after UNSUBSCRIBE nothing more arrives.
+/// [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.1.1/3.10.4-1] [MQTT-3.1.1/3.10.4-2]: after UNSUBSCRIBE nothing more arrives.
 #[test]
 fn unsubscribing_ends_deliveries() {
     check("unsubscribe", &["3.1.1", "5"]);

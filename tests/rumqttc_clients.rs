@@ -57,21 +57,21 @@ fn version_5(qos: rumqttc::v5::mqttbytes::QoS) {
     );
 }
 
-/// [MQTT-4.3.1-1]: QoS 0.
+/// [MQTT-4.3.1-1] [MQTT-4.2-1] [MQTT-3.1.1/4.3.1-1] [MQTT-3.1.1/7.1.1-1]: QoS 0.
 #[test]
 fn qos0_round_trip() {
     version_3_1_1(rumqttc::QoS::AtMostOnce);
     version_5(rumqttc::v5::mqttbytes::QoS::AtMostOnce);
 }
 
-/// [MQTT-4.3.2-1]: QoS 1.
+/// [MQTT-4.3.2-1] [MQTT-3.1.1/4.3.2-1]: QoS 1.
 #[test]
 fn qos1_round_trip() {
     version_3_1_1(rumqttc::QoS::AtLeastOnce);
     version_5(rumqttc::v5::mqttbytes::QoS::AtLeastOnce);
 }
 
-/// [MQTT-4.3.3-1]: QoS 2.
+/// [MQTT-4.3.3-1] [MQTT-3.1.1/4.3.3-1]: QoS 2.
 #[test]
 fn qos2_round_trip() {
     version_3_1_1(rumqttc::QoS::ExactlyOnce);

@@ -2,7 +2,7 @@
 
 use crate::harness::{Gateway, Program, Scratch, mosquitto_pub, python, run_tidegate, subscribed_mosquitto};
 
-/// [MQTT-4.13.1], reason 0x8B: a 5.0 client is told that the server is shutting down; the exit code is 0.
+/// [MQTT-3.14.2-1], reason 0x8B: a 5.0 client is told that the server is shutting down; the exit code is 0.
 #[test]
 fn connected_mqtt_client_is_told_of_the_shutdown() {
     let gateway = Gateway::standard();

@@ -45,7 +45,7 @@ impl Queued {
         }
     }
 
-    /// The delivery of a retained message to a new subscription ([MQTT-3.3.1-8]).
+    /// The delivery of a retained message to a new subscription ([MQTT-3.3.1-9], [MQTT-3.1.1/3.3.1-6]).
     pub(crate) fn retained(message: Arc<Message>, grant: &Grant) -> Queued {
         Queued { retain: true, ..Queued::live(message, grant) }
     }
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    /// [MQTT-4.6.0-5]
+    /// [MQTT-4.6.0-5] [MQTT-3.1.1/4.6.0-6]
     #[test]
     fn keeps_the_order_when_deliveries_come_back() {
         let (queue, now) = (queue(&Limits::default()), Instant::now());
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(queue.total.size(), (0, 0));
     }
 
-    /// [MQTT-4.6.0-6]: a QoS 0 delivery does not overtake one that waits for credit.
+    /// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]: a QoS 0 delivery does not overtake one that waits for credit.
     #[test]
     fn waits_for_credit_in_order() {
         let (queue, now) = (queue(&Limits::default()), Instant::now());

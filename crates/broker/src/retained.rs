@@ -233,7 +233,7 @@ mod tests {
         topics
     }
 
-    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.1.1/3.3.1-10] [MQTT-3.1.1/3.3.1-11]
     #[test]
     fn keeps_the_last_and_forgets_on_an_empty_payload() {
         let now = Instant::now();
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!((retained.size(), retained.nodes.len()), ((0, 0), 1));
     }
 
-    /// [MQTT-4.7.2-1]
+    /// [MQTT-4.7.2-1] [MQTT-3.1.1/4.7.2-1]
     #[test]
     fn wildcards_select_as_in_the_subscription_tree() {
         let now = Instant::now();

@@ -197,7 +197,7 @@ mod tests {
         router.subscribe(&filter(text), subscription).unwrap();
     }
 
-    /// [MQTT-3.3.4-2] [MQTT-3.3.4-3]: one delivery with the highest level and every identifier.
+    /// [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.1.1/3.3.5-1]: one delivery with the highest level and every identifier.
     #[test]
     fn overlapping_subscriptions_become_one_entry() {
         let router = Router::new(&Limits::default());

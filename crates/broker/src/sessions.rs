@@ -332,7 +332,7 @@ mod tests {
         sessions.release(&key(), holder(connection), will, None, vec![1], now)
     }
 
-    /// [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6]
+    /// [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.1/3.1.2-4] [MQTT-3.1.1/3.1.2-6]
     #[test]
     fn a_session_comes_back_unless_the_start_is_clean() {
         let (sessions, now) = (Sessions::new(&Limits::default()), Instant::now());
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(sessions.len(), 1);
     }
 
-    /// [MQTT-3.1.4-3]
+    /// [MQTT-3.1.4-3] [MQTT-3.1.1/3.1.4-2]
     #[test]
     fn a_second_holder_is_told_who_is_in_the_way() {
         let sessions = Sessions::new(&Limits::default());

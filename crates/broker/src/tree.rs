@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(matches(&tree, "a"), ["#", "a/#"]);
     }
 
-    /// [MQTT-4.7.2-1]
+    /// [MQTT-4.7.2-1] [MQTT-3.1.1/4.7.2-1]
     #[test]
     fn leading_wildcards_do_not_see_reserved_topics() {
         let tree = tree_of(&["#", "+/x", "$SYS/#", "$SYS/+", "+"]);

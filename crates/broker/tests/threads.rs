@@ -108,7 +108,8 @@ fn publish_all(shared: &Shared) {
     }
 }
 
-/// [MQTT-3.1.2-5] [MQTT-4.6.0-6]: a session that moves between two workers while a third one's client publishes to it.
+/// [MQTT-4.5.0-1] [MQTT-4.6.0-6] [MQTT-3.1.1/3.1.2-5] [MQTT-3.1.1/4.6.0-6]: a session that moves between two workers
+/// while a third one's client publishes to it.
 #[test]
 fn a_session_that_moves_between_threads_loses_nothing_and_keeps_the_order() {
     let (node, bells) = node(3, Limits::default(), vec!["toy"]);

@@ -134,7 +134,7 @@ mod tests {
         TopicFilter::parse(filter.as_bytes()).unwrap().matches(&Topic::parse(topic.as_bytes()).unwrap())
     }
 
-    /// [MQTT-4.7.1-1] [MQTT-4.7.1-2]
+    /// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-3.1.1/4.7.1-2] [MQTT-3.1.1/4.7.1-3]
     #[test]
     fn refuses_what_is_no_filter() {
         let cases = [
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// [MQTT-4.7.2-1]
+    /// [MQTT-4.7.2-1] [MQTT-3.1.1/4.7.2-1]
     #[test]
     fn leading_wildcard_does_not_match_reserved_topics() {
         assert!(!matches("#", "$SYS/uptime"));

@@ -92,7 +92,8 @@ impl fmt::Debug for Topic {
 mod tests {
     use super::*;
 
-    /// [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3] [MQTT-3.3.2-2] [MQTT-1.5.4-1]
+    /// [MQTT-4.7.3-1] to [MQTT-4.7.3-3], [MQTT-4.7.0-1] [MQTT-3.3.2-2] [MQTT-1.5.4-1], [MQTT-3.1.1/4.7.3-1] to
+    /// [MQTT-3.1.1/4.7.3-3], [MQTT-3.1.1/4.7.1-1] [MQTT-3.1.1/3.3.2-2] [MQTT-3.1.1/1.5.3-1]
     #[test]
     fn refuses_what_is_no_topic() {
         let cases: [(&[u8], TopicError); 6] = [
@@ -108,7 +109,7 @@ mod tests {
         }
     }
 
-    /// [MQTT-4.7.3-4]: topics are kept as they are; empty levels and spaces count.
+    /// [MQTT-4.7.3-4] [MQTT-3.1.1/4.7.3-4]: topics are kept as they are; empty levels and spaces count.
     #[test]
     fn keeps_empty_levels_and_unicode() {
         let topic = Topic::parse("/a b//é/".as_bytes()).unwrap();

@@ -108,7 +108,7 @@ impl Door {
             ("", Version::V31) => {
                 Err(fault(ReasonCode::ClientIdentifierNotValid, "MQTT 3.1 has no empty client identifier"))
             }
-            // [MQTT-3.1.3-8] of 3.1.1: only a session that ends with the connection may do without a name.
+            // [MQTT-3.1.1/3.1.3-8]: only a session that ends with the connection may do without a name.
             ("", Version::V3) if !connect.clean_start => {
                 let detail = "an empty client identifier needs a clean session";
                 Err(fault(ReasonCode::ClientIdentifierNotValid, detail))

@@ -10,7 +10,7 @@
 //!
 //! - Bytes that are no topic name end the connection, in all versions.
 //! - A topic beyond a limit of this gateway would be refused again each time, so with QoS 1 and 2 the connection ends
-//!   (the choice that [MQTT-3.3.5-2] leaves).
+//!   (the choice that [MQTT-3.1.1/3.3.5-2] leaves).
 //! - A message without room is not acknowledged, and the connection lives on: closing it at once would turn one full queue
 //!   into a storm of reconnects and wills. The client keeps the message, and its own window slows it down. Since clients
 //!   send again only on a new connection, the connection ends half a minute after the first such message.

@@ -13,7 +13,7 @@ pub(crate) fn fault(reason: ReasonCode, detail: impl Into<Cow<'static, str>>) ->
     Close::new(CloseReason::ProtocolFault(reason.label()), detail)
 }
 
-/// The end of a connection whose bytes are no packet ([MQTT-4.13.1-1]; in 3.1.1 [MQTT-4.8.0-1]).
+/// The end of a connection whose bytes are no packet ([MQTT-4.13.1-1], [MQTT-3.1.1/4.8.0-1]).
 pub(crate) fn undecodable(error: DecodeError) -> Close {
     fault(error.reason_code(), error.to_string())
 }
@@ -112,7 +112,8 @@ pub(crate) fn of_publish(refusal: Refusal) -> Rejection {
 mod tests {
     use super::*;
 
-    /// Section 2.4: each packet carries only the codes that the specification lists for it.
+    /// [MQTT-3.2.2-8] [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.9.3-2] [MQTT-3.14.2-1] and section 2.4: each packet carries
+    /// only the codes that the specification lists for it.
     #[test]
     fn every_word_is_allowed_in_its_packet() {
         for reason in ReasonCode::ALL {

@@ -79,7 +79,7 @@ fn request(
     version: Version,
 ) -> SubscribeRequest<'_> {
     let retained = match options.retain_handling {
-        // [MQTT-3.3.1-9]; in 3.1.1, which has no choice, [MQTT-3.8.4-3].
+        // [MQTT-3.3.1-9]; in 3.1.1, which has no choice, [MQTT-3.1.1/3.8.4-3].
         RetainHandling::Send => RetainedDelivery::Always,
         // [MQTT-3.3.1-10]
         RetainHandling::SendIfNew => RetainedDelivery::WhenNew,
@@ -92,7 +92,7 @@ fn request(
         filter,
         qos_max: options.qos_max,
         no_local: options.no_local,
-        // [MQTT-3.3.1-12] [MQTT-3.3.1-13]; in 3.1.1 live messages never have the flag ([MQTT-3.3.1-9] there).
+        // [MQTT-3.3.1-12] [MQTT-3.3.1-13]; in 3.1.1 live messages never have the flag ([MQTT-3.1.1/3.3.1-9]).
         retain_as_published: options.retain_as_published && version == Version::V5,
         subscription_id,
         retained,

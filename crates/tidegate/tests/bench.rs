@@ -42,31 +42,31 @@ fn delivers_everything(listener: &str, options: &str, receivers: u64) {
     assert!(figures["latency_microseconds"]["p50"].as_f64() > Some(0.0), "{options}: {figures}");
 }
 
-/// [MQTT-4.3.1-1]
+/// [MQTT-3.1.1/4.3.1-1]
 #[test]
 fn mqtt_at_qos_0_is_measured_without_loss() {
     delivers_everything("mqtt", "--protocol mqtt --quiet", 1);
 }
 
-/// [MQTT-4.3.3-1]
+/// [MQTT-3.1.1/4.3.3-1] [MQTT-3.1.1/4.3.3-2]
 #[test]
 fn mqtt_at_qos_2_is_measured_without_loss_or_duplicates() {
     delivers_everything("mqtt", "--protocol mqtt --qos 2 --size 1024", 1);
 }
 
-/// [MQTT-4.3.2-1]
+/// [MQTT-4.3.2-1] [MQTT-4.3.2-4]
 #[test]
 fn mqtt5_is_measured_in_an_open_loop() {
     delivers_everything("mqtt", "--protocol mqtt5 --qos 1 --rate 2000 --publishers 3 --threads 2", 1);
 }
 
-/// [MQTT-4.7.1-2]
+/// [MQTT-3.1.1/4.5.0-1] and MQTT 3.1.1 section 4.7.1
 #[test]
 fn a_fan_in_by_wildcard_is_measured() {
     delivers_everything("mqtt", "--layout fan-in --publishers 20 --topics 3 --subscribers 2 --qos 1", 2);
 }
 
-/// [MQTT-3.3.1-9]
+/// [MQTT-3.1.1/3.3.1-9] [MQTT-3.1.1/3.3.1-10]
 #[test]
 fn a_fan_out_of_retained_messages_is_measured_and_cleared_away() {
     delivers_everything("mqtt", "--layout fan-out --publishers 2 --subscribers 10 --retain --window 10", 10);

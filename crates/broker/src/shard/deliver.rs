@@ -313,7 +313,7 @@ impl Shard {
         }
     }
 
-    /// Nobody is there: a session that outlives its connection keeps what is above level 0 ([MQTT-3.1.2-5]).
+    /// Nobody is there: a session that outlives its connection keeps what is above level 0 ([MQTT-4.5.0-1], [MQTT-3.1.1/3.1.2-5]).
     fn deliver_offline(
         &mut self,
         queue: &Arc<Queue>,

@@ -246,7 +246,7 @@ impl Shard {
         }
     }
 
-    /// [MQTT-3.1.2-8]
+    /// [MQTT-3.1.2-8] [MQTT-3.1.1/3.1.2-8]
     fn publish_will(&mut self, will: Will, now: Instant) {
         let message = Arc::new(Message {
             topic: will.topic,

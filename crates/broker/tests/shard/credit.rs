@@ -12,7 +12,7 @@ fn publisher_and_receiver(world: &mut World, credit: u32) -> (Toy, Toy) {
     (alice, bob)
 }
 
-/// [MQTT-3.3.4-9]
+/// [MQTT-3.3.4-9] [MQTT-4.9.0-2]
 #[test]
 fn a_receiver_without_credit_waits_and_continues_when_it_settles() {
     for workers in [1, 2] {
@@ -35,7 +35,7 @@ fn a_receiver_without_credit_waits_and_continues_when_it_settles() {
     }
 }
 
-/// [MQTT-4.6.0-6]: a level 0 message does not overtake what waits for credit.
+/// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]: a level 0 message does not overtake what waits for credit.
 #[test]
 fn level_0_stays_behind_what_waits_for_credit() {
     for workers in [1, 2] {

@@ -6,7 +6,7 @@ use tidegate_protocol::{Close, CloseReason, Published, Refused};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
 
-/// [MQTT-3.3.4-1]
+/// [MQTT-4.5.0-1] [MQTT-3.1.1/4.5.0-1]
 #[test]
 fn a_message_reaches_a_receiver_on_the_same_worker() {
     let mut world = World::new(1);
@@ -19,7 +19,7 @@ fn a_message_reaches_a_receiver_on_the_same_worker() {
     assert_eq!((got[0].tag, got[0].retain, got[0].redelivered, got.len()), (Some(1), false, false, 1));
 }
 
-/// [MQTT-3.3.4-1]
+/// [MQTT-4.5.0-1] [MQTT-3.1.1/4.5.0-1]
 #[test]
 fn a_message_reaches_receivers_on_other_workers() {
     let mut world = World::new(3);
@@ -43,7 +43,7 @@ fn a_message_that_nobody_has_subscribed_to_is_not_matched() {
     assert_eq!(alice.publish(&mut world, "a", "x", QOS1), Ok(Published { matched: false }));
 }
 
-/// [MQTT-3.8.4-8]: the level of a delivery is the lower of both.
+/// [MQTT-3.8.4-8] [MQTT-3.1.1/3.8.4-6]: the level of a delivery is the lower of both.
 #[test]
 fn the_level_is_the_lower_of_published_and_subscribed() {
     let mut world = World::new(2);
@@ -60,7 +60,7 @@ fn the_level_is_the_lower_of_published_and_subscribed() {
     }
 }
 
-/// [MQTT-4.6.0-6]
+/// [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-5] [MQTT-3.1.1/4.6.0-6]
 #[test]
 fn the_order_of_one_publisher_is_kept_on_every_worker() {
     let mut world = World::new(2);
@@ -81,7 +81,7 @@ fn the_order_of_one_publisher_is_kept_on_every_worker() {
     assert_eq!(far.got_payloads(), numbers);
 }
 
-/// [MQTT-3.3.4-2] [MQTT-3.3.4-3]
+/// [MQTT-3.3.4-2] to [MQTT-3.3.4-4] [MQTT-3.1.1/3.3.5-1]
 #[test]
 fn overlapping_subscriptions_give_one_delivery_with_all_identifiers() {
     let mut world = World::new(2);
@@ -127,7 +127,7 @@ fn no_local_holds_over_a_move_to_another_worker() {
     assert_eq!((bob.got_payloads(), carol.got_payloads()), (vec![], vec!["own".to_owned()]));
 }
 
-/// [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+/// [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT-3.1.1/3.3.1-9]
 #[test]
 fn retain_as_published_decides_about_the_flag_of_live_messages() {
     let mut world = World::new(2);
@@ -147,7 +147,7 @@ fn retain_as_published_decides_about_the_flag_of_live_messages() {
     }
 }
 
-/// [MQTT-3.10.4-1]
+/// [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.1.1/3.10.4-1] [MQTT-3.1.1/3.10.4-2]
 #[test]
 fn nothing_is_delivered_after_the_subscription_has_ended() {
     let mut world = World::new(2);
@@ -163,7 +163,7 @@ fn nothing_is_delivered_after_the_subscription_has_ended() {
     assert!(near.got().is_empty() && far.got().is_empty());
 }
 
-/// [MQTT-3.1.2-24]: what a machine refuses takes no credit, no tag, and is counted by its reason.
+/// [MQTT-3.1.2-24] [MQTT-3.1.2-25]: what a machine refuses takes no credit, no tag, and is counted by its reason.
 #[test]
 fn a_refused_delivery_is_counted_and_takes_no_credit() {
     let mut world = World::new(1);

@@ -5,7 +5,7 @@ use tidegate_protocol::RetainedDelivery;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
 
-/// [MQTT-3.1.2-5]: a letter that the old home has not read yet.
+/// [MQTT-4.5.0-1] [MQTT-3.1.1/4.5.0-1]: a letter that the old home has not read yet.
 #[test]
 fn a_message_under_way_to_the_old_home_follows_the_session() {
     let mut world = World::new(3);
@@ -22,7 +22,7 @@ fn a_message_under_way_to_the_old_home_follows_the_session() {
     assert_eq!(bob.got_payloads(), ["2"]);
 }
 
-/// [MQTT-4.3.3-2]: a letter that went to both homes because of other receivers is delivered once.
+/// [MQTT-4.3.3-10] [MQTT-3.1.1/4.3.3-2]: a letter that went to both homes because of other receivers is delivered once.
 #[test]
 fn a_message_under_way_to_both_homes_is_delivered_once() {
     for order in [[1, 2], [2, 1]] {
@@ -44,7 +44,7 @@ fn a_message_under_way_to_both_homes_is_delivered_once() {
     }
 }
 
-/// [MQTT-3.1.2-5]: the session comes back to the worker whose mail still waits.
+/// [MQTT-4.5.0-1] [MQTT-3.1.1/4.5.0-1]: the session comes back to the worker whose mail still waits.
 #[test]
 fn a_message_under_way_survives_a_move_away_and_back() {
     let mut world = World::new(3);
@@ -60,7 +60,7 @@ fn a_message_under_way_survives_a_move_away_and_back() {
     assert_eq!(bob.got_payloads(), ["1"]);
 }
 
-/// [MQTT-3.1.2-5]: two moves before the first home reads its mail.
+/// [MQTT-4.5.0-1] [MQTT-3.1.1/4.5.0-1]: two moves before the first home reads its mail.
 #[test]
 fn a_message_under_way_survives_two_moves() {
     let mut world = World::new(4);
@@ -76,7 +76,7 @@ fn a_message_under_way_survives_two_moves() {
     assert_eq!(bob.got_payloads(), ["1"]);
 }
 
-/// [MQTT-4.6.0-6]: the new home reads its mail before the old one does.
+/// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]: the new home reads its mail before the old one does.
 #[test]
 fn the_order_is_kept_when_the_new_home_is_quicker_than_the_old_one() {
     let mut world = World::new(3);
@@ -93,7 +93,7 @@ fn the_order_is_kept_when_the_new_home_is_quicker_than_the_old_one() {
     assert_eq!(bob.got_payloads(), ["1", "2"]);
 }
 
-/// [MQTT-4.6.0-6]: the session moves twice, and each new home is quicker than the one before.
+/// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]: the session moves twice, and each new home is quicker than the one before.
 #[test]
 fn the_order_is_kept_over_two_moves() {
     let mut world = World::new(4);
@@ -112,7 +112,7 @@ fn the_order_is_kept_over_two_moves() {
     assert_eq!(bob.got_payloads(), ["1", "2", "3"]);
 }
 
-/// [MQTT-4.6.0-6]: the publisher is on the new home itself.
+/// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]: the publisher is on the new home itself.
 #[test]
 fn the_order_is_kept_when_the_publisher_lives_on_the_new_home() {
     let mut world = World::new(2);
@@ -163,7 +163,8 @@ fn a_message_from_before_the_subscription_is_not_delivered() {
     assert_eq!((bob.got_payloads(), other.got_payloads()), (vec![], vec!["old".to_owned()]));
 }
 
-/// [MQTT-4.3.3-2]: a retained message that the new subscription has got already does not come live as well.
+/// [MQTT-4.3.3-10] [MQTT-3.1.1/4.3.3-2]: a retained message that the new subscription has got already does not come live
+/// as well.
 #[test]
 fn a_retained_message_under_way_does_not_come_twice_to_a_new_subscription() {
     let mut world = World::new(2);

@@ -5,7 +5,7 @@ use tidegate_protocol::{Consume, ConsumerId, Detach, Settlement, Subscribe, Will
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{filter, message, session, subscription};
 
-/// [MQTT-4.6.0-6]
+/// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]
 #[test]
 fn own_messages_arrive_in_order() {
     let mut world = World::new(1);
@@ -40,7 +40,8 @@ fn own_messages_come_after_what_waits() {
     assert_eq!(alice.got_payloads(), ["1", "2", "3"]);
 }
 
-/// [MQTT-4.3.2-4]: what was acknowledged to the publisher is not lost when the same input ends the connection.
+/// [MQTT-4.3.2-4] [MQTT-3.1.1/4.3.2-2]: what was acknowledged to the publisher is not lost when the same input ends the
+/// connection.
 #[test]
 fn an_own_message_is_kept_when_the_same_input_detaches() {
     let mut world = World::new(1);
@@ -57,7 +58,7 @@ fn an_own_message_is_kept_when_the_same_input_detaches() {
     assert_eq!(alice.got_payloads(), ["kept"]);
 }
 
-/// [MQTT-4.3.2-4]
+/// [MQTT-4.3.2-4] [MQTT-3.1.1/4.3.2-2]
 #[test]
 fn an_own_message_is_kept_when_the_same_input_is_the_last() {
     let mut world = World::new(1);

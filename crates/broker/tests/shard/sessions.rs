@@ -10,7 +10,7 @@ fn again(got: &[Got]) -> Vec<(&str, Option<u64>, bool)> {
     got.iter().map(|got| (got.payload.as_str(), got.tag, got.redelivered)).collect()
 }
 
-/// [MQTT-3.1.2-5]
+/// [MQTT-4.5.0-1] [MQTT-3.1.2-23] [MQTT-3.1.1/3.1.2-5] [MQTT-3.1.1/4.5.0-1]
 #[test]
 fn messages_for_an_absent_session_wait() {
     for home in [0, 1] {
@@ -30,7 +30,8 @@ fn messages_for_an_absent_session_wait() {
     }
 }
 
-/// [MQTT-3.1.2-4] and MQTT 5.0 section 3.2.2.1.1: what the protocol had saved comes back, once.
+/// [MQTT-3.1.2-5] [MQTT-3.1.3-2] [MQTT-3.1.1/3.1.2-4] [MQTT-3.1.1/3.1.3-2] [MQTT-3.1.1/4.1.0-1] and MQTT 5.0 section
+/// 3.2.2.1.1: what the protocol had saved comes back, once.
 #[test]
 fn the_saved_state_comes_back() {
     let mut world = World::new(2);
@@ -42,7 +43,7 @@ fn the_saved_state_comes_back() {
     assert_eq!((attached.present, attached.saved), (true, b"state".to_vec()));
 }
 
-/// [MQTT-4.4.0-1] [MQTT-4.4.0-2]
+/// [MQTT-4.4.0-1] [MQTT-4.4.0-2] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.6.0-6]
 #[test]
 fn unsettled_deliveries_come_again_under_their_tags_in_order() {
     for worker in [0, 1] {
@@ -135,7 +136,7 @@ fn a_repetition_that_was_cut_off_keeps_its_tags_apart_from_retained_messages() {
     assert_eq!(again(&bob.got()), expected);
 }
 
-/// [MQTT-3.1.2-6]
+/// [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT-3.2.2-2] [MQTT-3.1.1/3.1.2-6] [MQTT-3.1.1/3.1.4-3]
 #[test]
 fn a_clean_start_ends_the_old_session() {
     for worker in [0, 1] {
@@ -157,7 +158,7 @@ fn a_clean_start_ends_the_old_session() {
     }
 }
 
-/// MQTT 5.0 section 3.1.2.11.2
+/// [MQTT-4.1.0-2] and MQTT 5.0 section 3.1.2.11.2
 #[test]
 fn a_session_ends_with_its_expiry_on_whatever_worker() {
     let mut world = World::new(2);
@@ -177,7 +178,7 @@ fn a_session_ends_with_its_expiry_on_whatever_worker() {
     assert_nothing_is_left(&world);
 }
 
-/// [MQTT-3.1.2-23]: expiry 0 ends the session with the connection.
+/// [MQTT-4.1.0-2] [MQTT-3.1.1/3.1.2-6]: expiry 0 ends the session with the connection.
 #[test]
 fn a_session_without_expiry_ends_with_its_connection() {
     let mut world = World::new(2);
@@ -207,7 +208,8 @@ fn a_goodbye_may_shorten_the_expiry() {
     assert_nothing_is_left(&world);
 }
 
-/// MQTT 5.0 section 3.1.2.11.2: an attachment in time calls the end off; the next detachment counts anew.
+/// [MQTT-4.1.0-1] [MQTT-3.1.1/4.1.0-2] and MQTT 5.0 section 3.1.2.11.2: an attachment in time calls the end off; the next
+/// detachment counts anew.
 #[test]
 fn an_attachment_in_time_calls_the_end_off() {
     let mut world = World::new(2);

@@ -5,7 +5,7 @@ use tidegate_protocol::{Attachment, CloseReason};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
 
-/// [MQTT-3.1.4-3]
+/// [MQTT-3.1.4-3] [MQTT-3.1.1/3.1.4-2]
 #[test]
 fn a_second_connection_takes_the_session_over_on_the_same_worker() {
     let mut world = World::new(1);
@@ -18,7 +18,7 @@ fn a_second_connection_takes_the_session_over_on_the_same_worker() {
     assert_eq!(world.shard(0).connection_count(), 1);
 }
 
-/// [MQTT-3.1.4-3]
+/// [MQTT-3.1.4-3] [MQTT-3.1.1/3.1.4-2]
 #[test]
 fn a_second_connection_takes_the_session_over_across_workers() {
     let mut world = World::new(2);
@@ -34,7 +34,7 @@ fn a_second_connection_takes_the_session_over_across_workers() {
     assert!(!world.shard(1).is_waiting(second.link.key()));
 }
 
-/// [MQTT-4.4.0-1] [MQTT-4.6.0-6]
+/// [MQTT-4.4.0-1] [MQTT-4.6.0-6] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.6.0-6]
 #[test]
 fn a_take_over_keeps_messages_and_order() {
     for worker in [0, 1] {

@@ -30,7 +30,7 @@ fn seen(world: &mut World, watchers: &[Toy; 2]) -> usize {
     near
 }
 
-/// [MQTT-3.1.2-8]
+/// [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.1.1/3.1.2-8] [MQTT-3.1.1/3.1.2-10]
 #[test]
 fn a_will_is_published_at_once_when_the_connection_is_lost() {
     for worker in [0, 1] {
@@ -44,7 +44,7 @@ fn a_will_is_published_at_once_when_the_connection_is_lost() {
     }
 }
 
-/// [MQTT-3.1.2-10]
+/// [MQTT-3.1.2-10] [MQTT-3.1.1/3.1.2-10]
 #[test]
 fn a_goodbye_discards_the_will() {
     let (mut world, watchers) = watched();
@@ -54,7 +54,7 @@ fn a_goodbye_discards_the_will() {
     assert_eq!(seen(&mut world, &watchers), 0);
 }
 
-/// MQTT 5.0 section 3.1.3.2.2
+/// [MQTT-3.1.2-8] [MQTT-3.1.2-10] and MQTT 5.0 section 3.1.3.2.2
 #[test]
 fn a_delayed_will_waits_and_is_published_once() {
     for worker in [0, 1] {
@@ -85,7 +85,7 @@ fn a_new_connection_in_time_calls_the_will_off() {
     assert_eq!(seen(&mut world, &watchers), 0);
 }
 
-/// MQTT 5.0 section 3.1.3.2.2: the end of the session does not wait for the delay.
+/// [MQTT-3.1.2-8] and MQTT 5.0 section 3.1.3.2.2: the end of the session does not wait for the delay.
 #[test]
 fn the_end_of_the_session_publishes_a_delayed_will() {
     let (mut world, watchers) = watched();
@@ -131,13 +131,29 @@ fn a_take_over_publishes_an_undelayed_will_and_calls_a_delayed_one_off() {
     }
 }
 
-/// [MQTT-3.1.2-14] [MQTT-3.1.2-15]
+/// [MQTT-3.1.2-14] [MQTT-3.1.2-15] [MQTT-3.1.1/3.1.2-16] [MQTT-3.1.1/3.1.2-17]
 #[test]
-fn a_retained_will_becomes_the_state_of_its_topic() {
-    let (mut world, _) = watched();
-    let bob = world.attached(0, session("bob").will(Will { retain: true, ..will(Duration::ZERO) }));
+fn only_a_retained_will_becomes_the_state_of_its_topic() {
+    for retain in [false, true] {
+        let (mut world, watchers) = watched();
+        let bob = world.attached(0, session("bob").will(Will { retain, ..will(Duration::ZERO) }));
+        bob.vanish(&mut world);
+        assert_eq!(seen(&mut world, &watchers), 1);
+        assert_eq!(world.node().gauges().retained_messages, usize::from(retain) as _);
+    }
+}
+
+/// [MQTT-3.1.1/3.1.2-12] and MQTT 5.0 section 3.1.2.5
+#[test]
+fn a_connection_without_a_will_ends_in_silence() {
+    let (mut world, watchers) = watched();
+    let bob = world.attached(0, session("bob").will(will(Duration::ZERO)));
     bob.vanish(&mut world);
-    assert_eq!(world.node().gauges().retained_messages, 1);
+    assert_eq!(seen(&mut world, &watchers), 1);
+    let bob = world.attached(1, session("bob"));
+    bob.vanish(&mut world);
+    world.advance(2 * HOUR);
+    assert_eq!(seen(&mut world, &watchers), 0);
 }
 
 /// MQTT 5.0 section 3.1.3.2.4: a will's lifetime counts from its publication.

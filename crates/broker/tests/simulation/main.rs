@@ -39,7 +39,8 @@ fn simulate(test: u64, limits: fn() -> Limits) {
     }
 }
 
-/// [MQTT-3.1.2-5] [MQTT-4.3.2-4] [MQTT-4.4.0-1] [MQTT-4.6.0-6]
+/// [MQTT-4.5.0-1] [MQTT-4.3.2-4] [MQTT-4.4.0-1] [MQTT-4.6.0-6] [MQTT-3.1.1/3.1.2-5] [MQTT-3.1.1/4.3.2-2]
+/// [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.6.0-6]
 #[test]
 fn nothing_is_lost_doubled_or_out_of_order() {
     simulate(1, Limits::default);

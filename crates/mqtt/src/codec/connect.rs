@@ -31,7 +31,7 @@ impl Flags {
         if self.0 & 1 != 0 && version > Version::V31 {
             return Err(DecodeError::ConnectFlag);
         }
-        // [MQTT-3.1.2-22] of 3.1.1; MQTT 3.1 section 3.1.
+        // [MQTT-3.1.1/3.1.2-22]; MQTT 3.1 section 3.1.
         if version < Version::V5 && self.has(Flags::PASSWORD) && !self.has(Flags::USER_NAME) {
             return Err(DecodeError::PasswordWithoutUserName);
         }
@@ -39,7 +39,7 @@ impl Flags {
         if version == Version::V31 && !self.has(Flags::WILL) {
             return Ok(QoS::AtMostOnce);
         }
-        // [MQTT-3.1.2-11] to [MQTT-3.1.2-13]; in 3.1.1 [MQTT-3.1.2-13] to [MQTT-3.1.2-15].
+        // [MQTT-3.1.2-11] to [MQTT-3.1.2-13], [MQTT-3.1.1/3.1.2-13] to [MQTT-3.1.1/3.1.2-15].
         let will_qos = QoS::from_number(self.0 >> 3 & 0b11).ok_or(DecodeError::WillFlags)?;
         let has_options = will_qos != QoS::AtMostOnce || self.has(Flags::WILL_RETAIN);
         match has_options && !self.has(Flags::WILL) {

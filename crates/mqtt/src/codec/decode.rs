@@ -243,7 +243,7 @@ fn decode_suback<'a>(reader: &mut Reader<'a>, version: Version) -> Result<SubAck
     let reasons = read_reasons(reader, PacketType::SubAck)?;
     let is_foreign = |reason: &ReasonCode| match version {
         Version::V31 => reason.is_failure(),
-        // [MQTT-3.9.3-2] of 3.1.1: the only failure is 0x80.
+        // [MQTT-3.1.1/3.9.3-2]: the only failure is 0x80.
         Version::V3 => reason.is_failure() && *reason != ReasonCode::UnspecifiedError,
         Version::V5 => false,
     };

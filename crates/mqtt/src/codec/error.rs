@@ -6,13 +6,13 @@ use super::reader::VARINT_MAX;
 use super::reason::ReasonCode;
 use super::version::Version;
 
-/// Why bytes are no packet. Every one of them ends the connection ([MQTT-4.13.1-1]; in 3.1.1 [MQTT-4.8.0-1]).
+/// Why bytes are no packet. Every one of them ends the connection ([MQTT-4.13.1-1], [MQTT-3.1.1/4.8.0-1]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Type 0; in 3.1.1 also type 15.
     #[error("the packet type {0} is reserved")]
     PacketType(u8),
-    /// [MQTT-2.1.3-1]; in 3.1.1 [MQTT-2.2.2-2].
+    /// [MQTT-2.1.3-1] [MQTT-3.1.1/2.2.2-2]
     #[error("the flags of {packet} are {flags:04b}, which is reserved")]
     Flags {
         /// The packet's type.
@@ -49,13 +49,13 @@ pub enum DecodeError {
         /// How many.
         bytes: usize,
     },
-    /// [MQTT-2.2.1-3]; in 3.1.1 [MQTT-2.3.1-1].
+    /// [MQTT-2.2.1-3] [MQTT-3.1.1/2.3.1-1]
     #[error("the packet identifier is 0")]
     PacketIdZero,
-    /// [MQTT-1.5.4-1]; in 3.1.1 [MQTT-1.5.3-1].
+    /// [MQTT-1.5.4-1] [MQTT-3.1.1/1.5.3-1]
     #[error("a string is not valid UTF-8")]
     NotUtf8,
-    /// [MQTT-1.5.4-2]; in 3.1.1 [MQTT-1.5.3-2].
+    /// [MQTT-1.5.4-2] [MQTT-3.1.1/1.5.3-2]
     #[error("a string contains the character U+0000")]
     NullCharacter,
     /// Section 2.2.2.2.
@@ -91,10 +91,10 @@ pub enum DecodeError {
     /// [MQTT-3.1.2-11] [MQTT-3.1.2-12] [MQTT-3.1.2-13]
     #[error("the will flags of CONNECT contradict each other")]
     WillFlags,
-    /// [MQTT-3.1.2-22] of 3.1.1; 5.0 allows it.
+    /// [MQTT-3.1.1/3.1.2-22]; 5.0 allows it.
     #[error("the CONNECT has a password but no user name")]
     PasswordWithoutUserName,
-    /// [MQTT-3.2.2-1], or a session present beside a refusal ([MQTT-3.2.2-6]; in 3.1.1 [MQTT-3.2.2-4]).
+    /// [MQTT-3.2.2-1], or a session present beside a refusal ([MQTT-3.2.2-6], [MQTT-3.1.1/3.2.2-4]).
     #[error("the acknowledge flags of CONNACK are {0:08b}")]
     ConnAckFlags(u8),
     /// A code that the specification does not list for this packet.
@@ -111,7 +111,7 @@ pub enum DecodeError {
     /// [MQTT-3.8.3-2] [MQTT-3.10.3-2]
     #[error("there is no filter")]
     NoFilter,
-    /// [MQTT-3.8.3-5]; in 3.1.1 [MQTT-3.8.3-4].
+    /// [MQTT-3.8.3-5] [MQTT-3.1.1/3.8.3-4]
     #[error("the subscription options {0:08b} have a reserved bit")]
     SubscriptionOptions(u8),
     /// Section 3.8.3.1.
@@ -120,7 +120,7 @@ pub enum DecodeError {
     /// Section 3.8.3.1.
     #[error("the subscription asks for retain handling 3")]
     RetainHandling,
-    /// [MQTT-3.8.3-4] of 5.0.
+    /// [MQTT-3.8.3-4]
     #[error("a shared subscription asks for no local")]
     NoLocalOnShared,
 }
@@ -211,7 +211,7 @@ pub enum EncodeError {
     /// [MQTT-3.8.3-2] [MQTT-3.10.3-2], and SUBACK and UNSUBACK, which answer at least one filter.
     #[error("the {0} is empty")]
     Empty(PacketType),
-    /// [MQTT-3.8.3-4] of 5.0.
+    /// [MQTT-3.8.3-4]
     #[error("a shared subscription asks for no local")]
     NoLocalOnShared,
     /// AUTH in 3.1.1, or a CONNECT whose own version is not the connection's.
@@ -222,7 +222,7 @@ pub enum EncodeError {
         /// The packet's type.
         packet: PacketType,
     },
-    /// [MQTT-3.1.2-22] of 3.1.1.
+    /// [MQTT-3.1.1/3.1.2-22]
     #[error("the CONNECT has a password but no user name")]
     PasswordWithoutUserName,
 }

@@ -50,7 +50,7 @@ pub fn encode_subscribe<'a>(
 }
 
 fn filter_length(filter: &SubscribeFilter<'_>, version: Version) -> Result<usize, EncodeError> {
-    // [MQTT-3.8.3-4] of 5.0.
+    // [MQTT-3.8.3-4]
     if version == Version::V5 && filter.options.no_local && filter.filter.starts_with("$share/") {
         return Err(EncodeError::NoLocalOnShared);
     }

@@ -78,7 +78,7 @@ impl SubscriptionOptions {
     }
 
     fn from_byte(byte: u8, version: Version) -> Result<SubscriptionOptions, DecodeError> {
-        // [MQTT-3.8.3-5]; in 3.1.1 [MQTT-3.8.3-4], where the other options' bits are reserved as well.
+        // [MQTT-3.8.3-5] [MQTT-3.1.1/3.8.3-4]; in 3.1.1 the other options' bits are reserved as well.
         let reserved = match version {
             Version::V31 | Version::V3 => 0b1111_1100,
             Version::V5 => 0b1100_0000,
@@ -105,7 +105,7 @@ impl<'a> SubscribeFilter<'a> {
     fn read(reader: &mut Reader<'a>, version: Version) -> Result<SubscribeFilter<'a>, DecodeError> {
         let filter = reader.text()?;
         let options = SubscriptionOptions::from_byte(reader.byte()?, version)?;
-        // [MQTT-3.8.3-4] of 5.0.
+        // [MQTT-3.8.3-4]
         match options.no_local && filter.starts_with("$share/") {
             true => Err(DecodeError::NoLocalOnShared),
             false => Ok(SubscribeFilter { filter, options }),

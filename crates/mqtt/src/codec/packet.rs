@@ -95,7 +95,7 @@ pub struct Connect<'a> {
     /// information, request problem information, authentication method and data, user properties.
     pub properties: PropertiesRef<'a>,
     /// As sent; empty where the server is to choose one. Whether an empty one is welcome is the state machine's
-    /// ([MQTT-3.1.3-8] in 3.1.1).
+    /// ([MQTT-3.1.1/3.1.3-8]).
     pub client_id: &'a str,
     /// The message to publish when the connection ends badly.
     pub will: Option<Will<'a>>,

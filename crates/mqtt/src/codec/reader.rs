@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// A packet identifier, which is never 0 ([MQTT-2.2.1-3], in 3.1.1 [MQTT-2.3.1-1]).
+    /// A packet identifier, which is never 0 ([MQTT-2.2.1-3], [MQTT-3.1.1/2.3.1-1]).
     #[inline]
     pub(super) fn packet_id(&mut self) -> Result<NonZeroU16, DecodeError> {
         NonZeroU16::new(self.u16()?).ok_or(DecodeError::PacketIdZero)
@@ -77,9 +77,9 @@ impl<'a> Reader<'a> {
     /// UTF-8 Encoded String, section 1.5.4, checked.
     pub(super) fn text(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
-        // [MQTT-1.5.4-1]; in 3.1.1 [MQTT-1.5.3-1]. Rust's UTF-8 has no surrogates either.
+        // [MQTT-1.5.4-1] [MQTT-3.1.1/1.5.3-1]. Rust's UTF-8 has no surrogates either.
         let text = simdutf8::basic::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
-        // [MQTT-1.5.4-2]; in 3.1.1 [MQTT-1.5.3-2].
+        // [MQTT-1.5.4-2] [MQTT-3.1.1/1.5.3-2]
         match memchr::memchr(0, bytes) {
             Some(_) => Err(DecodeError::NullCharacter),
             None => Ok(text),

@@ -182,7 +182,7 @@ impl ReasonCode {
         }
     }
 
-    /// What a SUBACK of MQTT 3.1.1 says for this code: the granted level, or 0x80 for every failure ([MQTT-3.9.3-2]).
+    /// What a SUBACK of MQTT 3.1.1 says for this code: the granted level, or 0x80 for every failure ([MQTT-3.1.1/3.9.3-2]).
     pub fn suback_return_code(self) -> u8 {
         match self.is_failure() {
             true => 0x80,

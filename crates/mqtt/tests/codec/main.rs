@@ -8,6 +8,7 @@
     clippy::print_stdout
 )]
 
+mod fields;
 mod oracles;
 mod random;
 mod refusals;

@@ -118,7 +118,7 @@ fn agrees_with_rmqtt_codec() {
 fn rmqtt_is_wrong(sample: &Sample) -> bool {
     match sample.packet() {
         // Refuses an empty client identifier without clean start: in 5.0 it is allowed (section 3.1.3.1), in 3.1.1 it is
-        // answered with a CONNACK ([MQTT-3.1.3-8]) and no fault of the packet.
+        // answered with a CONNACK ([MQTT-3.1.1/3.1.3-8]) and no fault of the packet.
         Packet::Connect(connect) => connect.client_id.is_empty() && !connect.clean_start,
         _ => false,
     }

@@ -24,7 +24,9 @@ fn reserved_packet_types() {
     refused(Version::V3, MalformedPacket, &[(b"\xf0\0", E::PacketType(15))]);
 }
 
-/// [MQTT-2.1.3-1], in 3.1.1 [MQTT-2.2.2-2]: every value of the flags but the one that is allowed.
+/// [MQTT-2.1.3-1] [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1] [MQTT-3.15.1-1] [MQTT-3.1.1/2.2.2-1]
+/// [MQTT-3.1.1/2.2.2-2] [MQTT-3.1.1/3.6.1-1] [MQTT-3.1.1/3.8.1-1] [MQTT-3.1.1/3.10.1-1] [MQTT-3.1.1/3.14.1-1]: every
+/// value of the flags but the one that is allowed.
 #[test]
 fn reserved_flags() {
     for (version, packet) in
@@ -47,7 +49,8 @@ fn reserved_flags() {
     }
 }
 
-/// [MQTT-3.3.1-2] [MQTT-3.3.1-4] and section 3.3.1: QoS 3, DUP without QoS, no topic, no packet identifier.
+/// [MQTT-3.3.1-2] [MQTT-3.3.1-4] [MQTT-3.1.1/3.3.1-2] [MQTT-3.1.1/3.3.1-4] and section 3.3.1: QoS 3, DUP without QoS, no
+/// topic, no packet identifier.
 #[test]
 fn publish() {
     for version in VERSIONS {
@@ -65,7 +68,7 @@ fn publish() {
                 (b"\x32\x04\0\x01a\0", E::Overrun),
             ],
         );
-        // [MQTT-2.2.1-3], in 3.1.1 [MQTT-2.3.1-1]; [MQTT-4.7.3-1].
+        // [MQTT-2.2.1-3] [MQTT-3.1.1/2.3.1-1]; [MQTT-4.7.3-1] [MQTT-3.1.1/4.7.3-1].
         refused(
             version,
             ProtocolError,
@@ -101,7 +104,8 @@ fn remaining_length() {
     );
 }
 
-/// Section 1.2, "malformed packet": a body that goes on after its last field, or ends before it.
+/// [MQTT-3.1.1/3.1.2-18] [MQTT-3.1.1/3.1.2-20] [MQTT-3.1.1/3.1.3-1] [MQTT-3.1.1/3.1.3-3] and section 1.2, "malformed
+/// packet": a body that goes on after its last field, or ends before it.
 #[test]
 fn lengths_that_do_not_fit() {
     for version in VERSIONS {
@@ -144,7 +148,8 @@ fn lengths_that_do_not_fit() {
     );
 }
 
-/// [MQTT-3.1.2-1] [MQTT-3.1.2-2]: another protocol or level, told apart from bytes that cannot be read.
+/// [MQTT-3.1.2-1] [MQTT-3.1.2-2] [MQTT-3.1.1/3.1.2-1] [MQTT-3.1.1/3.1.2-2]: another protocol or level, told apart from
+/// bytes that cannot be read.
 #[test]
 fn connect_of_another_protocol() {
     for version in VERSIONS {
@@ -163,7 +168,9 @@ fn connect_of_another_protocol() {
     }
 }
 
-/// [MQTT-3.1.2-3] and the statements on will flags, user name and password of section 3.1.2.
+/// [MQTT-3.1.2-3] [MQTT-3.1.2-9] [MQTT-3.1.2-11] to [MQTT-3.1.2-13] [MQTT-3.1.2-17] [MQTT-3.1.2-19] [MQTT-3.1.1/3.1.2-3]
+/// [MQTT-3.1.1/3.1.2-9] [MQTT-3.1.1/3.1.2-11] [MQTT-3.1.1/3.1.2-13] to [MQTT-3.1.1/3.1.2-15] [MQTT-3.1.1/3.1.2-19]
+/// [MQTT-3.1.1/3.1.2-21]
 #[test]
 fn connect_flags() {
     let connect = |level: u8, flags: u8| {
@@ -188,12 +195,14 @@ fn connect_flags() {
             refused(Version::V3, MalformedPacket, &[(&connect(level, flags), E::Overrun)]);
         }
     }
-    // [MQTT-3.1.2-22] of 3.1.1 only.
+    // [MQTT-3.1.1/3.1.2-22], which 5.0 does not have.
     refused(Version::V3, MalformedPacket, &[(&connect(4, 0b0100_0000), E::PasswordWithoutUserName)]);
     refused(Version::V3, MalformedPacket, &[(&connect(5, 0b0100_0000), E::Overrun)]);
 }
 
-/// [MQTT-1.5.4-1] [MQTT-1.5.4-2], in 3.1.1 [MQTT-1.5.3-1] [MQTT-1.5.3-2]: in every string but a PUBLISH's topic.
+/// [MQTT-1.5.4-1] [MQTT-1.5.4-2] [MQTT-3.1.1/1.5.3-1] [MQTT-3.1.1/1.5.3-2] [MQTT-3.1.1/3.1.3-4] [MQTT-3.1.1/3.1.3-10]
+/// [MQTT-3.1.1/3.1.3-11] [MQTT-3.1.1/3.8.3-1] [MQTT-3.1.1/3.10.3-1] [MQTT-3.3.2-19]: in every string but a PUBLISH's
+/// topic.
 #[test]
 fn strings() {
     for version in VERSIONS {
@@ -333,7 +342,7 @@ const ALLOWED: &[(&str, &[u8])] = &[
     ("auth", &[0x15, 0x16, 0x1F, 0x26]),
 ];
 
-/// [MQTT-3.2.2-1] [MQTT-3.2.2-6], in 3.1.1 [MQTT-3.2.2-4], and the codes of section 3.2.2.2.
+/// [MQTT-3.2.2-1] [MQTT-3.2.2-6] [MQTT-3.2.2-8] [MQTT-3.1.1/3.2.2-4] and the codes of section 3.2.2.2.
 #[test]
 fn connack() {
     let code = |code| E::ReasonCode { packet: PacketType::ConnAck, code };
@@ -383,7 +392,7 @@ fn reason_codes() {
             }
         }
     }
-    // [MQTT-3.9.3-2] of 3.1.1.
+    // [MQTT-3.1.1/3.9.3-2]
     let code = |code| E::ReasonCode { packet: PacketType::SubAck, code };
     refused(
         Version::V3,
@@ -394,7 +403,7 @@ fn reason_codes() {
     refused(Version::V5, ProtocolError, &[(b"\xb0\x03\0\x01\0", E::NoReasonCode(PacketType::UnsubAck))]);
 }
 
-/// [MQTT-3.8.3-2] [MQTT-3.10.3-2] and the options of section 3.8.3.1.
+/// [MQTT-3.8.3-2] [MQTT-3.10.3-2] [MQTT-3.1.1/3.8.3-3] [MQTT-3.1.1/3.10.3-2] and the options of section 3.8.3.1.
 #[test]
 fn subscriptions() {
     refused(
@@ -425,7 +434,7 @@ fn subscriptions() {
             (b"\x82\x06\0\x01\0\x01a\x80", E::SubscriptionOptions(0x80)),
         ],
     );
-    // [MQTT-3.8.3-5]
+    // [MQTT-3.8.3-5] [MQTT-3.1.1/3.8.3-4]
     refused(
         Version::V5,
         MalformedPacket,

@@ -233,7 +233,7 @@ pub(crate) fn connect(version: Version) -> impl Strategy<Value = Connect<'static
     let fixed = (any::<bool>(), any::<u16>(), section_of(PacketType::Connect, version), client_id);
     (fixed, option::of(will(version)), credentials).prop_map(move |(fixed, will, (user_name, password))| {
         let (clean_start, keep_alive_seconds, properties, client_id) = fixed;
-        // [MQTT-3.1.2-22] of 3.1.1.
+        // [MQTT-3.1.1/3.1.2-22]
         let password = password.filter(|_| version == Version::V5 || user_name.is_some()).map(Password);
         Connect { version, clean_start, keep_alive_seconds, properties, client_id, will, user_name, password }
     })

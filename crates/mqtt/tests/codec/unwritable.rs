@@ -27,7 +27,8 @@ fn unwritable(version: Version, packet: Packet<'_>, expected: EncodeError) {
     assert_eq!(output, [1, 2, 3]);
 }
 
-/// [MQTT-2.2.1-2] [MQTT-3.3.1-2] [MQTT-4.7.3-1]
+/// [MQTT-2.2.1-2] [MQTT-3.3.1-2] [MQTT-4.7.3-1] [MQTT-4.7.3-3] [MQTT-3.1.1/2.3.1-5] [MQTT-3.1.1/3.3.1-2]
+/// [MQTT-3.1.1/4.7.3-1] [MQTT-3.1.1/4.7.3-3]
 #[test]
 fn publish_is_not_written_with_contradictions() {
     let cases = [
@@ -100,7 +101,8 @@ fn properties_are_not_written_where_they_do_not_belong() {
     assert!(output.is_empty());
 }
 
-/// [MQTT-3.2.2-6] [MQTT-3.1.2-22] and the codes that a version cannot say.
+/// [MQTT-3.2.2-6] [MQTT-3.2.2-8] [MQTT-3.4.2-1] [MQTT-3.7.2-1] [MQTT-3.14.2-1] [MQTT-3.1.1/3.2.2-4]: session present with
+/// a refusal, and the codes that a version or a packet cannot say.
 #[test]
 fn packets_are_not_written_with_a_false_meaning() {
     let properties = PropertiesRef::EMPTY;
@@ -129,7 +131,7 @@ fn packets_are_not_written_with_a_false_meaning() {
     unwritable(v5, Packet::Auth(auth), EncodeError::AuthenticationMethodMissing);
 }
 
-/// [MQTT-3.1.2-22] of 3.1.1, [MQTT-1.5.4-2]
+/// [MQTT-3.1.1/3.1.2-22] [MQTT-3.1.1/1.5.3-2]
 #[test]
 fn connect_is_not_written_with_what_its_version_forbids() {
     let connect = Connect {
@@ -147,7 +149,7 @@ fn connect_is_not_written_with_what_its_version_forbids() {
     unwritable(Version::V3, Packet::Connect(connect), EncodeError::NullCharacter);
 }
 
-/// [MQTT-3.8.3-2] [MQTT-3.8.3-4] [MQTT-3.10.3-2]
+/// [MQTT-3.8.3-2] [MQTT-3.8.3-4] [MQTT-3.10.3-2] [MQTT-3.1.1/3.8.3-3] [MQTT-3.1.1/3.10.3-2]
 #[test]
 fn exchanges_are_not_written_empty() {
     let (mut output, id, none, limit) = (Vec::new(), NonZeroU16::MIN, PropertiesRef::EMPTY, PACKET_BYTES_MAX);

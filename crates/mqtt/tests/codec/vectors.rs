@@ -36,7 +36,7 @@ const CONNECT: Connect<'static> = Connect {
     password: None,
 };
 
-/// Section 3.1 of both versions.
+/// [MQTT-3.1.3-1] [MQTT-3.1.1/3.1.3-1] [MQTT-3.1.1/3.1.2-9] and section 3.1 of both versions.
 #[test]
 fn connect() {
     both_ways(Version::V3, b"\x10\x0e\0\x04MQTT\x04\x02\0\x0a\0\x02id", Packet::Connect(CONNECT));
@@ -107,7 +107,7 @@ fn connect_with_all_properties() {
     both_ways(Version::V5, &bytes, Packet::Connect(connect));
 }
 
-/// Section 3.2 of both versions; in 3.1.1 the return codes read as reason codes.
+/// [MQTT-2.2.2-1] [MQTT-3.2.2-1] and section 3.2 of both versions; in 3.1.1 the return codes read as reason codes.
 #[test]
 fn connack() {
     let connack = |session_present, reason, properties| {
@@ -139,7 +139,7 @@ fn connack() {
     both_ways(Version::V5, &bytes, connack(false, ReasonCode::Success, properties));
 }
 
-/// Section 3.3 of both versions.
+/// [MQTT-2.2.2-1] [MQTT-3.3.2-1] [MQTT-3.1.1/3.3.2-1] and section 3.3 of both versions.
 #[test]
 fn publish() {
     let publish = Publish {

@@ -28,7 +28,7 @@ fn announced<'a>() -> Vec<Property<'a>> {
     ]
 }
 
-/// [MQTT-3.1.0-1] [MQTT-6.0.0-1] [MQTT-6.0.0-4]
+/// [MQTT-3.1.0-1] [MQTT-6.0.0-1] [MQTT-6.0.0-4] [MQTT-3.1.1/3.1.0-1] [MQTT-3.1.1/6.0.0-1] [MQTT-3.1.1/6.0.0-4]
 #[test]
 fn the_protocol_is_recognised_by_its_first_byte() {
     let mqtt = Mqtt::new(MqttOptions::default());
@@ -41,7 +41,8 @@ fn the_protocol_is_recognised_by_its_first_byte() {
     assert_eq!(mqtt.message_kind(), MessageKind::BinaryStream);
 }
 
-/// [MQTT-3.2.0-1] [MQTT-3.1.4-5]
+/// [MQTT-3.2.0-1] [MQTT-3.1.4-5] [MQTT-3.2.2-2] [MQTT-3.1.2-28] [MQTT-4.12.0-6] [MQTT-3.1.1/3.2.0-1] [MQTT-3.1.1/3.1.4-4]
+/// [MQTT-3.1.1/3.2.2-1]
 #[test]
 fn connect_is_answered_by_connack() {
     for version in [V31, V3] {
@@ -53,7 +54,7 @@ fn connect_is_answered_by_connack() {
     assert_eq!(client.harness.connection().client_id(), Some("device"));
 }
 
-/// [MQTT-3.1.2-4] of 3.1.1: Clean Session 1 is a session that ends with its connection.
+/// [MQTT-3.1.1/3.1.2-6] [MQTT-3.1.1/3.1.4-3]: Clean Session 1 is a session that ends with its connection.
 #[test]
 fn clean_session_begins_anew_and_ends_with_the_connection() {
     let mut client = Client::silent(V3);
@@ -68,7 +69,7 @@ fn clean_session_begins_anew_and_ends_with_the_connection() {
     }]);
 }
 
-/// [MQTT-3.1.2-4] of 3.1.1: Clean Session 0 is a session that never ends.
+/// [MQTT-3.1.1/3.1.2-4]: Clean Session 0 is a session that never ends.
 #[test]
 fn session_of_version_3_without_clean_session_never_ends() {
     let mut client = Client::silent(V3);
@@ -78,7 +79,7 @@ fn session_of_version_3_without_clean_session_never_ends() {
     };
 }
 
-/// Section 3.1.2.11.2: absent is 0, 0xFFFFFFFF is never.
+/// [MQTT-3.1.2-23] and section 3.1.2.11.2: absent is 0, 0xFFFFFFFF is never.
 #[test]
 fn session_expiry_interval_is_in_seconds() {
     for (interval, expected) in [
@@ -98,7 +99,7 @@ fn session_expiry_interval_is_in_seconds() {
     }
 }
 
-/// [MQTT-3.1.0-1]
+/// [MQTT-3.1.0-1] [MQTT-3.1.1/3.1.0-1]
 #[test]
 fn first_packet_other_than_connect_closes_silently() {
     for version in VERSIONS {
@@ -108,7 +109,7 @@ fn first_packet_other_than_connect_closes_silently() {
     }
 }
 
-/// [MQTT-3.1.0-2]
+/// [MQTT-3.1.0-2] [MQTT-3.2.0-2] [MQTT-3.1.1/3.1.0-2]
 #[test]
 fn second_connect_is_a_protocol_error() {
     for version in VERSIONS {
@@ -117,7 +118,7 @@ fn second_connect_is_a_protocol_error() {
     }
 }
 
-/// [MQTT-3.1.2-2]: each level is refused in the version nearest to it.
+/// [MQTT-3.1.2-2] [MQTT-3.1.1/3.1.2-2]: each level is refused in the version nearest to it.
 #[test]
 fn unknown_protocol_levels_are_refused() {
     for (level, version) in [(3, V3), (0x83, V3), (0x84, V3), (6, V5)] {
@@ -142,7 +143,7 @@ fn other_levels_under_the_name_of_version_3_1_are_refused() {
     }
 }
 
-/// [MQTT-3.1.2-1]: another protocol's name is not answered.
+/// [MQTT-3.1.2-1] [MQTT-3.1.1/3.1.2-1]: another protocol's name is not answered.
 #[test]
 fn another_protocol_name_closes_silently() {
     for name in ["MQXsdp", "mqisdp", "mqtt", "MQTTT"] {
@@ -184,7 +185,8 @@ fn session_of_version_3_1_is_continued_silently() {
     client.receives([vec![0x20, 2, 0, 0]]);
 }
 
-/// [MQTT-3.1.2-3] [MQTT-3.1.4-1] [MQTT-3.1.4-6]: a malformed CONNECT is answered where the version has a word for it.
+/// [MQTT-3.1.2-3] [MQTT-3.1.4-1] [MQTT-3.1.1/3.1.2-3] [MQTT-3.1.1/3.1.4-1] [MQTT-3.1.1/3.2.2-6]: a malformed CONNECT is
+/// answered where the version has a word for it.
 #[test]
 fn malformed_connect_is_refused() {
     let mut bytes = connect(V5).bytes();
@@ -198,7 +200,7 @@ fn malformed_connect_is_refused() {
     assert_eq!(client.harness.close_label(), Some("malformed_packet"));
 }
 
-/// [MQTT-3.1.3-6] [MQTT-3.1.3-7]
+/// [MQTT-3.1.3-6] [MQTT-3.1.3-7] [MQTT-3.2.2-16]
 #[test]
 fn client_without_a_name_is_given_a_unique_one() {
     let mqtt = Mqtt::new(MqttOptions::default());
@@ -215,7 +217,7 @@ fn client_without_a_name_is_given_a_unique_one() {
     assert_ne!(names[0], names[1]);
 }
 
-/// [MQTT-3.1.3-7] and [MQTT-3.1.3-8] of 3.1.1.
+/// [MQTT-3.1.1/3.1.3-7] [MQTT-3.1.1/3.1.3-8] [MQTT-3.1.1/3.1.3-9] [MQTT-3.1.1/3.2.2-5]
 #[test]
 fn client_without_a_name_needs_a_clean_session_in_version_3() {
     let mut client = Client::silent(V3);
@@ -302,7 +304,7 @@ fn will_is_handed_over_with_its_properties() {
     }
 }
 
-/// [MQTT-3.3.2-2]: a will's topic is a topic.
+/// [MQTT-3.3.2-2] [MQTT-3.1.1/3.3.2-2] [MQTT-3.1.1/3.2.2-6]: a will's topic is a topic.
 #[test]
 fn will_to_a_wildcard_is_refused() {
     let mut client = Client::silent(V5);
@@ -312,7 +314,7 @@ fn will_to_a_wildcard_is_refused() {
     assert_eq!(client.harness.close_label(), Some("topic_name_invalid"));
 }
 
-/// [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+/// [MQTT-3.2.2-1] [MQTT-3.2.2-3] [MQTT-3.1.1/3.2.2-2] [MQTT-3.1.1/3.2.2-3]
 #[test]
 fn connack_says_whether_the_session_was_there() {
     for (version, present) in [(V3, false), (V3, true), (V5, false), (V5, true)] {
@@ -337,7 +339,8 @@ fn shortened_session_expiry_is_told() {
     client.receives([connack(V5, false, &expected)]);
 }
 
-/// [MQTT-3.1.2-21] [MQTT-3.2.2-21]: a keep alive beyond the limit, or none, is replaced; a client of 3.1.1 cannot be told.
+/// [MQTT-3.1.2-21] [MQTT-3.2.2-21] [MQTT-3.2.2-22]: a keep alive beyond the limit, or none, is replaced; a client of
+/// 3.1.1 cannot be told.
 #[test]
 fn keep_alive_beyond_the_limit_is_replaced() {
     let options = || MqttOptions { keep_alive_max: "60s".parse().ok(), ..MqttOptions::default() };
@@ -353,7 +356,7 @@ fn keep_alive_beyond_the_limit_is_replaced() {
     assert_eq!(client.harness.connection().next_timeout(), None);
 }
 
-/// [MQTT-3.3.4-9]: the smaller of what the client takes and what the listener gives.
+/// [MQTT-3.3.4-9] [MQTT-4.9.0-1]: the smaller of what the client takes and what the listener gives.
 #[test]
 fn receive_maximum_becomes_credit() {
     let options = || MqttOptions { max_inflight: 20, ..MqttOptions::default() };
@@ -372,7 +375,8 @@ fn receive_maximum_becomes_credit() {
     }
 }
 
-/// Section 3.2.2.2: why the broker refuses becomes the nearest code of each version.
+/// [MQTT-3.2.2-6] [MQTT-3.2.2-7] [MQTT-3.2.2-8] [MQTT-3.1.1/3.2.2-4] [MQTT-3.1.1/3.2.2-5]: why the broker refuses becomes
+/// the nearest code of each version.
 #[test]
 fn refused_sessions_are_answered() {
     for (refusal, version, expected) in [
@@ -396,7 +400,8 @@ fn waiting(version: Version) -> Client {
     client
 }
 
-/// [MQTT-3.1.4-3]: a session that another connection holds is waited for; nothing behind the CONNECT is handled before.
+/// [MQTT-3.1.4-3] [MQTT-3.2.0-1] [MQTT-3.1.1/3.2.0-1]: a session that another connection holds is waited for; nothing
+/// behind the CONNECT is handled before.
 #[test]
 fn packets_wait_for_a_session_that_comes_later() {
     for version in VERSIONS {
@@ -408,7 +413,7 @@ fn packets_wait_for_a_session_that_comes_later() {
     }
 }
 
-/// [MQTT-3.2.2-7]
+/// [MQTT-3.2.2-7] [MQTT-3.1.4-6]
 #[test]
 fn session_that_is_refused_later_is_answered() {
     let mut client = waiting(V5);
@@ -431,7 +436,7 @@ fn close_while_waiting_does_not_detach() {
     client.receives_nothing().asks([]);
 }
 
-/// [MQTT-3.1.4-1]: a client that does not come to the point is let go.
+/// Section 3.1.4: a client that does not come to the point is let go.
 #[test]
 fn connect_must_come_in_time() {
     let mut client = Client::silent(V5);
@@ -455,7 +460,8 @@ fn client_without_room_for_connack_is_closed() {
     client.detached();
 }
 
-/// Section 3.1.2.11.4 and [MQTT-4.13.2-1]: a packet above the limit is refused as soon as its header is there.
+/// [MQTT-3.2.2-15] [MQTT-4.13.2-1] and section 3.1.2.11.4: a packet above the limit is refused as soon as its header is
+/// there.
 #[test]
 fn connect_above_the_limit_is_refused_at_its_header() {
     let mut client = Client::silent(V5);

@@ -16,7 +16,7 @@ fn settled(tag: u64, outcome: Outcome) -> Request {
     Request::Settle { consumer: ConsumerId(0), tag: DeliveryTag(tag), outcome }
 }
 
-/// Section 4.3.1
+/// [MQTT-4.3.1-1] [MQTT-2.2.1-2] [MQTT-3.1.2-27] [MQTT-3.1.1/4.3.1-1] [MQTT-3.1.1/2.3.1-5]
 #[test]
 fn qos_0_is_sent_and_forgotten() {
     for version in VERSIONS {
@@ -26,7 +26,7 @@ fn qos_0_is_sent_and_forgotten() {
     }
 }
 
-/// [MQTT-4.3.2-1] [MQTT-4.3.2-2] [MQTT-2.2.1-4]
+/// [MQTT-4.3.2-1] to [MQTT-4.3.2-3] [MQTT-2.2.1-4] [MQTT-3.1.1/4.3.2-1] [MQTT-3.1.1/2.3.1-4]
 #[test]
 fn qos_1_is_settled_by_puback() {
     for version in VERSIONS {
@@ -39,8 +39,8 @@ fn qos_1_is_settled_by_puback() {
     }
 }
 
-/// [MQTT-4.3.3-1] [MQTT-4.3.3-4] [MQTT-4.3.3-5]: settled when the exchange is over, because until then it counts against the
-/// receive maximum ([MQTT-3.3.4-9]).
+/// [MQTT-4.3.3-1] to [MQTT-4.3.3-5] [MQTT-2.2.1-5] [MQTT-3.1.1/4.3.3-1] [MQTT-3.1.1/2.3.1-6]: settled when the exchange
+/// is over, because until then it counts against the receive maximum ([MQTT-3.3.4-9]).
 #[test]
 fn qos_2_is_settled_by_pubcomp() {
     for version in VERSIONS {
@@ -51,7 +51,7 @@ fn qos_2_is_settled_by_pubcomp() {
     }
 }
 
-/// [MQTT-4.3.3-4]
+/// [MQTT-4.3.3-4] [MQTT-3.1.1/4.3.3-1]
 #[test]
 fn repeated_pubrec_is_answered_by_pubrel_again() {
     for version in VERSIONS {
@@ -62,7 +62,8 @@ fn repeated_pubrec_is_answered_by_pubrel_again() {
     }
 }
 
-/// [MQTT-4.3.3-4]: a PUBREC that refuses ends the exchange; section 3.4.2.1: a PUBACK that refuses as well.
+/// [MQTT-4.3.3-4] [MQTT-4.4.0-2]: a PUBREC that refuses ends the exchange; section 3.4.2.1: a PUBACK that refuses as
+/// well.
 #[test]
 fn client_may_refuse_a_message() {
     let mut client = Client::connected(V5);
@@ -74,7 +75,7 @@ fn client_may_refuse_a_message() {
     client.receives_nothing().asks([settled(11, Outcome::Rejected)]);
 }
 
-/// Section 3.6.2.1 and 3.5.4
+/// [MQTT-3.6.2-1] and sections 3.6.2.1 and 3.5.4
 #[test]
 fn unknown_acknowledgements_do_no_harm() {
     let unknown = ack_because(PacketType::PubRel, 9, ReasonCode::PacketIdentifierNotFound, "");
@@ -114,7 +115,8 @@ fn acknowledgement_of_the_wrong_kind_is_a_protocol_error() {
     }
 }
 
-/// [MQTT-3.3.1-8] [MQTT-3.3.1-12] [MQTT-3.3.1-13]: the broker says what the flag is.
+/// [MQTT-3.3.1-1] [MQTT-3.3.1-2] [MQTT-3.3.1-9] [MQTT-3.3.1-13] [MQTT-3.1.1/3.3.1-1] [MQTT-3.1.1/3.3.1-2]
+/// [MQTT-3.1.1/3.3.1-8]: the broker says what the flag is.
 #[test]
 fn retain_and_dup_are_those_of_the_delivery() {
     for version in VERSIONS {
@@ -274,7 +276,8 @@ fn message_that_cannot_be_written_is_refused() {
     client.delivers(parcel("a", "x").properties(properties));
 }
 
-/// [MQTT-2.2.1-4]: an identifier in use is not given out, around the end and with one message stuck.
+/// [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-3.1.1/2.3.1-4] [MQTT-3.1.1/4.3.2-1]: an identifier in use is not given out, around
+/// the end and with one message stuck.
 #[test]
 fn identifiers_in_use_are_not_given_out() {
     for version in VERSIONS {

@@ -9,7 +9,7 @@ use tidegate_mqtt::codec::{Property, ReasonCode, Version};
 use tidegate_protocol::{Close, CloseReason, WillAction};
 use tidegate_testkit::script::Request;
 
-/// [MQTT-3.12.4-1]
+/// [MQTT-3.12.4-1] [MQTT-3.1.1/3.12.4-1]
 #[test]
 fn pingreq_is_answered_by_pingresp() {
     for version in VERSIONS {
@@ -18,7 +18,7 @@ fn pingreq_is_answered_by_pingresp() {
     }
 }
 
-/// [MQTT-3.1.2-22]
+/// [MQTT-3.1.2-22] [MQTT-3.1.2-20] [MQTT-3.1.1/3.1.2-24] [MQTT-3.1.1/3.1.2-23]
 #[test]
 fn silence_beyond_one_and_a_half_keep_alives_closes() {
     for version in VERSIONS {
@@ -65,7 +65,7 @@ fn early_timeout_does_nothing() {
     client.receives_nothing();
 }
 
-/// [MQTT-3.14.4-3]
+/// [MQTT-3.14.4-3] [MQTT-3.1.2-10] [MQTT-3.1.1/3.14.4-3] [MQTT-3.1.1/3.1.2-10]
 #[test]
 fn normal_disconnect_discards_the_will() {
     for version in VERSIONS {
@@ -87,7 +87,7 @@ fn disconnect_with_another_reason_publishes_the_will() {
     }
 }
 
-/// [MQTT-3.1.2-8]
+/// [MQTT-3.1.2-8] [MQTT-3.1.1/3.1.2-8]
 #[test]
 fn lost_connection_publishes_the_will() {
     for version in VERSIONS {
@@ -124,7 +124,8 @@ fn disconnect_may_not_keep_a_session_that_was_to_end() {
     assert_eq!(client.harness.close_label(), Some("disconnected"));
 }
 
-/// [MQTT-3.14.4-1]: nothing behind a DISCONNECT is handled.
+/// [MQTT-3.14.4-1] [MQTT-3.1.1/3.14.4-1] [MQTT-3.1.1/3.14.4-2]: nothing behind a DISCONNECT is handled, and the
+/// connection is closed.
 #[test]
 fn nothing_is_handled_behind_a_disconnect() {
     for version in VERSIONS {
@@ -134,7 +135,8 @@ fn nothing_is_handled_behind_a_disconnect() {
     }
 }
 
-/// Section 3.14.2.1 and [MQTT-3.1.4-3]: the driver's reasons become the client's.
+/// Section 3.14.2.1, [MQTT-3.1.4-3] and [MQTT-3.14.2-1]: the driver's reasons become the client's; a server of 3.1.1 has
+/// no DISCONNECT.
 #[test]
 fn client_is_told_why_the_gateway_ends_the_connection() {
     for (reason, expected) in [
@@ -182,7 +184,8 @@ fn reason_is_told_in_words_where_it_fits() {
     client.receives([disconnect(V5, ReasonCode::ServerShuttingDown, &[])]);
 }
 
-/// [MQTT-4.13.1-1], in 3.1.1 [MQTT-4.8.0-1]: each fault has its name.
+/// [MQTT-4.13.1-1] [MQTT-4.13.2-1] [MQTT-3.14.2-1] [MQTT-3.1.2-8] [MQTT-3.1.1/4.8.0-1] [MQTT-3.1.1/2.2.2-2]
+/// [MQTT-3.1.1/3.3.1-4] [MQTT-3.1.1/3.1.2-8]: each fault has its name.
 #[test]
 fn faults_are_named() {
     let cases: [(&[u8], ReasonCode); 7] = [
@@ -204,7 +207,7 @@ fn faults_are_named() {
     }
 }
 
-/// [MQTT-3.1.2-24] the other way round: the limit that was announced is the limit that is kept.
+/// [MQTT-3.2.2-15]: the limit that was announced is the limit that is kept.
 #[test]
 fn packet_above_the_announced_limit_closes() {
     for version in VERSIONS {

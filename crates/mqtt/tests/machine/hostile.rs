@@ -41,7 +41,7 @@ fn conversation(version: Version) -> Vec<Vec<u8>> {
     packets
 }
 
-/// Section 4.13 and [MQTT-6.0.0-2]: where the bytes are cut means nothing.
+/// Section 4.13, [MQTT-6.0.0-2] and [MQTT-3.1.1/6.0.0-2]: where the bytes are cut means nothing.
 #[test]
 fn conversation_is_the_same_at_every_split() {
     for version in VERSIONS {
@@ -225,7 +225,7 @@ fn random_state_is_survived() {
     }
 }
 
-/// [MQTT-3.3.2-7]: each alias holds one topic, however often it is set.
+/// [MQTT-3.3.2-12]: every alias up to the maximum is taken, and holds one topic, however often it is set.
 #[test]
 fn aliases_and_identifiers_are_bounded() {
     let mut client = crate::client::Client::connected(V5);

@@ -11,11 +11,14 @@
     clippy::print_stdout
 )]
 
+mod answers;
 mod client;
 mod connecting;
 mod delivering;
 mod ending;
+mod exchanges;
 mod hostile;
+mod identifiers;
 mod packets;
 mod pair;
 mod publishing;

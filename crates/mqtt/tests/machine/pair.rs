@@ -13,20 +13,20 @@ use tidegate_testkit::pair::{Link, World};
 use tidegate_testkit::script::peer;
 
 /// A world with a worker for each of two clients.
-struct Pair {
-    world: World,
+pub(crate) struct Pair {
+    pub(crate) world: World,
     mqtt: Mqtt,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub(crate) fn new() -> Pair {
         let mqtt = Mqtt::new(MqttOptions::default());
         Pair { world: World::with_protocols(2, Default::default(), vec!["mqtt"]), mqtt }
     }
 
     /// Connects, and checks the CONNACK.
     #[track_caller]
-    fn connects(
+    pub(crate) fn connects(
         &mut self,
         worker: usize,
         version: Version,
@@ -49,14 +49,14 @@ impl Pair {
         }
     }
 
-    fn sends(&mut self, link: &Link, bytes: Vec<u8>) {
+    pub(crate) fn sends(&mut self, link: &Link, bytes: Vec<u8>) {
         self.world.send(link, &bytes);
         self.world.run();
     }
 }
 
 /// A session that outlives its connections.
-fn lasting(version: Version) -> Vec<u8> {
+pub(crate) fn lasting(version: Version) -> Vec<u8> {
     match version {
         V31 | V3 => connect(version).client_id("lasting").continued().bytes(),
         V5 => {
@@ -66,7 +66,8 @@ fn lasting(version: Version) -> Vec<u8> {
     }
 }
 
-/// Section 4.3 over all versions and over workers: the lower level of publisher and subscriber.
+/// [MQTT-3.8.4-8] [MQTT-4.5.0-1] [MQTT-3.3.2-3] [MQTT-3.1.1/3.8.4-6] [MQTT-3.1.1/4.5.0-1] [MQTT-3.1.1/3.3.2-3] and
+/// section 4.3 over all versions and over workers: the lower level of publisher and subscriber.
 #[test]
 fn messages_cross_versions_and_workers() {
     for (publisher_version, subscriber_version) in
@@ -103,7 +104,8 @@ fn messages_cross_versions_and_workers() {
     }
 }
 
-/// [MQTT-4.4.0-1] [MQTT-4.3.3-10]: with QoS 2 each message arrives once, wherever the connection breaks.
+/// [MQTT-4.4.0-1] [MQTT-4.3.3-10] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.3.3-1] [MQTT-3.1.1/4.3.3-2]: with QoS 2 each message
+/// arrives once, wherever the connection breaks.
 #[test]
 fn exactly_once_over_broken_connections() {
     for version in VERSIONS {
@@ -133,7 +135,7 @@ fn exactly_once_over_broken_connections() {
     }
 }
 
-/// [MQTT-3.3.4-9]: never more than the receive maximum without PUBACK or PUBCOMP, PUBREC does not count.
+/// [MQTT-3.3.4-9] [MQTT-4.9.0-2]: never more than the receive maximum without PUBACK or PUBCOMP, PUBREC does not count.
 #[test]
 fn receive_maximum_holds_until_pubcomp() {
     let mut pair = Pair::new();
@@ -167,7 +169,8 @@ fn newer_connection_takes_the_session_over() {
     }
 }
 
-/// [MQTT-3.3.1-5] [MQTT-3.3.1-8]: the last value is there for who comes later; section 3.1.2.10: who is silent is let go.
+/// [MQTT-3.3.1-5] [MQTT-3.3.1-9] [MQTT-3.1.1/3.3.1-5] [MQTT-3.1.1/3.3.1-6] [MQTT-3.1.1/3.3.1-8]: the last value is there
+/// for who comes later; [MQTT-3.1.2-22] [MQTT-3.1.1/3.1.2-24]: who is silent is let go.
 #[test]
 fn retained_messages_and_silence() {
     for version in VERSIONS {

@@ -37,7 +37,7 @@ fn unused_flags_of_version_3_1_mean_nothing() {
     client.asks([published("a", "x", QoS::AtMostOnce), published("a", "y", QoS::ExactlyOnce)]);
 }
 
-/// Section 4.3.1
+/// [MQTT-3.3.4-1] [MQTT-3.1.1/3.3.4-1] and section 4.3.1
 #[test]
 fn qos_0_is_routed_and_not_answered() {
     for version in VERSIONS {
@@ -47,7 +47,7 @@ fn qos_0_is_routed_and_not_answered() {
     }
 }
 
-/// [MQTT-4.3.2-4]
+/// [MQTT-4.3.2-4] [MQTT-3.3.4-1] [MQTT-2.2.1-5] [MQTT-3.1.1/4.3.2-2] [MQTT-3.1.1/3.3.4-1] [MQTT-3.1.1/2.3.1-6]
 #[test]
 fn qos_1_is_answered_by_puback() {
     for version in VERSIONS {
@@ -57,7 +57,8 @@ fn qos_1_is_answered_by_puback() {
     }
 }
 
-/// [MQTT-4.3.3-8] [MQTT-4.3.3-11]: published once, at its first arrival.
+/// [MQTT-4.3.3-8] [MQTT-4.3.3-11] [MQTT-3.3.4-1] [MQTT-2.2.1-5] [MQTT-3.1.1/4.3.3-2] [MQTT-3.1.1/3.3.4-1]
+/// [MQTT-3.1.1/2.3.1-6]: published once, at its first arrival.
 #[test]
 fn qos_2_is_published_at_its_first_arrival() {
     for version in VERSIONS {
@@ -68,7 +69,7 @@ fn qos_2_is_published_at_its_first_arrival() {
     }
 }
 
-/// [MQTT-4.3.3-10]
+/// [MQTT-4.3.3-10] [MQTT-3.1.1/4.3.3-2] [MQTT-3.1.1/2.3.1-2]
 #[test]
 fn repeated_qos_2_is_answered_and_not_published_again() {
     for version in VERSIONS {
@@ -83,7 +84,7 @@ fn repeated_qos_2_is_answered_and_not_published_again() {
     }
 }
 
-/// [MQTT-4.3.3-12]
+/// [MQTT-4.3.3-12] [MQTT-3.1.1/4.3.3-2]
 #[test]
 fn released_identifier_is_a_new_message() {
     for version in VERSIONS {
@@ -94,7 +95,7 @@ fn released_identifier_is_a_new_message() {
     }
 }
 
-/// [MQTT-4.3.3-11] and section 3.7.2.1
+/// [MQTT-4.3.3-11] [MQTT-3.7.2-1] [MQTT-3.1.1/4.3.3-2] and section 3.7.2.1
 #[test]
 fn unknown_pubrel_is_answered() {
     let mut client = Client::connected(V5);
@@ -165,8 +166,8 @@ fn refused_qos_2_leaves_its_identifier_free() {
     client.asks([published("a", "y", QoS::ExactlyOnce)]);
 }
 
-/// [MQTT-3.3.5-2] of 3.1.1 leaves acknowledgement or close; an acknowledgement would be a false yes. Without room the
-/// client is left to wait, and let go half a minute later so that it sends again.
+/// [MQTT-3.1.1/3.3.5-2] leaves acknowledgement or close; an acknowledgement would be a false yes. Without room the client
+/// is left to wait, and let go half a minute later ([MQTT-3.1.1/4.8.0-2]) so that it sends again.
 #[test]
 fn refused_message_of_version_3_is_not_acknowledged() {
     for message in [publish_1(V3, 1, "a", "x"), publish_2(V3, 1, "a", "x")] {
@@ -182,7 +183,7 @@ fn refused_message_of_version_3_is_not_acknowledged() {
     }
 }
 
-/// [MQTT-3.3.5-2] of 3.1.1: what would be refused each time ends the connection.
+/// [MQTT-3.1.1/3.3.5-2]: what would be refused each time ends the connection.
 #[test]
 fn lastingly_refused_message_of_version_3_closes() {
     let mut client = Client::connected(V3);
@@ -203,7 +204,8 @@ fn refused_qos_0_is_dropped() {
     }
 }
 
-/// [MQTT-3.3.2-2] [MQTT-3.3.2-1] [MQTT-4.7.3-2]
+/// [MQTT-3.3.2-2] [MQTT-3.3.2-1] [MQTT-4.7.0-1] [MQTT-4.7.3-2] [MQTT-3.1.1/3.3.2-2] [MQTT-3.1.1/3.3.2-1]
+/// [MQTT-3.1.1/4.7.1-1] [MQTT-3.1.1/4.7.3-2]
 #[test]
 fn topic_that_is_none_closes() {
     for (error, reason) in [
@@ -219,7 +221,7 @@ fn topic_that_is_none_closes() {
     }
 }
 
-/// [MQTT-4.7.3-1]: an empty topic without an alias.
+/// [MQTT-4.7.3-1] [MQTT-3.1.1/4.7.3-1]: an empty topic without an alias.
 #[test]
 fn empty_topic_is_a_protocol_error() {
     for version in VERSIONS {
@@ -266,7 +268,7 @@ fn properties_cross_to_the_broker() {
     }]);
 }
 
-/// [MQTT-3.3.1-5]
+/// [MQTT-3.3.1-5] [MQTT-3.1.1/3.3.1-5]
 #[test]
 fn retain_crosses_to_the_broker() {
     for version in VERSIONS {
@@ -304,7 +306,7 @@ fn topic_alias_stands_for_its_topic() {
     ]);
 }
 
-/// [MQTT-3.3.2-8] [MQTT-3.3.2-9]
+/// [MQTT-3.3.2-8] [MQTT-3.3.2-9] [MQTT-3.2.2-17] [MQTT-3.2.2-18]
 #[test]
 fn topic_alias_out_of_range_closes() {
     let mut client = Client::connected(V5);
@@ -376,7 +378,7 @@ fn version_3_has_no_receive_maximum() {
     }
 }
 
-/// [MQTT-4.6.0-2] [MQTT-4.6.0-3]: answers leave in the order of the messages.
+/// [MQTT-4.6.0-2] [MQTT-4.6.0-3] [MQTT-3.1.1/4.6.0-2] [MQTT-3.1.1/4.6.0-3]: answers leave in the order of the messages.
 #[test]
 fn acknowledgements_keep_the_order_of_the_messages() {
     for version in VERSIONS {

@@ -38,7 +38,9 @@ fn interrupted(version: Version) -> SavedState {
     client.is_lost().0
 }
 
-/// [MQTT-4.4.0-1]: unacknowledged messages come again under their identifiers with DUP, PUBREL right behind CONNACK.
+/// [MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT-4.3.2-3] [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/3.3.1-1]
+/// [MQTT-3.1.1/4.3.2-1] [MQTT-3.1.1/4.3.3-1]: unacknowledged messages come again under their identifiers with DUP, PUBREL
+/// right behind CONNACK.
 #[test]
 fn interrupted_exchanges_go_on() {
     for version in VERSIONS {
@@ -62,7 +64,7 @@ fn interrupted_exchanges_go_on() {
     }
 }
 
-/// [MQTT-4.3.3-6]: a message whose PUBCOMP came before it was delivered again is not sent again.
+/// [MQTT-4.3.3-6] [MQTT-3.1.1/4.3.3-1]: a message whose PUBCOMP came before it was delivered again is not sent again.
 #[test]
 fn exchange_that_ends_before_its_redelivery_is_not_begun_again() {
     for version in VERSIONS {
@@ -75,7 +77,7 @@ fn exchange_that_ends_before_its_redelivery_is_not_begun_again() {
     }
 }
 
-/// [MQTT-4.4.0-1]: found by their tags, whatever order their identifiers have.
+/// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/2.3.1-4]: found by their tags, whatever order their identifiers have.
 #[test]
 fn identifiers_need_not_follow_the_tags() {
     for version in VERSIONS {
@@ -111,7 +113,8 @@ fn vanished_messages_free_their_identifiers() {
     }
 }
 
-/// [MQTT-4.4.0-1]: PUBREL is repeated for an exchange whose message has vanished, and settles nothing.
+/// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]: PUBREL is repeated for an exchange whose message has vanished, and settles
+/// nothing.
 #[test]
 fn vanished_exchanges_survive_another_connection() {
     for version in VERSIONS {
@@ -128,7 +131,7 @@ fn vanished_exchanges_survive_another_connection() {
     }
 }
 
-/// [MQTT-4.4.0-1]: the state lasts over as many connections as it takes.
+/// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]: the state lasts over as many connections as it takes.
 #[test]
 fn exchanges_survive_several_connections() {
     for version in VERSIONS {
@@ -141,7 +144,8 @@ fn exchanges_survive_several_connections() {
     }
 }
 
-/// [MQTT-4.3.3-10] and section 4.1: the receiver remembers over the end of the connection.
+/// [MQTT-4.3.3-10] [MQTT-3.1.1/4.3.3-2] [MQTT-3.1.1/4.1.0-1] and section 4.1: the receiver remembers over the end of the
+/// connection.
 #[test]
 fn qos_2_is_published_once_over_two_connections() {
     for version in VERSIONS {
@@ -156,7 +160,7 @@ fn qos_2_is_published_once_over_two_connections() {
     }
 }
 
-/// [MQTT-3.2.2-2]: a session that begins anew has no past.
+/// [MQTT-3.1.2-4] [MQTT-3.2.2-2]: a session that begins anew has no past.
 #[test]
 fn new_session_ignores_what_was_saved() {
     let saved = interrupted(V5);
@@ -178,7 +182,8 @@ fn damaged_state_is_left_behind() {
     }
 }
 
-/// [MQTT-4.4.0-1]: in the order in which they were first sent, also around the end of the identifiers.
+/// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.6.0-6]: in the order in which they were first sent, also around the
+/// end of the identifiers.
 #[test]
 fn pubrels_are_repeated_in_their_order() {
     for version in VERSIONS {

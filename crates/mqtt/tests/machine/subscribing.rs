@@ -22,7 +22,9 @@ fn subscribed(filter: &str, qos_max: QoS) -> Request {
     }
 }
 
-/// [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1]
+/// [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1] [MQTT-2.2.1-6]
+/// [MQTT-3.1.1/3.8.4-1] [MQTT-3.1.1/3.8.4-2] [MQTT-3.1.1/3.8.4-4] [MQTT-3.1.1/3.8.4-5] [MQTT-3.1.1/3.9.3-1]
+/// [MQTT-3.1.1/2.3.1-7]
 #[test]
 fn each_filter_is_granted_in_its_place() {
     for version in VERSIONS {
@@ -68,7 +70,8 @@ fn options_cross_to_the_broker() {
     }
 }
 
-/// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]: what is no filter fails in its place, the others are good.
+/// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-3.9.3-2] [MQTT-3.1.1/4.7.1-2] [MQTT-3.1.1/4.7.1-3]
+/// [MQTT-3.1.1/4.7.3-1] [MQTT-3.1.1/3.9.3-2]: what is no filter fails in its place, the others are good.
 #[test]
 fn filter_that_is_none_fails_alone() {
     for version in [V3, V5] {
@@ -93,7 +96,7 @@ fn refused_subscription_of_version_3_1_looks_granted() {
     client.asks([subscribed("a", QoS::ExactlyOnce), subscribed("c", QoS::AtMostOnce)]);
 }
 
-/// Section 3.9.3: why the broker refuses.
+/// [MQTT-3.9.3-2] [MQTT-3.8.4-7]: why the broker refuses.
 #[test]
 fn refused_subscriptions_are_answered() {
     let mut client = Client::connected(V5);
@@ -129,7 +132,7 @@ fn no_local_on_a_shared_subscription_is_a_protocol_error() {
     client.sends(packet).is_disconnected(ReasonCode::ProtocolError);
 }
 
-/// [MQTT-3.8.3-2] [MQTT-3.10.3-2]
+/// [MQTT-3.8.3-2] [MQTT-3.10.3-2] [MQTT-3.1.1/3.8.3-3] [MQTT-3.1.1/3.10.3-2]
 #[test]
 fn packets_without_a_filter_are_protocol_errors() {
     for packet in [b"\x82\x03\x00\x05\x00", b"\xa2\x03\x00\x05\x00"] {
@@ -142,7 +145,8 @@ fn packets_without_a_filter_are_protocol_errors() {
     }
 }
 
-/// [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT-3.11.3-1]; in 3.1.1 [MQTT-3.10.4-5] it always succeeds.
+/// [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT-3.11.3-1] [MQTT-3.11.3-2] [MQTT-2.2.1-6] [MQTT-3.1.1/3.10.4-4]
+/// [MQTT-3.1.1/3.10.4-5] [MQTT-3.1.1/3.10.4-6] [MQTT-3.1.1/2.3.1-7]; in 3.1.1 it always succeeds.
 #[test]
 fn each_unsubscription_is_answered_in_its_place() {
     let reasons = [ReasonCode::Success, ReasonCode::NoSubscriptionExisted, ReasonCode::TopicFilterInvalid];

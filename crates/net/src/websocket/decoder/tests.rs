@@ -94,7 +94,7 @@ fn examples_of_the_specification_are_decoded() {
     assert_eq!(seen, Seen { data: b"Hello".to_vec(), pings: vec![b"Hello".to_vec()], end: None });
 }
 
-/// [MQTT-6.0.0-2]: packets need not be aligned on frames, and frames not on reads.
+/// [MQTT-6.0.0-2] [MQTT-3.1.1/6.0.0-2]: packets need not be aligned on frames, and frames not on reads.
 #[test]
 fn every_split_in_three_gives_the_same_stream() {
     let (stream, expected) = mixed_stream();
@@ -126,8 +126,8 @@ fn big_message_in_reads_of_any_size_is_whole() {
     }
 }
 
-/// RFC 6455 sections 5.1, 5.4, 5.5, 7.4 and 8.1, [MQTT-6.0.0-1]: each breach has its error and its close code, the same
-/// at every split, and the data before it is delivered.
+/// RFC 6455 sections 5.1, 5.4, 5.5, 7.4 and 8.1, [MQTT-6.0.0-1] and [MQTT-3.1.1/6.0.0-1]: each breach has its error and
+/// its close code, the same at every split, and the data before it is delivered.
 #[test]
 fn breach_is_named_at_every_split() {
     let too_big = WebSocketError::MessageTooBig { bytes: 11, limit: 10 };

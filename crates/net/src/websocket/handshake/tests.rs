@@ -46,6 +46,7 @@ fn example_of_the_specification_is_accepted() {
 }
 
 /// RFC 6455 section 4.1: names and the values of Upgrade and Connection do not distinguish case; Connection is a list.
+/// [MQTT-6.0.0-4] [MQTT-3.1.1/6.0.0-4]: "mqtt" is selected.
 #[test]
 fn spelling_of_other_clients_is_accepted() {
     let request = REQUEST
@@ -138,7 +139,8 @@ fn plain_get_is_told_what_the_port_is_for() {
     assert!(response.contains("mqtt, v12.stomp"));
 }
 
-/// RFC 6455 section 4.2.2 (`/subprotocol/`): without an offer the answer names none, and there must be a default.
+/// RFC 6455 section 4.2.2 (`/subprotocol/`), [MQTT-6.0.0-3] and [MQTT-3.1.1/6.0.0-3]: without an offer the answer names
+/// none, and there must be a default.
 #[test]
 fn client_without_offer_needs_a_default() {
     let request = without("sec-websocket-protocol");
