@@ -27,6 +27,8 @@ mod rumqttc_clients;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod soaking;
+#[cfg(test)]
 mod stomp_clients;
 #[cfg(test)]
 mod tls;

@@ -1,0 +1,49 @@
+//! Shared subscriptions: what is owed to a group rather than to one of its members.
+
+use super::publication::Publication;
+use super::session::Justification;
+use crate::stamp::Stamp;
+use crate::world::FilterId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What each group has not received yet.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    owed: BTreeMap<FilterId, BTreeSet<Stamp>>,
+}
+
+/// The group that the subscription identifiers of a delivery name.
+pub(super) fn group_named(groups: &[FilterId], identifiers: &[u32]) -> Option<FilterId> {
+    groups.iter().copied().find(|group| identifiers.contains(&Justification::identifier(*group)))
+}
+
+impl Groups {
+    /// A group is owed a message, unless a member has it already. Returns how many deliveries that adds.
+    pub(super) fn owe(&mut self, group: FilterId, stamp: Stamp, publication: &Publication) -> usize {
+        let is_new = !publication.groups.contains(&group);
+        usize::from(is_new && self.owed.entry(group).or_default().insert(stamp))
+    }
+
+    /// A member that belongs to these groups has received a message. Returns how many deliveries were owed less.
+    pub(super) fn settle(
+        &mut self,
+        groups: &[FilterId],
+        identifiers: Option<&[u32]>,
+        stamp: Stamp,
+        publication: &mut Publication,
+    ) -> usize {
+        let Some(group) = publication.note_group(groups, identifiers) else { return 0 };
+        usize::from(self.owed.get_mut(&group).is_some_and(|owed| owed.remove(&stamp)))
+    }
+
+    /// A group may have ended. Returns how much it was owed.
+    pub(super) fn dissolve(&mut self, group: FilterId) -> usize {
+        self.owed.remove(&group).map_or(0, |owed| owed.len())
+    }
+
+    /// Everything that is still owed.
+    pub(super) fn lost(&self) -> Vec<(FilterId, Stamp)> {
+        let pairs = self.owed.iter().flat_map(|(group, owed)| owed.iter().map(|stamp| (*group, *stamp)));
+        pairs.collect()
+    }
+}
