@@ -31,4 +31,6 @@ mod soaking;
 #[cfg(test)]
 mod stomp_clients;
 #[cfg(test)]
+mod system_topics;
+#[cfg(test)]
 mod tls;

@@ -94,6 +94,11 @@ pub(crate) const SESSIONS: Family =
     Family::gauge("tidegate_sessions", &[], "Sessions, with or without a connection.");
 pub(crate) const SUBSCRIPTIONS: Family =
     Family::gauge("tidegate_subscriptions", &[], "Subscriptions of all sessions together.");
+pub(crate) const SESSIONS_EXPIRED: Family = Family::counter(
+    "tidegate_sessions_expired",
+    &[],
+    "Sessions that ended because their client did not come back in time.",
+);
 pub(crate) const ROUTE_CACHE_HITS: Family = Family::counter(
     "tidegate_route_cache_hits",
     &[],
@@ -132,7 +137,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 23] = [
+pub(crate) const ALL: [&Family; 24] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -149,6 +154,7 @@ pub(crate) const ALL: [&Family; 23] = [
     &RETAINED_BYTES,
     &SESSIONS,
     &SUBSCRIPTIONS,
+    &SESSIONS_EXPIRED,
     &ROUTE_CACHE_HITS,
     &ROUTE_CACHE_MISSES,
     &DELIVERY_LATENCY,

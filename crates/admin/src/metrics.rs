@@ -68,7 +68,9 @@ impl NodeCollector {
             (&families::SESSIONS, gauges.sessions),
             (&families::SUBSCRIPTIONS, gauges.subscriptions),
         ];
-        values.into_iter().try_for_each(|(family, value)| exposition.gauge(family, value as u64))
+        values.into_iter().try_for_each(|(family, value)| exposition.gauge(family, value as u64))?;
+        let expired = self.total(|worker| &worker.sessions_expired);
+        exposition.counters(&families::SESSIONS_EXPIRED, [([], expired)])
     }
 
     fn encode_routing(&self, exposition: &mut Exposition<'_>) -> fmt::Result {

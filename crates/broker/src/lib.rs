@@ -20,6 +20,7 @@ mod route_cache;
 mod router;
 mod sessions;
 mod shard;
+mod system;
 mod tree;
 
 pub use limits::Limits;

@@ -89,6 +89,8 @@ pub struct WorkerMetrics {
     pub route_cache_hits: Counter,
     /// Topics that had to be looked up in the tree.
     pub route_cache_misses: Counter,
+    /// Sessions that ended because nobody claimed them in time.
+    pub sessions_expired: Counter,
     /// Time from reading a message to handing its last copy to the socket, on the way that does not wait in a queue.
     pub latency: Histogram,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
@@ -100,6 +102,7 @@ impl WorkerMetrics {
             protocols: std::iter::repeat_with(ProtocolMetrics::default).take(protocols).collect(),
             route_cache_hits: Counter::default(),
             route_cache_misses: Counter::default(),
+            sessions_expired: Counter::default(),
             latency: Histogram::default(),
             dropped: Mutex::default(),
         }

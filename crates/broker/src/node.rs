@@ -7,6 +7,7 @@ use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
 use crate::router::Router;
 use crate::sessions::Sessions;
+use crate::system::System;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,7 @@ pub struct Node {
     limits: Mutex<Arc<Limits>>,
     pub(crate) router: Router,
     pub(crate) sessions: Sessions,
+    pub(crate) system: System,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) total: Arc<TotalBytes>,
     metrics: Vec<Arc<WorkerMetrics>>,
@@ -54,6 +56,7 @@ impl Node {
         Arc::new(Node {
             router: Router::new(&options.limits),
             sessions: Sessions::new(&options.limits),
+            system: System::default(),
             total: Arc::new(TotalBytes::new(&options.limits)),
             metrics: mailboxes.iter().map(|_| Arc::new(WorkerMetrics::new(protocols))).collect(),
             mailboxes,
@@ -85,6 +88,11 @@ impl Node {
         }
     }
 
+    /// Has the worker that looks after what nobody holds see when something is due next.
+    pub(crate) fn look_at_agenda(&self) {
+        self.mailboxes.iter().take(1).for_each(|first| first.post(&mut vec![Letter::LookAtAgenda]));
+    }
+
     pub(crate) fn new_queue(&self, home: u8) -> Arc<Queue> {
         Arc::new(Queue::new(self.next_id(), home, self.total.clone()))
     }
@@ -104,15 +112,26 @@ impl Node {
         let (retained_messages, retained_bytes) = self.router.retained_size();
         let (queued_messages, queued_bytes) = self.total.size();
         let (sessions, subscriptions) = (self.sessions.len(), self.router.subscription_count());
-        Gauges { sessions, subscriptions, retained_messages, retained_bytes, queued_messages, queued_bytes }
+        let sessions_attached = self.sessions.attached();
+        Gauges {
+            sessions,
+            sessions_attached,
+            subscriptions,
+            retained_messages,
+            retained_bytes,
+            queued_messages,
+            queued_bytes,
+        }
     }
 }
 
 /// What a node holds at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gauges {
     /// Sessions, attached or not.
     pub sessions: usize,
+    /// Sessions that a connection holds.
+    pub sessions_attached: usize,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
     /// Retained messages.

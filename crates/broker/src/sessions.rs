@@ -109,6 +109,7 @@ pub(crate) struct Sessions {
     shards: [Mutex<HashMap<SessionKey, Session, RandomState>>; SHARDS],
     hasher: RandomState,
     count: AtomicUsize,
+    attached: AtomicUsize,
     count_max: AtomicUsize,
     expiry_max: Mutex<Duration>,
     /// Moments at which something is due. Locked after a shard, never before.
@@ -121,6 +122,7 @@ impl Sessions {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::default(),
             count: AtomicUsize::new(0),
+            attached: AtomicUsize::new(0),
             count_max: limits.sessions.into(),
             expiry_max: Mutex::new(limits.session_expiry_max),
             agenda: Mutex::default(),
@@ -142,6 +144,11 @@ impl Sessions {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// How many of them a connection holds.
+    pub(crate) fn attached(&self) -> usize {
+        self.attached.load(Ordering::Relaxed)
+    }
+
     fn shard(&self, key: &SessionKey) -> &Mutex<HashMap<SessionKey, Session, RandomState>> {
         let [first, ..] = &self.shards;
         self.shards.get(self.hasher.hash_one(key) as usize % SHARDS).unwrap_or(first)
@@ -156,6 +163,7 @@ impl Sessions {
                 Claimed::HeldBy(*holder, claim)
             }
             Some(session) if !claim.clean_start => {
+                self.count_attached(session.holder);
                 self.reschedule(&claim.key, session, None);
                 session.holder = Some(claim.holder);
                 session.expiry = claim.expiry;
@@ -171,6 +179,7 @@ impl Sessions {
                 }
             }
             existing => {
+                let held_by = existing.as_ref().and_then(|session| session.holder);
                 let ended = existing.map(|session| {
                     self.reschedule(&claim.key, session, None);
                     Ended { queue: session.queue.clone(), will: session.will.take() }
@@ -178,6 +187,7 @@ impl Sessions {
                 if ended.is_none() && !self.count_one_more() {
                     return Claimed::Full;
                 }
+                self.count_attached(held_by);
                 let queue = new_queue();
                 queue.survives.store(!claim.expiry.is_zero(), Ordering::Relaxed);
                 let expiry = claim.expiry;
@@ -190,6 +200,11 @@ impl Sessions {
     fn count_one_more(&self) -> bool {
         let below = |count: usize| (count < self.count_max.load(Ordering::Relaxed)).then_some(count + 1);
         self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).is_ok()
+    }
+
+    /// A session is held from now on, that was held by this connection before.
+    fn count_attached(&self, before: Option<Holder>) {
+        self.attached.fetch_add(usize::from(before.is_none()), Ordering::Relaxed);
     }
 
     /// Takes the session from its holder. Returns what has to be done now; the rest is put on the agenda.
@@ -207,6 +222,7 @@ impl Sessions {
             return Due::default();
         };
         session.holder = None;
+        self.attached.fetch_sub(1, Ordering::Relaxed);
         session.saved = saved;
         session.expiry = self.shortened(expiry.unwrap_or(session.expiry));
         session.queue.survives.store(!session.expiry.is_zero(), Ordering::Relaxed);

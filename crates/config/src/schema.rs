@@ -50,6 +50,9 @@ section! {
         workers: usize = count(0, 64), Default("0");
         /// How long queued bytes may still be sent to the clients when the gateway stops.
         shutdown_timeout: TimeSpan = time(0, 600 * SECOND), Default("10s");
+        /// How often the gateway publishes what it knows of itself under `$SYS`, as far as somebody has subscribed it; `0s` is
+        /// never. docs/reference/sys-topics.md lists the topics.
+        sys_interval: TimeSpan = time(0, 3600 * SECOND), Default("10s");
         /// The ports on which clients connect. At least one is needed.
         listeners as "listener": Vec<Listener> = Tables(&Listener::SECTION), Default("");
         /// Health checks and metrics over HTTP.

@@ -7,7 +7,7 @@ use crate::cli::{Configuration, complain, say};
 use crate::{logging, registry};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tidegate_admin::{AdminServer, Readiness, Stage};
 use tidegate_broker::Limits;
 use tidegate_config::{ClientAuth, Config, Listener, Loaded, Sources, Tls, Transport, load};
@@ -104,6 +104,7 @@ fn serve(config: Config) -> Result<(), Refused> {
     let http = config.http.as_ref().map(|http| AdminServer::bind(http.bind)).transpose()?;
     let readiness = Readiness::default();
     let node = server.node().clone();
+    node.set_system_interval(config.sys_interval.duration(), Instant::now());
     let running = server.start()?;
     let http_address = http.as_ref().map(|bound| bound.address());
     let http = http.map(|bound| bound.serve(node, readiness.clone())).transpose()?;

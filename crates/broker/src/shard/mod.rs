@@ -10,6 +10,7 @@ mod requests;
 mod review;
 pub(crate) mod session;
 mod slot;
+mod system;
 mod waiting;
 
 pub use slot::Outlet;
@@ -385,7 +386,9 @@ impl Shard {
     pub fn next_timer(&self) -> Option<Instant> {
         let connections = self.timers.peek().map(|Reverse((at, ..))| *at);
         // One worker looks after the sessions that nobody holds.
-        let sessions = if self.worker == 0 { self.node.sessions.next_due() } else { None };
+        let agenda =
+            || [self.node.sessions.next_due(), self.node.system.next_due()].into_iter().flatten().min();
+        let sessions = if self.worker == 0 { agenda() } else { None };
         let review = self.review.as_ref().map(Review::since);
         [connections, sessions, review].into_iter().flatten().min()
     }
@@ -429,6 +432,7 @@ impl Shard {
             }
         }
         self.handle_agenda(now);
+        self.publish_system_topics(now);
         self.review_connections(now);
         self.finish_event(None, now);
     }
@@ -438,6 +442,7 @@ impl Shard {
         for _ in 0..SESSIONS_PER_TURN {
             let due = (self.worker == 0).then(|| self.node.sessions.take_due(now)).flatten();
             let Some(due) = due else { return };
+            self.metrics.sessions_expired.add(u64::from(due.ended.is_some()));
             self.handle_due(due, now);
         }
     }

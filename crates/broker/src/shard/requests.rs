@@ -42,6 +42,7 @@ impl<'a> Requests<'a> {
             return Err(Refusal::QueueFull);
         }
         let mut retained = self.shard.node.router.retained_matching(subscribe.filter, self.now);
+        retained.extend(self.shard.node.system_messages(subscribe.filter, self.now));
         let (key, consumer) = self.consumer(subscribe.consumer)?;
         let origin = consumer.queue.origin();
         retained.retain(|message| !subscribe.no_local || message.origin.0 != origin);

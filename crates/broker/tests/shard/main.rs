@@ -12,6 +12,7 @@ mod reconfiguring;
 mod retained;
 mod self_delivery;
 mod sessions;
+mod system;
 mod taking_over;
 mod timers;
 mod wills;
