@@ -1,4 +1,4 @@
-//! One MQTT client that lives through many connections, in 3.1.1 and 5.0, and seldom behaves.
+//! One MQTT client that lives through many connections, in 3.1, 3.1.1 and 5.0, and seldom behaves.
 //!
 //! ```text
 //! offline ──connect──► serve ──goodbye, dropped socket, take-over──► offline

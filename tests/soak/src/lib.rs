@@ -1,7 +1,7 @@
 //! A long run of thousands of misbehaving clients against the real gateway, with an auditor that checks every message.
 //!
 //! ```text
-//! device (MQTT 3.1.1, 5.0) ─┐  what it asks for, sends and receives       ┌─ owed: never arrived, out of order, twice
+//! device (MQTT 3.1 to 5.0) ─┐  what it asks for, sends and receives       ┌─ owed: never arrived, out of order, twice
 //! device …                  ├──────────────────────────────► Auditor ────┤  phantom: to the wrong client, with wrong bytes
 //! service (STOMP)          ─┘                                             └─ gauges and memory that do not come back
 //! ```

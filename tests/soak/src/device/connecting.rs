@@ -34,14 +34,14 @@ impl Device {
         let is_draining = self.phase() == Phase::Drain;
         let existed = self.session.is_some();
         let resumes = existed && (self.is_faithful || is_draining || !self.random.one_in(5));
-        let mut version = *self.random.pick(&[Version::V3, Version::V5]);
+        let mut version = *self.random.pick(&[Version::V31, Version::V3, Version::V5, Version::V5]);
         let wants_to_survive = match (resumes, self.is_faithful || is_draining) {
             (_, true) => true,
-            (true, false) => version == Version::V3 || !self.random.one_in(8),
+            (true, false) => version < Version::V5 || !self.random.one_in(8),
             (false, false) => !self.random.one_in(3),
         };
         if existed && !resumes && wants_to_survive {
-            // 3.1.1 cannot end a session and begin one that lasts.
+            // Before 5.0 one request cannot end a session and begin one that lasts.
             version = Version::V5;
         }
         let small = NonZeroU16::new(1 + self.random.below(20) as u16);
@@ -75,6 +75,8 @@ impl Device {
         if let Some(former) = self.former.take() {
             self.expect_end_of(former);
         }
+        // 3.1 does not tell.
+        let present = if plan.version == Version::V31 { plan.resumes } else { present };
         if present != plan.resumes {
             let what = format!("session present is {present}, not {}", plan.resumes);
             self.accuse(Kind::Protocol, &what);
@@ -146,7 +148,7 @@ impl Device {
             retain: false,
             properties: will_properties.as_ref(),
         });
-        // In 3.1.1 one flag says both: no session before, none after.
+        // Before 5.0 one flag says both: no session before, none after.
         let clean_start = match plan.version {
             Version::V5 => !plan.resumes,
             _ => !plan.survives,
