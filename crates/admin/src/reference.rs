@@ -31,7 +31,7 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
 - `reason`: a fixed word, never text from a client. For closed connections `disconnected` (the client said goodbye), `peer_closed`
   (it did not), `keep_alive_timeout`, `connect_timeout`, `session_taken_over`, `server_shutdown`, `listener_closed` and `not_authorized` (after a reload), `output_stalled`, and one word for each
   kind of mistake that a protocol or a transport tells apart. For dropped messages among others `queue_full` (the receiver's queue is at
-  its limit), `retained_full` (a will could not be retained), `offline` (quality of service 0 and no connection), `expired`, `rejected` (by
+  its limit), `retained_full` (there was no room to retain it), `topic_refused` (its topic is none, or beyond a limit), `offline` (quality of service 0 and no connection), `expired`, `rejected` (by
   the receiver) and `session_ended` (what still waited in it).
 ";
 

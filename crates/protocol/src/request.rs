@@ -45,6 +45,9 @@ pub trait Broker {
     /// Routes a message. `Ok` is the acknowledgement event: what it promises is what the publisher may be told.
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal>;
 
+    /// Counts a message of this connection that the machine turned away without asking: `reason` is a label in metrics.
+    fn note_dropped(&mut self, reason: &'static str);
+
     /// Says what became of a delivery that had a tag, and gives its credit back. Unknown tags are ignored.
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome);
 }

@@ -391,6 +391,9 @@ pub(super) fn refusal_label(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::QueueFull => "queue_full",
         Refusal::RetainedFull => "retained_full",
+        Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
+            "topic_refused"
+        }
         _ => Refused::NotExpressible.label(),
     }
 }

@@ -1,7 +1,7 @@
 //! The broker as one connection sees it.
 
 use super::Shard;
-use super::deliver::Publication;
+use super::deliver::{Publication, refusal_label};
 use super::slot::Consumer;
 use crate::queue::Queued;
 use crate::route::{Binding, Grant, Subscription};
@@ -32,6 +32,13 @@ impl<'a> Requests<'a> {
     fn consumer(&mut self, consumer: ConsumerId) -> Result<(usize, &mut Consumer), Refusal> {
         let key = self.consumer_key(consumer)?;
         self.shard.consumers.get_mut(key).map(|consumer| (key, consumer)).ok_or(Refusal::UnknownConsumer)
+    }
+
+    /// Counts a message that was refused. A full queue was counted where it was found full, once for each receiver.
+    fn count(&self, refusal: Refusal) {
+        if refusal != Refusal::QueueFull {
+            self.shard.metrics.count_dropped(refusal_label(refusal), 1);
+        }
     }
 
     /// Puts the retained messages that match in front of what the subscription will receive.
@@ -152,14 +159,19 @@ impl Broker for Requests<'_> {
     }
 
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
-        let route = self.shard.route_of(self.slot, publish.topic)?;
+        let route = self.shard.route_of(self.slot, publish.topic).inspect_err(|error| self.count(*error))?;
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         if let Some(counters) = self.shard.metrics.protocols.get(slot.protocol) {
             counters.received.at(publish.qos).add(1);
             counters.received_bytes.at(publish.qos).add(publish.payload.len() as u64);
         }
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
-        self.shard.distribute(&route, &mut publication, self.now)
+        let outcome = self.shard.distribute(&route, &mut publication, self.now);
+        outcome.inspect_err(|error| self.count(*error))
+    }
+
+    fn note_dropped(&mut self, reason: &'static str) {
+        self.shard.metrics.count_dropped(reason, 1);
     }
 
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {

@@ -166,6 +166,7 @@ fn topics_and_filters_have_limits() {
     let long = Refusal::TopicTooLong { bytes: 11, limit: 10 };
     assert_eq!(alice.publish(&mut world, "12345678901", "x", QOS0), Err(long));
     assert!(matches!(alice.publish(&mut world, "a/+", "x", QOS0), Err(Refusal::InvalidTopic(_))));
+    assert_eq!(world.dropped("topic_refused"), 3);
 }
 
 /// A will is a publication too: a topic that no PUBLISH may have is refused with the attachment.
@@ -194,6 +195,7 @@ fn retained_messages_have_a_limit_and_the_publisher_is_told() {
     let retain = |publish: &mut tidegate_protocol::Publish<'_>| publish.retain = true;
     alice.publish_with(&mut world, "a", "1", QOS1, retain).unwrap();
     assert_eq!(alice.publish_with(&mut world, "b", "2", QOS1, retain), Err(Refusal::RetainedFull));
+    assert_eq!(world.dropped("retained_full"), 1);
     world.run();
     assert_eq!(alice.got_payloads(), ["1"], "the message that was refused is not routed either");
 }

@@ -103,6 +103,10 @@ impl Broker for RecordingBroker {
         self.published.pop_front().unwrap_or(Ok(Published { matched: true }))
     }
 
+    fn note_dropped(&mut self, reason: &'static str) {
+        self.requests.push(Request::NoteDropped(reason));
+    }
+
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {
         self.requests.push(Request::Settle { consumer, tag, outcome });
     }

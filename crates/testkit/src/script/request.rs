@@ -54,6 +54,7 @@ pub enum Request {
         properties: Option<Properties>,
         expiry: Option<Duration>,
     },
+    NoteDropped(&'static str),
     Settle {
         consumer: ConsumerId,
         tag: DeliveryTag,
