@@ -14,15 +14,20 @@ use tidegate_testkit::script::{Harness, parcel};
 
 const CONNECT_3: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x05\x00\x01a";
 const CONNECT_31: &[u8] = b"\x10\x0f\x00\x06MQIsdp\x03\x00\x00\x05\x00\x01a";
-const CONNECT_5: &[u8] = b"\x10\x13\x00\x04MQTT\x05\x02\x00\x05\x05\x11\x00\x00\x00\x09\x00\x01a";
+const CONNECT_5: &[u8] = b"\x10\x18\x00\x04MQTT\x05\x02\x00\x05\x0a\x11\x00\x00\x00\x09\x22\x00\x03\x19\x01\x00\x01a";
 
 fuzz_target!(|data: &[u8]| {
     let options = MqttOptions {
         max_packet_size: "512B".parse().unwrap(),
         max_inflight: 4,
+        ack_timeout: Some("5s".parse().unwrap()),
         receive_maximum: 4,
         topic_alias_max: 4,
+        topic_alias_max_outgoing: 4,
+        check_payload_format: true,
+        response_information: Some("answers/%c".into()),
         keep_alive_max: Some("60s".parse().unwrap()),
+        ..MqttOptions::default()
     };
     let mut harness = Harness::open(&Mqtt::new(options));
     let mut rest = data;

@@ -4,6 +4,7 @@ use crate::codec::{
     Connect, PropertiesBuffer, Property, ReasonCode, Version, Will as WillPacket, message_properties,
 };
 use crate::connected::Connected;
+use crate::inbound::{NOT_TEXT, is_payload_as_told};
 use crate::options::MqttOptions;
 use crate::reason::fault;
 use crate::saved::Saved;
@@ -14,7 +15,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::Topic;
-use tidegate_protocol::{Attach, Attached, Attachment, Close, Context, Will};
+use tidegate_protocol::{Attach, Attached, Attachment, Close, Context, Output, Will};
 
 /// What a session expiry interval of "never" is on the wire (section 3.1.2.11.2).
 const NEVER: u32 = u32::MAX;
@@ -24,8 +25,8 @@ const NEVER: u32 = u32::MAX;
 pub(crate) struct Door {
     /// The listener's options.
     pub(crate) options: Arc<MqttOptions>,
-    /// Tells generated names of this process from those of another.
-    pub(crate) run: u64,
+    /// Tells the generated name of this client from those of another process; others cannot guess it.
+    pub(crate) connection_secret: u64,
     /// Tells generated names of this process from each other.
     pub(crate) connection: u64,
     /// Whether the client may enter: it showed a verified certificate, or credentials are not asked for.
@@ -47,6 +48,9 @@ pub(crate) struct Opening {
     keep_alive_is_ours: bool,
     expiry: Duration,
     credit: u16,
+    /// The highest alias that may be set towards the client.
+    pub(crate) topic_alias_max: u16,
+    asks_response_information: bool,
 }
 
 impl Door {
@@ -57,7 +61,7 @@ impl Door {
         context: &mut Context<'_>,
     ) -> Result<(Opening, Attachment), Close> {
         self.check_credentials(connect)?;
-        let will = connect.will.as_ref().map(read_will).transpose()?;
+        let will = connect.will.as_ref().map(|will| read_will(will, &self.options)).transpose()?;
         let opening = self.opening(connect)?;
         let attachment = context.broker.attach(Attach {
             consumer: CONSUMER,
@@ -89,6 +93,7 @@ impl Door {
     fn opening(&self, connect: &Connect<'_>) -> Result<Opening, Close> {
         let (keep_alive_seconds, keep_alive_is_ours) = self.keep_alive(connect);
         let receive_maximum = connect.properties.receive_maximum().map_or(u16::MAX, NonZeroU16::get);
+        let topic_alias_max = connect.properties.topic_alias_maximum().unwrap_or(0);
         Ok(Opening {
             wire: Wire::of(connect),
             client_id: self.client_id(connect)?,
@@ -98,6 +103,10 @@ impl Door {
             expiry: session_expiry(connect),
             // [MQTT-3.3.4-9]
             credit: receive_maximum.min(self.options.in_flight_max()),
+            // [MQTT-3.1.2-26] [MQTT-3.1.2-27] [MQTT-3.3.2-11]
+            topic_alias_max: topic_alias_max.min(self.options.topic_alias_max_outgoing),
+            // [MQTT-3.1.2-28]
+            asks_response_information: connect.properties.request_response_information().unwrap_or(false),
         })
     }
 
@@ -114,7 +123,7 @@ impl Door {
                 Err(fault(ReasonCode::ClientIdentifierNotValid, detail))
             }
             // [MQTT-3.1.3-6] [MQTT-3.1.3-7]
-            ("", _) => Ok(format!("auto-{:016x}-{:x}", self.run, self.connection).into()),
+            ("", _) => Ok(format!("auto-{:016x}-{:x}", self.connection_secret, self.connection).into()),
             (named, _) => Ok(named.into()),
         }
     }
@@ -139,20 +148,42 @@ impl Opening {
         options: &MqttOptions,
         context: &mut Context<'_>,
     ) -> (Connected, Result<(), Close>) {
-        let properties = match self.wire.version {
-            Version::V5 => self.granted(&attached, options),
-            Version::V31 | Version::V3 => PropertiesBuffer::new(),
-        };
         let saved = match attached.present {
             // Bytes that cannot be read are as good as none: messages come again under new identifiers.
             true => Saved::from_bytes(&attached.saved).unwrap_or_default(),
             false => Saved::default(),
         };
         // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
-        let outcome = self.wire.accept(attached.present, &properties, context.output);
+        let outcome = self.greet(&attached, options, context.output);
         let mut connected = Connected::new(self, options, outcome.is_ok(), context.now);
         let outcome = outcome.and_then(|()| connected.resume(&saved, context));
         (connected, outcome)
+    }
+
+    /// CONNACK.
+    fn greet(&self, attached: &Attached, options: &MqttOptions, output: &mut Output) -> Result<(), Close> {
+        if self.wire.version < Version::V5 {
+            return self.wire.accept(attached.present, &PropertiesBuffer::new(), output);
+        }
+        let mut properties = self.granted(attached, options);
+        if let Some(information) = self.response_information(options) {
+            let plain = properties.clone();
+            // [MQTT-3.1.2-24]: what nobody has to know is left out where it does not fit.
+            let longer = properties.push(Property::ResponseInformation(&information)).is_ok();
+            if longer && self.wire.accept(attached.present, &properties, output).is_ok() {
+                return Ok(());
+            }
+            properties = plain;
+        }
+        self.wire.accept(attached.present, &properties, output)
+    }
+
+    /// The topic below which the client may wait for answers (section 3.2.2.3.15), where it asked for it.
+    fn response_information(&self, options: &MqttOptions) -> Option<String> {
+        let template = options.response_information.as_ref().filter(|_| self.asks_response_information)?;
+        // An identifier that is more than one level, or none, would point to the topics of others.
+        let is_level = !self.client_id.contains(['/', '+', '#']);
+        (is_level || !template.contains("%c")).then(|| template.replace("%c", &self.client_id))
     }
 
     /// What the CONNACK of MQTT 5.0 tells (section 3.2.2.3). What is not told has its default: wildcards, subscription identifiers,
@@ -211,7 +242,10 @@ fn expiry_change(asked: Duration, granted: Duration) -> Option<u32> {
     (asked != granted).then(|| u32::try_from(granted.as_secs()).unwrap_or(NEVER))
 }
 
-fn read_will(will: &WillPacket<'_>) -> Result<Will, Close> {
+fn read_will(will: &WillPacket<'_>, options: &MqttOptions) -> Result<Will, Close> {
+    if options.check_payload_format && !is_payload_as_told(&will.properties, will.payload) {
+        return Err(fault(ReasonCode::PayloadFormatInvalid, format!("the will: {NOT_TEXT}")));
+    }
     let topic = Topic::parse(will.topic.as_bytes())
         .map_err(|error| fault(ReasonCode::TopicNameInvalid, format!("the will: {error}")))?;
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());

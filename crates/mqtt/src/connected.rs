@@ -1,6 +1,6 @@
 //! A connected client: which packet is handled where, keep alive, and the end.
 
-use crate::codec::{Disconnect, Packet, ReasonCode, decode};
+use crate::codec::{Disconnect, Packet, PropertyId, ReasonCode, decode};
 use crate::connect::{Opening, expiry_duration};
 use crate::inbound::Inbound;
 use crate::options::MqttOptions;
@@ -8,7 +8,8 @@ use crate::outbound::Outbound;
 use crate::reason::{fault, in_disconnect, last_word, undecodable};
 use crate::saved::Saved;
 use crate::sending::Sending;
-use crate::subscriptions::{handle_subscribe, handle_unsubscribe};
+use crate::sent_aliases::SentAliases;
+use crate::subscriptions::{handle_subscribe, handle_unsubscribe, refuse_subscribe, refuse_unsubscribe};
 use crate::wire::Wire;
 use std::time::{Duration, Instant};
 use tidegate_protocol::{
@@ -22,6 +23,8 @@ pub(crate) struct Connected {
     client_id: Box<str>,
     inbound: Inbound,
     outbound: Outbound,
+    /// The topic aliases that the client allows; most allow none.
+    sent_aliases: Option<Box<SentAliases>>,
     /// The longest silence that the client may keep.
     silence_max: Option<Duration>,
     last_received: Instant,
@@ -40,8 +43,9 @@ impl Connected {
             silence_max: opening.silence_max(),
             ends_with_connection: opening.ends_with_connection(),
             client_id: opening.client_id,
-            inbound: Inbound::new(options.receive_max(), options.topic_alias_max),
-            outbound: Outbound::new(options.in_flight_max()),
+            inbound: Inbound::new(options),
+            outbound: Outbound::new(options.in_flight_max(), options.ack_time(), now),
+            sent_aliases: SentAliases::new(opening.topic_alias_max),
             last_received: now,
             is_greeted,
             // [MQTT-3.1.2-8]
@@ -53,7 +57,7 @@ impl Connected {
     /// Takes up what an earlier connection left, behind the CONNACK.
     pub(crate) fn resume(&mut self, saved: &Saved, context: &mut Context<'_>) -> Result<(), Close> {
         self.inbound.resume(&saved.received);
-        self.outbound.resume(saved, &self.wire, context.output)
+        self.outbound.resume(saved, &self.wire, context)
     }
 
     /// Handles every complete packet and returns how many bytes they took.
@@ -85,6 +89,12 @@ impl Connected {
             Packet::PubRec(ack) => self.outbound.handle_pubrec(ack, &self.wire, context),
             Packet::PubRel(ack) => self.inbound.handle_pubrel(ack, &self.wire, context),
             Packet::PubComp(ack) => self.outbound.handle_pubcomp(ack, context),
+            Packet::Subscribe(subscribe) if self.inbound.is_in_use(subscribe.packet_id, &self.wire) => {
+                refuse_subscribe(subscribe, ReasonCode::PacketIdentifierInUse, &self.wire, context)
+            }
+            Packet::Unsubscribe(unsubscribe) if self.inbound.is_in_use(unsubscribe.packet_id, &self.wire) => {
+                refuse_unsubscribe(unsubscribe, ReasonCode::PacketIdentifierInUse, &self.wire, context)
+            }
             Packet::Subscribe(subscribe) => handle_subscribe(subscribe, &self.wire, context),
             Packet::Unsubscribe(unsubscribe) => handle_unsubscribe(unsubscribe, &self.wire, context),
             // [MQTT-3.12.4-1]
@@ -106,6 +116,10 @@ impl Connected {
 
     /// DISCONNECT: what the client wants done with its will and its session.
     fn leave(&mut self, disconnect: &Disconnect<'_>) -> Close {
+        // Section 3.14.2.2.5: where else to go is for a server to say.
+        if disconnect.properties.contains(PropertyId::ServerReference) {
+            return fault(ReasonCode::ProtocolError, "the client's DISCONNECT has a server reference");
+        }
         if let Some(seconds) = disconnect.properties.session_expiry_interval() {
             // Section 3.14.2.2.2: a session that was to end with its connection cannot be kept now.
             if self.ends_with_connection && seconds > 0 {
@@ -126,7 +140,8 @@ impl Connected {
         encoded: &mut Encoded,
         output: &mut Output,
     ) -> Result<(), Refused> {
-        self.outbound.handle_delivery(&mut Sending { delivery, wire: &self.wire, encoded, output })
+        let aliases = self.sent_aliases.as_deref_mut();
+        self.outbound.handle_delivery(&mut Sending { delivery, wire: &self.wire, encoded, output, aliases })
     }
 
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
@@ -142,7 +157,7 @@ impl Connected {
         if self.inbound.deadline().is_some_and(|deadline| context.now >= deadline) {
             return Err(fault(ReasonCode::QuotaExceeded, "a message was refused and could not be answered"));
         }
-        Ok(())
+        self.outbound.check_ack_timeout(context.now)
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
@@ -150,7 +165,8 @@ impl Connected {
             // A moment that has passed: the next turn settles.
             return Some(self.last_received);
         }
-        self.silence_deadline().into_iter().chain(self.inbound.deadline()).min()
+        let deadlines = [self.silence_deadline(), self.inbound.deadline(), self.outbound.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     fn silence_deadline(&self) -> Option<Instant> {

@@ -179,6 +179,10 @@ impl Connection for MqttConnection {
     fn handle_close(&mut self, close: &Close, context: &mut Context<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::AwaitingConnect(Some(wire)) => MqttConnection::refuse(&wire, close, context.output),
+            // It said all that it had to in time; the session did not come.
+            Phase::Attaching(opening) if close.reason == CloseReason::ConnectTimeout => {
+                opening.wire.refuse(ReasonCode::ServerBusy, "the session is not free yet", context.output);
+            }
             // The session was never ours: a reply that comes now is the driver's to give back.
             Phase::Attaching(opening) => MqttConnection::refuse(&opening.wire, close, context.output),
             Phase::Connected(connected) => connected.handle_close(close, context),

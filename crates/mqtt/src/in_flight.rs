@@ -4,6 +4,7 @@
 //! one in use. Any acknowledgement, in any order, costs one look at one place. A client that never acknowledges one message but
 //! all others would stretch the ring; past its limit, identifiers from its middle are used again instead.
 
+use crate::ack_timeout::SentAt;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use tidegate_protocol::DeliveryTag;
@@ -34,6 +35,15 @@ pub(crate) struct Entry {
     pub(crate) tag: DeliveryTag,
     /// How far it has come.
     pub(crate) phase: Phase,
+    /// When the last packet was sent that the client has to answer; kept only where that matters.
+    pub(crate) sent_at: SentAt,
+}
+
+impl Entry {
+    /// A message that has not been sent on this connection.
+    pub(crate) fn new(tag: DeliveryTag, phase: Phase) -> Entry {
+        Entry { tag, phase, sent_at: SentAt::NOT_YET }
+    }
 }
 
 /// The ring.
@@ -139,7 +149,7 @@ mod tests {
     use super::*;
 
     fn entry(tag: u64) -> Entry {
-        Entry { tag: DeliveryTag(tag), phase: Phase::Unacknowledged }
+        Entry::new(DeliveryTag(tag), Phase::Unacknowledged)
     }
 
     fn id(number: u16) -> NonZeroU16 {

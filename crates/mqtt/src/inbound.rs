@@ -18,11 +18,13 @@
 //! A refused message with QoS 0 is dropped; the broker has counted it.
 
 use crate::aliases::TopicAliases;
-use crate::codec::{Ack, PacketType, Publish, ReasonCode, Version, message_properties};
+use crate::codec::{Ack, PacketType, PropertiesRef, Publish, ReasonCode, Version, message_properties};
+use crate::options::{MqttOptions, ReceiveMaximumPolicy};
 use crate::reason::{Rejection, fault, of_publish};
 use crate::wire::Wire;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
+use std::borrow::Cow;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 use tidegate_message::QoS;
@@ -30,6 +32,16 @@ use tidegate_protocol::{Close, Context, Publish as PublishRequest, Published, Re
 
 /// How long a client of MQTT 3.1.1 is left with a message that was refused for now.
 pub(crate) const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(30);
+
+/// What is wrong with a payload that is not as its payload format indicator says.
+pub(crate) const NOT_TEXT: &str =
+    "the payload is not UTF-8, which its payload format indicator says that it is";
+
+/// What a client is told that uses an identifier for two things.
+const IDENTIFIER_IN_USE: &str = "a message with this packet identifier has not been released";
+
+/// What a client is told that releases a message that is not known.
+const IDENTIFIER_NOT_FOUND: &str = "no message with this packet identifier waits for its release";
 
 /// The receiving half of a connection.
 #[derive(Debug)]
@@ -43,6 +55,8 @@ pub(crate) struct Inbound {
     received_before: IdSet,
     /// When the connection ends because a message was left unacknowledged.
     unacknowledged_until: Option<Instant>,
+    receive_maximum_policy: ReceiveMaximumPolicy,
+    checks_payload_format: bool,
 }
 
 /// At most 65 535 identifiers, and no memory where QoS 2 is not used.
@@ -50,18 +64,20 @@ type IdSet = HashSet<NonZeroU16, RandomState>;
 
 /// What became of one PUBLISH.
 enum Verdict {
-    /// It is acknowledged with this code, which may be a failure.
-    Acknowledge(ReasonCode, Option<Refusal>),
+    /// It is acknowledged with this code, which may be a failure, and the reason in words.
+    Acknowledge(ReasonCode, Cow<'static, str>),
     /// It is not acknowledged.
     Withhold,
 }
 
 impl Inbound {
-    /// The half of a connection to which these maxima were announced.
-    pub(crate) fn new(receive_maximum: u16, topic_alias_maximum: u16) -> Inbound {
+    /// The half of a connection to which the maxima of these options were announced.
+    pub(crate) fn new(options: &MqttOptions) -> Inbound {
         Inbound {
-            aliases: TopicAliases::new(topic_alias_maximum),
-            receive_maximum,
+            aliases: TopicAliases::new(options.topic_alias_max),
+            receive_maximum: options.receive_max(),
+            receive_maximum_policy: options.receive_maximum_policy,
+            checks_payload_format: options.check_payload_format,
             received: IdSet::default(),
             received_before: IdSet::default(),
             unacknowledged_until: None,
@@ -105,17 +121,39 @@ impl Inbound {
         self.check_receive_maximum(id, wire)?;
         match publish.qos {
             QoS::ExactlyOnce => self.handle_exactly_once(id, publish, wire, context),
-            _ => match self.route(publish, wire, context)? {
-                // [MQTT-4.3.2-4]
-                Verdict::Acknowledge(reason, refusal) => {
-                    wire.ack(PacketType::PubAck, id, reason, refusal, context.output)
-                }
-                Verdict::Withhold => {
-                    self.leave_unacknowledged(context.now);
-                    Ok(())
-                }
-            },
+            _ => self.handle_at_least_once(id, publish, wire, context),
         }
+    }
+
+    fn handle_at_least_once(
+        &mut self,
+        id: NonZeroU16,
+        publish: &Publish<'_>,
+        wire: &Wire,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        if self.is_in_use(id, wire) {
+            self.aliases.resolve(publish)?;
+            let (packet, reason) = (PacketType::PubAck, ReasonCode::PacketIdentifierInUse);
+            context.broker.note_dropped(reason.label());
+            return wire.ack(packet, id, reason, IDENTIFIER_IN_USE, context.output);
+        }
+        match self.route(publish, wire, context)? {
+            // [MQTT-4.3.2-4]
+            Verdict::Acknowledge(reason, detail) => {
+                wire.ack(PacketType::PubAck, id, reason, &detail, context.output)
+            }
+            Verdict::Withhold => {
+                self.leave_unacknowledged(context.now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the client uses the identifier for a message that it has not released ([MQTT-2.2.1-3]), in a version in which it
+    /// can be told so. What an earlier connection left is not looked at: a client that has lost its state begins anew.
+    pub(crate) fn is_in_use(&self, id: NonZeroU16, wire: &Wire) -> bool {
+        wire.version == Version::V5 && self.received.contains(&id)
     }
 
     fn handle_exactly_once(
@@ -129,16 +167,16 @@ impl Inbound {
         if self.received.contains(&id) || self.received_before.remove(&id) {
             self.aliases.resolve(publish)?;
             self.received.insert(id);
-            return wire.ack(PacketType::PubRec, id, ReasonCode::Success, None, context.output);
+            return wire.ack(PacketType::PubRec, id, ReasonCode::Success, "", context.output);
         }
         match self.route(publish, wire, context)? {
             // [MQTT-4.3.3-8]
-            Verdict::Acknowledge(reason, refusal) => {
+            Verdict::Acknowledge(reason, detail) => {
                 // [MQTT-4.3.3-9]: after a failure the identifier is free.
                 if !reason.is_failure() {
                     self.received.insert(id);
                 }
-                wire.ack(PacketType::PubRec, id, reason, refusal, context.output)
+                wire.ack(PacketType::PubRec, id, reason, &detail, context.output)
             }
             Verdict::Withhold => {
                 self.leave_unacknowledged(context.now);
@@ -156,14 +194,18 @@ impl Inbound {
     ) -> Result<(), Close> {
         let known = self.received.remove(&ack.packet_id) | self.received_before.remove(&ack.packet_id);
         // [MQTT-4.3.3-11]
-        let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-        wire.ack(PacketType::PubComp, ack.packet_id, reason, None, context.output)
+        let (reason, detail) = match known {
+            true => (ReasonCode::Success, ""),
+            false => (ReasonCode::PacketIdentifierNotFound, IDENTIFIER_NOT_FOUND),
+        };
+        wire.ack(PacketType::PubComp, ack.packet_id, reason, detail, context.output)
     }
 
     /// [MQTT-3.3.4-7]: QoS 1 is acknowledged at once, so what can be outstanding are the QoS 2 messages.
     fn check_receive_maximum(&self, id: NonZeroU16, wire: &Wire) -> Result<(), Close> {
         let full = self.received.len() >= usize::from(self.receive_maximum);
-        if wire.version == Version::V5 && full && !self.received.contains(&id) {
+        let is_strict = self.receive_maximum_policy == ReceiveMaximumPolicy::Strict;
+        if is_strict && wire.version == Version::V5 && full && !self.received.contains(&id) {
             let detail = format!("more than {} messages are unacknowledged", self.receive_maximum);
             return Err(fault(ReasonCode::ReceiveMaximumExceeded, detail));
         }
@@ -178,6 +220,9 @@ impl Inbound {
         context: &mut Context<'_>,
     ) -> Result<Verdict, Close> {
         let topic = self.aliases.resolve(publish)?;
+        if self.checks_payload_format && !is_payload_as_told(&publish.properties, publish.payload) {
+            return refuse_payload(publish.qos, context);
+        }
         let properties = message_properties(&publish.properties);
         let request = PublishRequest {
             topic,
@@ -191,10 +236,10 @@ impl Inbound {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         };
         match context.broker.publish(&request) {
-            Ok(Published { matched: true }) => Ok(Verdict::Acknowledge(ReasonCode::Success, None)),
+            Ok(Published { matched: true }) => Ok(Verdict::Acknowledge(ReasonCode::Success, "".into())),
             // Section 3.4.2.1: a server that knows that nobody subscribes may say so.
             Ok(Published { matched: false }) => {
-                Ok(Verdict::Acknowledge(ReasonCode::NoMatchingSubscribers, None))
+                Ok(Verdict::Acknowledge(ReasonCode::NoMatchingSubscribers, "".into()))
             }
             Err(refusal) => judge(refusal, publish.qos, wire.version),
         }
@@ -205,12 +250,27 @@ impl Inbound {
     }
 }
 
+/// Whether a payload is UTF-8 where its payload format indicator says so (section 3.3.2.3.2).
+pub(crate) fn is_payload_as_told(properties: &PropertiesRef<'_>, payload: &[u8]) -> bool {
+    properties.payload_format_indicator() != Some(true) || simdutf8::basic::from_utf8(payload).is_ok()
+}
+
+/// Section 3.3.2.3.2: a payload that is not what it is said to be. With QoS 0 only DISCONNECT can say so.
+fn refuse_payload(qos: QoS, context: &mut Context<'_>) -> Result<Verdict, Close> {
+    let reason = ReasonCode::PayloadFormatInvalid;
+    context.broker.note_dropped(reason.label());
+    match qos {
+        QoS::AtMostOnce => Err(fault(reason, NOT_TEXT)),
+        _ => Ok(Verdict::Acknowledge(reason, NOT_TEXT.into())),
+    }
+}
+
 /// What a refusal means in this version; see the head of this file.
 fn judge(refusal: Refusal, qos: QoS, version: Version) -> Result<Verdict, Close> {
     match (of_publish(refusal), version) {
         (Rejection::Fault(reason), _) => Err(fault(reason, refusal.to_string())),
         (Rejection::Lasting(reason) | Rejection::Passing(reason), Version::V5) => {
-            Ok(Verdict::Acknowledge(reason, Some(refusal)))
+            Ok(Verdict::Acknowledge(reason, refusal.to_string().into()))
         }
         (Rejection::Lasting(reason), _) if qos > QoS::AtMostOnce => Err(fault(reason, refusal.to_string())),
         _ => Ok(Verdict::Withhold),

@@ -4,7 +4,8 @@
 //! bytes ──► codec ──► connection ──► connect                          (awaiting CONNECT, attaching)
 //!                         │
 //!                         └────────► connected ──► inbound            PUBLISH, PUBREL from the client; topic aliases
-//!                                        ├───────► outbound           deliveries (sending); PUBACK, PUBREC, PUBCOMP; packet identifiers
+//!                                        ├───────► outbound           deliveries (sending, sent_aliases); PUBACK, PUBREC, PUBCOMP; packet
+//!                                        │                            identifiers; ack_timeout
 //!                                        └───────► subscriptions      SUBSCRIBE, UNSUBSCRIBE
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 pub mod codec;
 
+mod ack_timeout;
 mod aliases;
 mod connect;
 mod connected;
@@ -28,10 +30,11 @@ mod protocol;
 mod reason;
 mod saved;
 mod sending;
+mod sent_aliases;
 mod subscriptions;
 mod wire;
 
-pub use options::{MqttOptions, OPTION_NAMES};
+pub use options::{MqttOptions, OPTION_NAMES, ReceiveMaximumPolicy};
 pub use protocol::Mqtt;
 
 pub(crate) use protocol::PROTOCOL_NAME;

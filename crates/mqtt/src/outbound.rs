@@ -10,16 +10,21 @@
 //! identifier and DUP ([MQTT-4.4.0-1]); one whose PUBREC had come is not sent at all, because its PUBREL has just been repeated.
 
 use crate::CONSUMER;
+use crate::ack_timeout::{AckTimeout, SentAt};
 use crate::codec::{Ack, PacketType, ReasonCode};
 use crate::in_flight::{Entry, InFlight, Phase};
 use crate::reason::fault;
 use crate::saved::Saved;
-use crate::sending::Sending;
+use crate::sending::{Exchange, Sending};
 use crate::wire::Wire;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
 use tidegate_message::QoS;
-use tidegate_protocol::{Broker, Close, Context, DeliveryTag, Outcome, Output, Refused};
+use tidegate_protocol::{Broker, Close, Context, DeliveryTag, Outcome, Refused};
+
+/// What a client is told that acknowledges what is not in flight.
+const UNKNOWN_IDENTIFIER: &str = "no message with this packet identifier is in flight";
 
 /// The sending half of a connection.
 #[derive(Debug)]
@@ -29,23 +34,37 @@ pub(crate) struct Outbound {
     resumed: VecDeque<(DeliveryTag, Option<NonZeroU16>)>,
     /// Deliveries that needed nothing from the client, to be settled in the next turn.
     owed: Vec<DeliveryTag>,
+    /// How long the client may take for an acknowledgement, where the listener says so.
+    ack_timeout: Option<Box<AckTimeout>>,
 }
 
 impl Outbound {
-    /// The half of a connection that may have so many messages unacknowledged.
-    pub(crate) fn new(window: u16) -> Outbound {
-        Outbound { in_flight: InFlight::new(window), resumed: VecDeque::new(), owed: Vec::new() }
+    /// The half of a connection that may have so many messages unacknowledged, each for so long.
+    pub(crate) fn new(window: u16, ack_timeout: Option<Duration>, now: Instant) -> Outbound {
+        Outbound {
+            in_flight: InFlight::new(window),
+            resumed: VecDeque::new(),
+            owed: Vec::new(),
+            ack_timeout: ack_timeout.map(|allowed| Box::new(AckTimeout::new(allowed, now))),
+        }
     }
 
     /// Takes up the exchanges of an earlier connection and repeats each PUBREL ([MQTT-4.4.0-1]).
-    pub(crate) fn resume(&mut self, saved: &Saved, wire: &Wire, output: &mut Output) -> Result<(), Close> {
+    pub(crate) fn resume(
+        &mut self,
+        saved: &Saved,
+        wire: &Wire,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
         for (id, entry) in &saved.sent {
-            if self.in_flight.restore(*id, *entry) {
+            let is_released = matches!(entry.phase, Phase::Uncompleted | Phase::Orphaned);
+            let sent_at = if is_released { self.sent_now(context.now) } else { SentAt::NOT_YET };
+            if self.in_flight.restore(*id, Entry { sent_at, ..*entry }) {
                 if entry.phase != Phase::Orphaned {
                     self.resumed.push_back((entry.tag, Some(*id)));
                 }
-                if matches!(entry.phase, Phase::Uncompleted | Phase::Orphaned) {
-                    wire.ack(PacketType::PubRel, *id, ReasonCode::Success, None, output)?;
+                if is_released {
+                    wire.ack(PacketType::PubRel, *id, ReasonCode::Success, "", context.output)?;
                 }
             }
         }
@@ -62,9 +81,9 @@ impl Outbound {
     #[inline]
     pub(crate) fn handle_delivery(&mut self, sending: &mut Sending<'_>) -> Result<(), Refused> {
         match (sending.delivery.qos, sending.delivery.tag) {
-            (QoS::AtMostOnce, None) => sending.write(None),
+            (QoS::AtMostOnce, None) => sending.write(Exchange::None),
             (QoS::AtMostOnce, Some(tag)) => {
-                sending.write(None)?;
+                sending.write(Exchange::None)?;
                 self.owed.push(tag);
                 Ok(())
             }
@@ -78,9 +97,14 @@ impl Outbound {
     /// Sends a message under a new packet identifier.
     #[inline]
     fn send(&mut self, tag: DeliveryTag, sending: &mut Sending<'_>) -> Result<(), Refused> {
-        let entry = Entry { tag, phase: phase_of(sending.delivery.qos) };
+        let sent_at = self.sent_now(sending.delivery.now);
+        let entry = Entry { tag, phase: phase_of(sending.delivery.qos), sent_at };
         let id = self.in_flight.insert(entry).ok_or(Refused::NoIdentifierFree)?;
-        self.write_or_free(id, sending)
+        let outcome = sending.write(Exchange::First(id));
+        if outcome.is_err() {
+            self.in_flight.remove(id);
+        }
+        outcome
     }
 
     /// Sends a message while some of an earlier connection may come again.
@@ -107,23 +131,24 @@ impl Outbound {
 
     /// Sends a message again under the identifier that the client may know it by.
     fn send_under(&mut self, id: NonZeroU16, sending: &mut Sending<'_>) -> Result<(), Refused> {
+        let sent_at = self.sent_now(sending.delivery.now);
         match self.in_flight.get_mut(id) {
             Some(entry) if entry.phase == Phase::Uncompleted => Ok(()),
             Some(entry) => {
-                entry.phase = phase_of(sending.delivery.qos);
-                self.write_or_free(id, sending)
+                let (before, outcome) = (entry.phase, sending.write(Exchange::Again(id)));
+                (entry.phase, entry.sent_at) = match outcome {
+                    Ok(()) => (phase_of(sending.delivery.qos), sent_at),
+                    // The client may remember the identifier, and would take the next message under it for a duplicate. A refused
+                    // delivery writes nothing, so its PUBREL comes with the next connection.
+                    Err(_) => (Phase::Orphaned, SentAt::NOT_YET),
+                };
+                if outcome.is_err() && before == Phase::Unacknowledged {
+                    self.in_flight.remove(id);
+                }
+                outcome
             }
             None => Err(Refused::NotExpressible),
         }
-    }
-
-    #[inline]
-    fn write_or_free(&mut self, id: NonZeroU16, sending: &mut Sending<'_>) -> Result<(), Refused> {
-        let outcome = sending.write(Some(id));
-        if outcome.is_err() {
-            self.in_flight.remove(id);
-        }
-        outcome
     }
 
     /// Gives up what has not come again: the broker has dropped it.
@@ -131,6 +156,7 @@ impl Outbound {
     /// QoS 1 identifiers are free. A QoS 2 identifier may still be remembered by the client, which would take the next
     /// message under it for a duplicate: PUBREL ends that exchange first.
     fn abandon_rest(&mut self, sending: &mut Sending<'_>) {
+        let sent_at = self.sent_now(sending.delivery.now);
         for (_, id) in std::mem::take(&mut self.resumed) {
             let Some(id) = id else { continue };
             match self.in_flight.get_mut(id) {
@@ -138,13 +164,9 @@ impl Outbound {
                 Some(entry) => {
                     if entry.phase == Phase::Unreceived {
                         // Four bytes, which every client takes that took its CONNACK.
-                        let _ = sending.wire.ack(
-                            PacketType::PubRel,
-                            id,
-                            ReasonCode::Success,
-                            None,
-                            sending.output,
-                        );
+                        let (release, output) = (PacketType::PubRel, &mut *sending.output);
+                        let _ = sending.wire.ack(release, id, ReasonCode::Success, "", output);
+                        entry.sent_at = sent_at;
                     }
                     entry.phase = Phase::Orphaned;
                 }
@@ -172,7 +194,7 @@ impl Outbound {
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
-        let id = ack.packet_id;
+        let (id, sent_at) = (ack.packet_id, self.sent_now(context.now));
         match self.in_flight.get_mut(id) {
             Some(entry) if entry.phase == Phase::Unacknowledged => {
                 Err(wrong_acknowledgement(PacketType::PubRec, id))
@@ -185,14 +207,15 @@ impl Outbound {
             // [MQTT-4.3.3-4] [MQTT-4.3.3-5]
             Some(entry) => {
                 if entry.phase == Phase::Unreceived {
-                    entry.phase = Phase::Uncompleted;
+                    (entry.phase, entry.sent_at) = (Phase::Uncompleted, sent_at);
                 }
-                wire.ack(PacketType::PubRel, id, ReasonCode::Success, None, context.output)
+                wire.ack(PacketType::PubRel, id, ReasonCode::Success, "", context.output)
             }
             None if ack.reason.is_failure() => Ok(()),
             // Section 3.6.2.1: the client is told that there is no such message, and can end its side of it.
             None => {
-                wire.ack(PacketType::PubRel, id, ReasonCode::PacketIdentifierNotFound, None, context.output)
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                wire.ack(PacketType::PubRel, id, reason, UNKNOWN_IDENTIFIER, context.output)
             }
         }
     }
@@ -224,6 +247,25 @@ impl Outbound {
             *id = None;
         }
         broker.settle(CONSUMER, entry.tag, outcome);
+    }
+
+    /// When [`Outbound::check_ack_timeout`] wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.ack_timeout.as_ref()?.deadline()
+    }
+
+    /// Ends the connection of a client that left a message unacknowledged for too long.
+    pub(crate) fn check_ack_timeout(&mut self, now: Instant) -> Result<(), Close> {
+        match &mut self.ack_timeout {
+            Some(timeout) => timeout.check(&self.in_flight, now),
+            None => Ok(()),
+        }
+    }
+
+    /// A packet that the client has to answer is sent.
+    #[inline]
+    fn sent_now(&mut self, now: Instant) -> SentAt {
+        self.ack_timeout.as_mut().map_or(SentAt::NOT_YET, |timeout| timeout.note_sent(now))
     }
 
     /// Whether deliveries wait to be settled.

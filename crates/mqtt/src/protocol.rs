@@ -15,15 +15,16 @@ pub(crate) const PROTOCOL_NAME: &str = "mqtt";
 #[derive(Debug)]
 pub struct Mqtt {
     options: Arc<MqttOptions>,
-    /// Drawn once: generated client identifiers must not meet those of an earlier run in a kept session.
-    run: u64,
+    /// Drawn once: generated client identifiers must not meet those of an earlier run in a kept session, and a client that knows
+    /// its own must not guess those of others.
+    names: RandomState,
 }
 
 impl Mqtt {
     /// The protocol with a listener's options, which [`MqttOptions::validate`] has found right; what is out of range is brought to
     /// the nearest value in it.
     pub fn new(options: MqttOptions) -> Mqtt {
-        Mqtt { options: Arc::new(options), run: RandomState::new().hash_one(0) }
+        Mqtt { options: Arc::new(options), names: RandomState::new() }
     }
 }
 
@@ -53,7 +54,7 @@ impl Protocol for Mqtt {
     fn open(&self, peer: &Peer, _now: Instant) -> Box<dyn Connection> {
         Box::new(MqttConnection::new(Door {
             options: Arc::clone(&self.options),
-            run: self.run,
+            connection_secret: self.names.hash_one(peer.connection),
             connection: peer.connection,
             may_enter: peer.allow_anonymous || peer.has_certificate,
             deadline: peer.connect_deadline,

@@ -5,12 +5,22 @@
 
 use crate::codec::{DecodeError, PacketType, ReasonCode};
 use std::borrow::Cow;
+use std::time::Duration;
 use tidegate_message::TopicError;
 use tidegate_protocol::{Close, CloseReason, Refusal};
 
 /// The end of a connection whose client broke a rule or asked for too much.
 pub(crate) fn fault(reason: ReasonCode, detail: impl Into<Cow<'static, str>>) -> Close {
     Close::new(CloseReason::ProtocolFault(reason.label()), detail)
+}
+
+/// The label of the end below, which has no reason code of its own.
+const ACK_TIMEOUT: &str = "ack_timeout";
+
+/// The end of a connection whose client left a message unacknowledged.
+pub(crate) fn ack_timeout(allowed: Duration) -> Close {
+    let detail = format!("a message was not acknowledged for {} s", allowed.as_secs_f32());
+    Close::new(CloseReason::ProtocolFault(ACK_TIMEOUT), detail)
 }
 
 /// The end of a connection whose bytes are no packet ([MQTT-4.13.1-1], [MQTT-3.1.1/4.8.0-1]).
@@ -31,6 +41,8 @@ pub(crate) fn last_word(reason: CloseReason) -> Option<ReasonCode> {
         CloseReason::ServerShutdown => Some(ReasonCode::ServerShuttingDown),
         CloseReason::NotAuthorized => Some(ReasonCode::NotAuthorized),
         CloseReason::ListenerClosed => Some(ReasonCode::AdministrativeAction),
+        // Section 2.4: a limit that was set here has been passed.
+        CloseReason::ProtocolFault(ACK_TIMEOUT) => Some(ReasonCode::QuotaExceeded),
         CloseReason::ProtocolFault(label) => {
             let known = ReasonCode::ALL.iter().find(|reason| reason.label() == label).copied();
             Some(known.unwrap_or(ReasonCode::ImplementationSpecificError))

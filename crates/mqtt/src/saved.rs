@@ -98,7 +98,7 @@ impl Reader<'_> {
             4 => Phase::Orphaned,
             _ => return None,
         };
-        Some((id, Entry { tag: DeliveryTag(self.number::<8>()?), phase }))
+        Some((id, Entry::new(DeliveryTag(self.number::<8>()?), phase)))
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
 
     fn example() -> Saved {
         let id = |number| NonZeroU16::new(number).unwrap();
-        let entry = |tag, phase| Entry { tag: DeliveryTag(tag), phase };
+        let entry = |tag, phase| Entry::new(DeliveryTag(tag), phase);
         Saved {
             sent: vec![
                 (id(1), entry(10, Phase::Unacknowledged)),

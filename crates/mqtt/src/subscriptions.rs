@@ -51,6 +51,28 @@ pub(crate) fn handle_unsubscribe(
     wire.unsuback(packet.packet_id, &reasons, context.output)
 }
 
+/// SUBSCRIBE, where nothing of it can be done.
+pub(crate) fn refuse_subscribe(
+    packet: &Subscribe<'_>,
+    reason: ReasonCode,
+    wire: &Wire,
+    context: &mut Context<'_>,
+) -> Result<(), Close> {
+    let reasons: Reasons = packet.filters.iter().map(|_| reason).collect();
+    wire.suback(packet.packet_id, &reasons, context.output)
+}
+
+/// UNSUBSCRIBE, where nothing of it can be done.
+pub(crate) fn refuse_unsubscribe(
+    packet: &Unsubscribe<'_>,
+    reason: ReasonCode,
+    wire: &Wire,
+    context: &mut Context<'_>,
+) -> Result<(), Close> {
+    let reasons: Reasons = packet.filters.iter().map(|_| reason).collect();
+    wire.unsuback(packet.packet_id, &reasons, context.output)
+}
+
 fn subscribe(
     asked: &SubscribeFilter<'_>,
     subscription_id: Option<u32>,

@@ -10,7 +10,7 @@ use crate::codec::{
 };
 use crate::reason::fault;
 use std::num::NonZeroU16;
-use tidegate_protocol::{Close, Output, Refusal};
+use tidegate_protocol::{Close, Output};
 
 /// What the client said about how it wants to be written to.
 #[derive(Debug, Clone, Copy)]
@@ -71,14 +71,14 @@ impl Wire {
         });
     }
 
-    /// PUBACK, PUBREC, PUBREL or PUBCOMP. Before 5.0 the reason has no place.
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP. Before 5.0 the reason has no place; `detail` is the reason in words, or empty.
     #[inline]
     pub(crate) fn ack(
         &self,
         packet: PacketType,
         id: NonZeroU16,
         reason: ReasonCode,
-        refusal: Option<Refusal>,
+        detail: &str,
         output: &mut Output,
     ) -> Result<(), Close> {
         match reason == ReasonCode::Success || self.version < Version::V5 {
@@ -86,7 +86,7 @@ impl Wire {
                 encode_ack(output.buffer(), packet, id);
                 Ok(())
             }
-            false => self.ack_with_reason(packet, id, reason, refusal, output),
+            false => self.ack_with_reason(packet, id, reason, detail, output),
         }
     }
 
@@ -95,13 +95,13 @@ impl Wire {
         packet: PacketType,
         packet_id: NonZeroU16,
         reason: ReasonCode,
-        refusal: Option<Refusal>,
+        detail: &str,
         output: &mut Output,
     ) -> Result<(), Close> {
         // [MQTT-3.1.2-29]
-        let detail = refusal.filter(|_| self.problem_information).map(|refusal| refusal.to_string());
-        // [MQTT-3.4.2-2] [MQTT-3.5.2-2]
-        let outcome = self.with_reason_string(detail.as_deref().unwrap_or_default(), |properties| {
+        let detail = if self.problem_information { detail } else { "" };
+        // [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.6.2-2] [MQTT-3.7.2-2]
+        let outcome = self.with_reason_string(detail, |properties| {
             let ack = Ack { packet_id, reason, properties: *properties };
             let packet = match packet {
                 PacketType::PubRec => Packet::PubRec(ack),

@@ -125,6 +125,15 @@ mod tests {
                 (known.check)(&table).unwrap_or_else(|errors| panic!("{line}: {}", errors[0].message));
             }
         }
+        let page =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/mqtt.md"));
+        let page = page.unwrap();
+        for option in tidegate_mqtt::OPTION_NAMES {
+            assert!(
+                page.contains(&format!("\n| `{option}` |")),
+                "{option} is missing in docs/reference/mqtt.md"
+            );
+        }
         let default: StompOptions = parse(&toml::Table::new()).unwrap();
         assert_eq!(default, StompOptions::default());
     }

@@ -131,18 +131,6 @@ fn unknown_protocol_levels_are_refused() {
     }
 }
 
-/// MQTT 3.1 section 3.1: its name belongs to its level.
-#[test]
-fn other_levels_under_the_name_of_version_3_1_are_refused() {
-    for level in [2, 4, 5, 6, 0x83] {
-        let mut bytes = connect(V31).bytes();
-        bytes[10] = level;
-        let mut client = Client::silent(V31);
-        client.sends(bytes).is_refused(ReasonCode::UnsupportedProtocolVersion);
-        client.asks([]);
-    }
-}
-
 /// [MQTT-3.1.2-1] [MQTT-3.1.1/3.1.2-1]: another protocol's name is not answered.
 #[test]
 fn another_protocol_name_closes_silently() {
@@ -152,37 +140,6 @@ fn another_protocol_name_closes_silently() {
         client.sends([&[0x10, body.len() as u8], &body[..]].concat()).receives_nothing();
         assert_eq!(client.harness.close_label(), Some("unsupported_protocol_version"));
     }
-}
-
-/// MQTT 3.1 section 3.1: no empty identifier; more than 23 characters are welcome here.
-#[test]
-fn client_identifier_of_version_3_1() {
-    for script in [connect(V31).client_id(""), connect(V31).client_id("").continued()] {
-        let mut client = Client::silent(V31);
-        client.sends(script.bytes()).receives([vec![0x20, 2, 0, 2]]).asks([]);
-        assert_eq!(client.harness.close_label(), Some("client_identifier_not_valid"));
-    }
-    let mut client = Client::silent(V31);
-    client.sends(connect(V31).client_id("a-client-with-a-name-of-31-bytes").bytes());
-    client.receives([vec![0x20, 2, 0, 0]]);
-}
-
-/// MQTT 3.1 section 3.1: flags may promise a user name and a password that are not there.
-#[test]
-fn credentials_of_version_3_1_may_be_missing() {
-    for flags in [0x80, 0xC0] {
-        let mut bytes = connect(V31).bytes();
-        bytes[11] |= flags;
-        let mut client = Client::silent(V31);
-        client.sends(bytes).receives([vec![0x20, 2, 0, 0]]);
-    }
-}
-
-/// MQTT 3.1 section 3.2: the byte of Session Present is reserved.
-#[test]
-fn session_of_version_3_1_is_continued_silently() {
-    let mut client = Client::continues(V31, Vec::new());
-    client.receives([vec![0x20, 2, 0, 0]]);
 }
 
 /// [MQTT-3.1.2-3] [MQTT-3.1.4-1] [MQTT-3.1.1/3.1.2-3] [MQTT-3.1.1/3.1.4-1] [MQTT-3.1.1/3.2.2-6]: a malformed CONNECT is
@@ -215,6 +172,9 @@ fn client_without_a_name_is_given_a_unique_one() {
         names.push(name);
     }
     assert_ne!(names[0], names[1]);
+    // Whoever knows one must not be able to tell the next.
+    let secrets: Vec<_> = names.iter().map(|name| name.split('-').nth(1).unwrap()).collect();
+    assert_ne!(secrets[0], secrets[1]);
 }
 
 /// [MQTT-3.1.1/3.1.3-7] [MQTT-3.1.1/3.1.3-8] [MQTT-3.1.1/3.1.3-9] [MQTT-3.1.1/3.2.2-5]
@@ -312,6 +272,34 @@ fn will_to_a_wildcard_is_refused() {
     let mut client = Client::silent(V3);
     client.sends(connect(V3).will(will("a/+")).bytes()).receives_nothing();
     assert_eq!(client.harness.close_label(), Some("topic_name_invalid"));
+}
+
+fn response_information(client_id: &str, asked: Option<bool>, packet_bytes_max: u32) -> Option<String> {
+    let response_information = Some("answers/%c/".into());
+    let options = MqttOptions { response_information, ..MqttOptions::default() };
+    let mut client = Client::silent_with(V5, options);
+    let mut script = connect(V5).client_id(client_id).packet_bytes_max(packet_bytes_max);
+    script.properties.extend(asked.map(Property::RequestResponseInformation));
+    let bytes = client.sends(script.bytes()).is_accepted();
+    let Some((Packet::ConnAck(connack), _)) = decode(&bytes, V5, usize::MAX).unwrap() else { panic!() };
+    connack.properties.response_information().map(Into::into)
+}
+
+/// [MQTT-3.1.2-28] and section 3.2.2.3.15: told only where it was asked for, where it fits, and where it is the client's own.
+#[test]
+fn response_information_is_told_on_request() {
+    assert_eq!(response_information("device", Some(true), 1000).as_deref(), Some("answers/device/"));
+    assert_eq!(response_information("device", Some(false), 1000), None);
+    assert_eq!(response_information("device", None, 1000), None);
+    assert_eq!(response_information("device", Some(true), 30), None);
+    for hostile in ["a/b", "+", "#", "a+"] {
+        assert_eq!(response_information(hostile, Some(true), 1000), None, "{hostile}");
+    }
+    let named = response_information("", Some(true), 1000).unwrap();
+    assert!(named.starts_with("answers/auto-"), "{named}");
+    let mut client = Client::silent(V5);
+    let script = connect(V5).with(Property::RequestResponseInformation(true));
+    client.sends(script.bytes()).receives([connack(V5, false, &announced())]);
 }
 
 /// [MQTT-3.2.2-1] [MQTT-3.2.2-3] [MQTT-3.1.1/3.2.2-2] [MQTT-3.1.1/3.2.2-3]
@@ -449,6 +437,8 @@ fn connect_must_come_in_time() {
     let mut client = waiting(V5);
     client.harness.advance(Duration::from_secs(10));
     assert_eq!(client.harness.close_label(), Some("connect_timeout"));
+    // Section 3.2.2.2: this one is not to blame.
+    client.is_refused(ReasonCode::ServerBusy);
 }
 
 /// [MQTT-3.1.2-24]: a client that takes no packet as large as its CONNACK cannot be served; its session is given back.

@@ -78,7 +78,8 @@ fn client_may_refuse_a_message() {
 /// [MQTT-3.6.2-1] and sections 3.6.2.1 and 3.5.4
 #[test]
 fn unknown_acknowledgements_do_no_harm() {
-    let unknown = ack_because(PacketType::PubRel, 9, ReasonCode::PacketIdentifierNotFound, "");
+    let words = "no message with this packet identifier is in flight";
+    let unknown = ack_because(PacketType::PubRel, 9, ReasonCode::PacketIdentifierNotFound, words);
     let mut client = Client::connected(V5);
     client
         .sends(pubrec(9))
@@ -115,10 +116,11 @@ fn acknowledgement_of_the_wrong_kind_is_a_protocol_error() {
     }
 }
 
-/// [MQTT-3.3.1-1] [MQTT-3.3.1-2] [MQTT-3.3.1-9] [MQTT-3.3.1-13] [MQTT-3.1.1/3.3.1-1] [MQTT-3.1.1/3.3.1-2]
-/// [MQTT-3.1.1/3.3.1-8]: the broker says what the flag is.
+/// [MQTT-3.3.1-2] [MQTT-3.3.1-9] [MQTT-3.3.1-13] [MQTT-3.1.1/3.3.1-2] [MQTT-3.1.1/3.3.1-8]: the broker says what RETAIN is.
+/// [MQTT-3.3.1-3] [MQTT-4.3.2-2] [MQTT-4.3.3-2]: DUP says whether this client may have seen the packet, and not whether
+/// somebody else had the message before.
 #[test]
-fn retain_and_dup_are_those_of_the_delivery() {
+fn retain_is_that_of_the_delivery_and_dup_that_of_the_packet() {
     for version in VERSIONS {
         let mut client = Client::connected(version);
         client.delivers(parcel("a", "x").retained());
@@ -127,7 +129,7 @@ fn retain_and_dup_are_those_of_the_delivery() {
         client.receives([
             delivered(version, "a", "x", |publish| publish.retain = true),
             delivered(version, "a", "x", |publish| {
-                (publish.qos, publish.packet_id, publish.dup) = (QoS::AtLeastOnce, Some(id(1)), true);
+                (publish.qos, publish.packet_id) = (QoS::AtLeastOnce, Some(id(1)));
             }),
             // [MQTT-3.3.1-2]
             delivered(version, "a", "x", |_| {}),

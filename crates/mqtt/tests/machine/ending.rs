@@ -124,6 +124,15 @@ fn disconnect_may_not_keep_a_session_that_was_to_end() {
     assert_eq!(client.harness.close_label(), Some("disconnected"));
 }
 
+/// Section 3.14.2.2.5: only a server refers to another one.
+#[test]
+fn disconnect_with_a_server_reference_is_a_protocol_error() {
+    let mut client = Client::connected_by(connect(V5).will(will("w")));
+    client.sends(disconnect(V5, ReasonCode::Success, &[Property::ServerReference("elsewhere")]));
+    client.is_disconnected(ReasonCode::ProtocolError);
+    assert_eq!(client.detached().1, WillAction::Publish);
+}
+
 /// [MQTT-3.14.4-1] [MQTT-3.1.1/3.14.4-1] [MQTT-3.1.1/3.14.4-2]: nothing behind a DISCONNECT is handled, and the
 /// connection is closed.
 #[test]

@@ -11,6 +11,7 @@
     clippy::print_stdout
 )]
 
+mod acknowledging_late;
 mod answers;
 mod client;
 mod connecting;
@@ -21,6 +22,10 @@ mod hostile;
 mod identifiers;
 mod packets;
 mod pair;
+mod payload_format;
 mod publishing;
+mod receive_maximum;
 mod resuming;
+mod sent_aliases;
 mod subscribing;
+mod version_3_1;

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::packets::{
     V3, V5, V31, VERSIONS, ack_because, connect, id, puback, pubcomp, publish, publish_1, publish_2,
-    publish_packet, publish_with, pubrec, pubrel,
+    publish_packet, publish_with, pubrec, pubrel, suback, subscribe, unsuback, unsubscribe,
 };
 use std::time::Duration;
 use tidegate_message::{Properties, QoS, TopicError};
@@ -12,7 +12,7 @@ use tidegate_mqtt::codec::{PacketType, Property, ReasonCode, Version};
 use tidegate_protocol::{Published, Refusal};
 use tidegate_testkit::script::Request;
 
-fn published(topic: &str, payload: &str, qos: QoS) -> Request {
+pub(crate) fn published(topic: &str, payload: &str, qos: QoS) -> Request {
     Request::Publish {
         topic: topic.into(),
         payload: payload.into(),
@@ -25,16 +25,6 @@ fn published(topic: &str, payload: &str, qos: QoS) -> Request {
 
 fn refuses(client: &mut Client, refusal: Refusal) {
     client.harness.broker.published.push_back(Err(refusal));
-}
-
-/// MQTT 3.1 section 2.1: flags that are not used may be set; what is sent again has DUP.
-#[test]
-fn unused_flags_of_version_3_1_mean_nothing() {
-    let mut client = Client::connected(V31);
-    let mut packets = [publish(V31, "a", "x"), publish_2(V31, 7, "a", "y"), pubrel(7), vec![0xC0, 0]];
-    packets.iter_mut().for_each(|packet| packet[0] |= 0b1000);
-    client.sends(packets.concat()).receives([pubrec(7), pubcomp(7), vec![0xD0, 0]]);
-    client.asks([published("a", "x", QoS::AtMostOnce), published("a", "y", QoS::ExactlyOnce)]);
 }
 
 /// [MQTT-3.3.4-1] [MQTT-3.1.1/3.3.4-1] and section 4.3.1
@@ -99,7 +89,8 @@ fn released_identifier_is_a_new_message() {
 #[test]
 fn unknown_pubrel_is_answered() {
     let mut client = Client::connected(V5);
-    let expected = ack_because(PacketType::PubComp, 9, ReasonCode::PacketIdentifierNotFound, "");
+    let words = "no message with this packet identifier waits for its release";
+    let expected = ack_because(PacketType::PubComp, 9, ReasonCode::PacketIdentifierNotFound, words);
     client.sends(pubrel(9)).receives([expected]);
     let mut client = Client::connected(V3);
     client.sends(pubrel(9)).receives([pubcomp(9)]);
@@ -268,6 +259,28 @@ fn properties_cross_to_the_broker() {
     }]);
 }
 
+/// [MQTT-2.2.1-3]: one identifier is not used for two things; section 2.4: there is a code for it.
+#[test]
+fn identifier_of_an_unreleased_message_cannot_be_used_for_another() {
+    let mut client = Client::connected(V5);
+    client.sends(publish_2(V5, 7, "a", "x")).harness.take_output();
+    client.harness.take_requests();
+    let in_use = ReasonCode::PacketIdentifierInUse;
+    let words = "a message with this packet identifier has not been released";
+    client.sends(publish_1(V5, 7, "a", "y")).receives([ack_because(PacketType::PubAck, 7, in_use, words)]);
+    let filters = [("a", QoS::AtMostOnce), ("b", QoS::AtMostOnce)];
+    client.sends(subscribe(V5, 7, &filters)).receives([suback(V5, 7, &[in_use, in_use])]);
+    client.sends(unsubscribe(V5, 7, &["a", "b"])).receives([unsuback(V5, 7, &[in_use, in_use])]);
+    client.asks([Request::NoteDropped("packet_identifier_in_use")]);
+    client.sends([pubrel(7), publish_1(V5, 7, "a", "y")].concat()).receives([pubcomp(7), puback(7)]);
+    // Older versions have no word for it.
+    for version in [V31, V3] {
+        let mut client = Client::connected(version);
+        client.sends([publish_2(version, 7, "a", "x"), publish_1(version, 7, "a", "y")].concat());
+        client.receives([pubrec(7), puback(7)]);
+    }
+}
+
 /// [MQTT-3.3.1-5] [MQTT-3.1.1/3.3.1-5]
 #[test]
 fn retain_crosses_to_the_broker() {
@@ -346,36 +359,6 @@ fn repeated_message_sets_its_topic_alias() {
     client.harness.take_requests();
     client.sends(message()).sends(publish_with("", "y", &[Property::TopicAlias(id(1))]));
     client.asks([published("a", "y", QoS::AtMostOnce)]);
-}
-
-/// [MQTT-3.3.4-7]
-#[test]
-fn messages_beyond_the_receive_maximum_close() {
-    let options = || MqttOptions { receive_maximum: 2, ..MqttOptions::default() };
-    for third in [publish_1(V5, 3, "a", "x"), publish_2(V5, 3, "a", "x")] {
-        let mut client = Client::connected_with(connect(V5), options());
-        client.sends([publish_2(V5, 1, "a", "x"), publish_2(V5, 2, "a", "x")].concat());
-        client.sends(publish(V5, "a", "x")).receives([pubrec(1), pubrec(2)]);
-        client.sends(publish_2(V5, 2, "a", "x")).receives([pubrec(2)]);
-        client.sends(third).is_disconnected(ReasonCode::ReceiveMaximumExceeded);
-    }
-    let mut client = Client::connected_with(connect(V5), options());
-    for number in 1..100 {
-        client.sends(
-            [publish_2(V5, number, "a", "x"), pubrel(number), publish_1(V5, number, "a", "x")].concat(),
-        );
-        client.receives([pubrec(number), pubcomp(number), puback(number)]);
-    }
-}
-
-/// Section 4.9: MQTT 3.1.1 has no receive maximum.
-#[test]
-fn version_3_has_no_receive_maximum() {
-    let options = MqttOptions { receive_maximum: 2, ..MqttOptions::default() };
-    let mut client = Client::connected_with(connect(V3), options);
-    for number in 1..10 {
-        client.sends(publish_2(V3, number, "a", "x")).receives([pubrec(number)]);
-    }
 }
 
 /// [MQTT-4.6.0-2] [MQTT-4.6.0-3] [MQTT-3.1.1/4.6.0-2] [MQTT-3.1.1/4.6.0-3]: answers leave in the order of the messages.

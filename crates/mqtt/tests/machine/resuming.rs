@@ -5,9 +5,10 @@ use crate::packets::{
     V5, VERSIONS, connect, delivered, delivered_1, delivered_2, id, puback, pubcomp, publish_2, pubrec,
     pubrel,
 };
+use std::time::Duration;
 use tidegate_message::QoS;
 use tidegate_mqtt::codec::{Property, Version};
-use tidegate_protocol::{ConsumerId, DeliveryTag, Outcome, SavedState};
+use tidegate_protocol::{Attached, Attachment, ConsumerId, DeliveryTag, Outcome, Refused, SavedState};
 use tidegate_testkit::script::{Request, parcel};
 
 fn settled(tag: u64, outcome: Outcome) -> Request {
@@ -126,9 +127,35 @@ fn vanished_exchanges_survive_another_connection() {
         assert!(client.harness.take_output().ends_with(&[pubrel(2), pubrel(3)].concat()));
         client.delivers(parcel("a", "new").at_least_once(1)).receives([delivered_1(version, 4, "a", "new")]);
         client.delivers(parcel("a", "x").at_least_once(11).redelivered());
-        client.receives([again(version, QoS::AtLeastOnce, 5, "x")]);
+        client.receives([delivered_1(version, 5, "a", "x")]);
         client.sends([pubcomp(2), pubcomp(3)].concat()).asks([]);
     }
+}
+
+/// [MQTT-3.1.2-24] [MQTT-4.3.3-1]: a QoS 2 message that is too large for the next connection cannot be sent again; its identifier is not
+/// given to another message before the client has been told to forget it.
+#[test]
+fn message_that_became_too_large_keeps_its_identifier() {
+    let mut client = lasting(V5);
+    client
+        .delivers(parcel("a", "x".repeat(100)).exactly_once(1))
+        .delivers(parcel("a", "x".repeat(100)).at_least_once(2));
+    let (saved, _) = client.is_lost();
+    let mut client = Client::silent(V5);
+    let attached = |saved| Attached { present: true, saved, expiry: Duration::MAX };
+    client.harness.broker.attachments.push_back(Attachment::Now(attached(saved)));
+    client.sends(connect(V5).continued().packet_bytes_max(50).bytes()).is_accepted();
+    for parcel in
+        [parcel("a", "x".repeat(100)).exactly_once(1), parcel("a", "x".repeat(100)).at_least_once(2)]
+    {
+        assert_eq!(client.harness.deliver(&parcel.redelivered()), Err(Refused::TooLargeForPeer));
+    }
+    client.delivers(parcel("a", "y").exactly_once(3)).receives([delivered_2(V5, 3, "a", "y")]);
+    client.harness.take_requests();
+    let (saved, _) = client.is_lost();
+    let mut client = Client::continues(V5, saved);
+    assert!(client.harness.take_output().ends_with(&pubrel(1)));
+    client.sends(pubcomp(1)).asks([]);
 }
 
 /// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]: the state lasts over as many connections as it takes.
@@ -171,14 +198,14 @@ fn new_session_ignores_what_was_saved() {
     client.delivers(parcel("a", "x").at_least_once(10)).receives([delivered_1(V5, 1, "a", "x")]);
 }
 
-/// Bytes that nobody wrote: the session goes on without them.
+/// Bytes that nobody wrote: the session goes on without them, and what was sent before is sent as new ([MQTT-4.3.2-2]).
 #[test]
 fn damaged_state_is_left_behind() {
     for version in VERSIONS {
         let mut client = Client::continues(version, b"\x01\xff\xff damaged".to_vec());
         client.is_accepted();
         client.delivers(parcel("a", "x").at_least_once(10).redelivered());
-        client.receives([again(version, QoS::AtLeastOnce, 1, "x")]);
+        client.receives([delivered_1(version, 1, "a", "x")]);
     }
 }
 

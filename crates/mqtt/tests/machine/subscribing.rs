@@ -1,15 +1,13 @@
 //! SUBSCRIBE and UNSUBSCRIBE, sections 3.8 to 3.11.
 
 use crate::client::Client;
-use crate::packets::{
-    V3, V5, V31, VERSIONS, connect, suback, subscribe, subscribe_with, unsuback, unsubscribe,
-};
+use crate::packets::{V3, V5, VERSIONS, connect, suback, subscribe, subscribe_with, unsuback, unsubscribe};
 use tidegate_message::QoS;
 use tidegate_mqtt::codec::{Property, ReasonCode, RetainHandling, SubscribeFilter, SubscriptionOptions};
 use tidegate_protocol::{ConsumerId, Refusal, RetainedDelivery};
 use tidegate_testkit::script::Request;
 
-fn subscribed(filter: &str, qos_max: QoS) -> Request {
+pub(crate) fn subscribed(filter: &str, qos_max: QoS) -> Request {
     Request::Subscribe {
         consumer: ConsumerId(0),
         share: None,
@@ -82,18 +80,6 @@ fn filter_that_is_none_fails_alone() {
         client.receives([suback(version, 5, &[failed, ReasonCode::Success, failed, failed])]);
         client.asks([subscribed("a", QoS::AtMostOnce)]);
     }
-}
-
-/// MQTT 3.1 sections 3.8 and 3.9: no word for a refusal, so the client is answered as if all were well.
-#[test]
-fn refused_subscription_of_version_3_1_looks_granted() {
-    let mut client = Client::connected(V31);
-    client.harness.broker.subscribed.push_back(Err(Refusal::TooManySubscriptions { limit: 1 }));
-    let filters = [("a", QoS::ExactlyOnce), ("a/#/b", QoS::AtLeastOnce), ("c", QoS::AtMostOnce)];
-    client.sends(subscribe(V31, 5, &filters));
-    let reasons = [ReasonCode::GrantedQoS2, ReasonCode::GrantedQoS1, ReasonCode::Success];
-    client.receives([suback(V31, 5, &reasons)]);
-    client.asks([subscribed("a", QoS::ExactlyOnce), subscribed("c", QoS::AtMostOnce)]);
 }
 
 /// [MQTT-3.9.3-2] [MQTT-3.8.4-7]: why the broker refuses.
