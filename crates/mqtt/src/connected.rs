@@ -2,7 +2,7 @@
 
 use crate::codec::{Disconnect, Packet, PropertyId, ReasonCode, decode};
 use crate::connect::{Opening, expiry_duration};
-use crate::inbound::Inbound;
+use crate::inbound::{IDENTIFIER_IN_USE, Inbound};
 use crate::options::MqttOptions;
 use crate::outbound::Outbound;
 use crate::reason::{fault, in_disconnect, last_word, undecodable};
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 use tidegate_protocol::{
     Close, CloseReason, Context, Delivery, Detach, Encoded, Output, Refused, WillAction,
 };
+
+/// How a packet is answered whose identifier stands for something else.
+const IN_USE: (ReasonCode, &str) = (ReasonCode::PacketIdentifierInUse, IDENTIFIER_IN_USE);
 
 /// A client with its session.
 #[derive(Debug)]
@@ -90,10 +93,10 @@ impl Connected {
             Packet::PubRel(ack) => self.inbound.handle_pubrel(ack, &self.wire, context),
             Packet::PubComp(ack) => self.outbound.handle_pubcomp(ack, context),
             Packet::Subscribe(subscribe) if self.inbound.is_in_use(subscribe.packet_id, &self.wire) => {
-                refuse_subscribe(subscribe, ReasonCode::PacketIdentifierInUse, &self.wire, context)
+                refuse_subscribe(subscribe, IN_USE, &self.wire, context)
             }
             Packet::Unsubscribe(unsubscribe) if self.inbound.is_in_use(unsubscribe.packet_id, &self.wire) => {
-                refuse_unsubscribe(unsubscribe, ReasonCode::PacketIdentifierInUse, &self.wire, context)
+                refuse_unsubscribe(unsubscribe, IN_USE, &self.wire, context)
             }
             Packet::Subscribe(subscribe) => handle_subscribe(subscribe, &self.wire, context),
             Packet::Unsubscribe(unsubscribe) => handle_unsubscribe(unsubscribe, &self.wire, context),

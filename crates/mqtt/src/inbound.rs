@@ -38,7 +38,7 @@ pub(crate) const NOT_TEXT: &str =
     "the payload is not UTF-8, which its payload format indicator says that it is";
 
 /// What a client is told that uses an identifier for two things.
-const IDENTIFIER_IN_USE: &str = "a message with this packet identifier has not been released";
+pub(crate) const IDENTIFIER_IN_USE: &str = "a message with this packet identifier has not been released";
 
 /// What a client is told that releases a message that is not known.
 const IDENTIFIER_NOT_FOUND: &str = "no message with this packet identifier waits for its release";

@@ -5,12 +5,12 @@
 
 use crate::CONSUMER;
 use crate::codec::{
-    ReasonCode, RetainHandling, Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe,
-    UnsubscribeFilters, Version,
+    ReasonCode, RetainHandling, Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe, Version,
 };
 use crate::reason::of_subscribe;
 use crate::wire::Wire;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{Broker, Close, Context, RetainedDelivery, Subscribe as SubscribeRequest};
 
@@ -20,6 +20,26 @@ type Reasons = SmallVec<[ReasonCode; 8]>;
 /// What a filter of a shared subscription begins with (section 4.8.2).
 const SHARED: &str = "$share/";
 
+/// What one filter is answered: its reason code, and why where it failed.
+type Answer = (ReasonCode, Cow<'static, str>);
+
+/// The answers of one packet.
+#[derive(Default)]
+struct Answers {
+    reasons: Reasons,
+    /// Why the first filter failed that did; an answer has room for one sentence.
+    detail: String,
+}
+
+impl Answers {
+    fn push(&mut self, (reason, why): Answer) {
+        self.reasons.push(reason);
+        if reason.is_failure() && self.detail.is_empty() {
+            self.detail = format!("filter {}: {why}", self.reasons.len());
+        }
+    }
+}
+
 /// SUBSCRIBE. The retained messages follow the SUBACK, because deliveries begin when the machine has returned.
 pub(crate) fn handle_subscribe(
     packet: &Subscribe<'_>,
@@ -27,17 +47,17 @@ pub(crate) fn handle_subscribe(
     context: &mut Context<'_>,
 ) -> Result<(), Close> {
     let subscription_id = packet.properties.subscription_identifier();
-    let subscribe = |asked: SubscribeFilter<'_>| {
-        let reason = subscribe(&asked, subscription_id, wire.version, context.broker);
-        // MQTT 3.1 sections 3.8 and 3.9: it has no word for a refusal, and the client is to be answered as if all were well.
-        match wire.version == Version::V31 && reason.is_failure() {
-            true => granted(asked.options.qos_max),
-            false => reason,
-        }
-    };
+    let mut answers = Answers::default();
     // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
-    let reasons: Reasons = packet.filters.iter().map(subscribe).collect();
-    wire.suback(packet.packet_id, &reasons, context.output)
+    for asked in packet.filters.iter() {
+        let answer = subscribe(&asked, subscription_id, wire.version, context.broker);
+        // MQTT 3.1 sections 3.8 and 3.9: it has no word for a refusal, and the client is to be answered as if all were well.
+        answers.push(match wire.version == Version::V31 && answer.0.is_failure() {
+            true => (granted(asked.options.qos_max), "".into()),
+            false => answer,
+        });
+    }
+    wire.suback(packet.packet_id, &answers.reasons, &answers.detail, context.output)
 }
 
 /// UNSUBSCRIBE.
@@ -46,31 +66,32 @@ pub(crate) fn handle_unsubscribe(
     wire: &Wire,
     context: &mut Context<'_>,
 ) -> Result<(), Close> {
-    let reasons = unsubscribe_all(packet.filters, context.broker);
+    let mut answers = Answers::default();
     // [MQTT-3.10.4-4] [MQTT-3.10.4-6]
-    wire.unsuback(packet.packet_id, &reasons, context.output)
+    packet.filters.iter().for_each(|filter| answers.push(unsubscribe(filter, context.broker)));
+    wire.unsuback(packet.packet_id, &answers.reasons, &answers.detail, context.output)
 }
 
 /// SUBSCRIBE, where nothing of it can be done.
 pub(crate) fn refuse_subscribe(
     packet: &Subscribe<'_>,
-    reason: ReasonCode,
+    (reason, detail): (ReasonCode, &str),
     wire: &Wire,
     context: &mut Context<'_>,
 ) -> Result<(), Close> {
     let reasons: Reasons = packet.filters.iter().map(|_| reason).collect();
-    wire.suback(packet.packet_id, &reasons, context.output)
+    wire.suback(packet.packet_id, &reasons, detail, context.output)
 }
 
 /// UNSUBSCRIBE, where nothing of it can be done.
 pub(crate) fn refuse_unsubscribe(
     packet: &Unsubscribe<'_>,
-    reason: ReasonCode,
+    (reason, detail): (ReasonCode, &str),
     wire: &Wire,
     context: &mut Context<'_>,
 ) -> Result<(), Close> {
     let reasons: Reasons = packet.filters.iter().map(|_| reason).collect();
-    wire.unsuback(packet.packet_id, &reasons, context.output)
+    wire.unsuback(packet.packet_id, &reasons, detail, context.output)
 }
 
 fn subscribe(
@@ -78,19 +99,20 @@ fn subscribe(
     subscription_id: Option<u32>,
     version: Version,
     broker: &mut dyn Broker,
-) -> ReasonCode {
+) -> Answer {
     // Shared subscriptions do not exist here, which the CONNACK says as well (section 3.2.2.3.13).
     if asked.filter.starts_with(SHARED) {
-        return ReasonCode::SharedSubscriptionsNotSupported;
+        return (ReasonCode::SharedSubscriptionsNotSupported, "it is shared".into());
     }
     // [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]
-    let Ok(filter) = TopicFilter::parse_mqtt(asked.filter.as_bytes()) else {
-        return ReasonCode::TopicFilterInvalid;
+    let filter = match TopicFilter::parse_mqtt(asked.filter.as_bytes()) {
+        Ok(filter) => filter,
+        Err(error) => return (ReasonCode::TopicFilterInvalid, error.to_string().into()),
     };
     match broker.subscribe(&request(&filter, asked.options, subscription_id, version)) {
         // [MQTT-3.8.4-7]: the level that was asked for is granted.
-        Ok(_) => granted(asked.options.qos_max),
-        Err(refusal) => of_subscribe(refusal),
+        Ok(_) => (granted(asked.options.qos_max), "".into()),
+        Err(refusal) => (of_subscribe(refusal), refusal.to_string().into()),
     }
 }
 
@@ -129,11 +151,10 @@ fn granted(qos: QoS) -> ReasonCode {
     }
 }
 
-fn unsubscribe_all(filters: UnsubscribeFilters<'_>, broker: &mut dyn Broker) -> Reasons {
-    let unsubscribe = |text: &str| match TopicFilter::parse_mqtt(text.as_bytes()) {
-        Ok(filter) if broker.unsubscribe(CONSUMER, None, &filter) => ReasonCode::Success,
-        Ok(_) => ReasonCode::NoSubscriptionExisted,
-        Err(_) => ReasonCode::TopicFilterInvalid,
-    };
-    filters.iter().map(unsubscribe).collect()
+fn unsubscribe(text: &str, broker: &mut dyn Broker) -> Answer {
+    match TopicFilter::parse_mqtt(text.as_bytes()) {
+        Ok(filter) if broker.unsubscribe(CONSUMER, None, &filter) => (ReasonCode::Success, "".into()),
+        Ok(_) => (ReasonCode::NoSubscriptionExisted, "".into()),
+        Err(error) => (ReasonCode::TopicFilterInvalid, error.to_string().into()),
+    }
 }

@@ -98,10 +98,8 @@ impl Wire {
         detail: &str,
         output: &mut Output,
     ) -> Result<(), Close> {
-        // [MQTT-3.1.2-29]
-        let detail = if self.problem_information { detail } else { "" };
         // [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.6.2-2] [MQTT-3.7.2-2]
-        let outcome = self.with_reason_string(detail, |properties| {
+        let outcome = self.with_reason_string(self.if_wanted(detail), |properties| {
             let ack = Ack { packet_id, reason, properties: *properties };
             let packet = match packet {
                 PacketType::PubRec => Packet::PubRec(ack),
@@ -114,28 +112,41 @@ impl Wire {
         outcome.map_err(unwritable)
     }
 
-    /// SUBACK.
+    /// SUBACK; `detail` is the reason of a failure in words, or empty.
     pub(crate) fn suback(
         &self,
         id: NonZeroU16,
         reasons: &[ReasonCode],
+        detail: &str,
         output: &mut Output,
     ) -> Result<(), Close> {
-        let reasons = reasons.iter().copied();
-        let (buffer, limit) = (output.buffer(), self.packet_bytes_max);
-        encode_suback(buffer, self.version, id, &PropertiesRef::EMPTY, reasons, limit).map_err(unwritable)
+        let (reasons, limit) = (reasons.iter().copied(), self.packet_bytes_max);
+        // [MQTT-3.9.2-1]
+        let outcome = self.with_reason_string(self.if_wanted(detail), |properties| {
+            encode_suback(output.buffer(), self.version, id, properties, reasons.clone(), limit)
+        });
+        outcome.map_err(unwritable)
     }
 
-    /// UNSUBACK.
+    /// UNSUBACK; `detail` is the reason of a failure in words, or empty.
     pub(crate) fn unsuback(
         &self,
         id: NonZeroU16,
         reasons: &[ReasonCode],
+        detail: &str,
         output: &mut Output,
     ) -> Result<(), Close> {
-        let reasons = reasons.iter().copied();
-        let (buffer, limit) = (output.buffer(), self.packet_bytes_max);
-        encode_unsuback(buffer, self.version, id, &PropertiesRef::EMPTY, reasons, limit).map_err(unwritable)
+        let (reasons, limit) = (reasons.iter().copied(), self.packet_bytes_max);
+        // [MQTT-3.11.2-1]
+        let outcome = self.with_reason_string(self.if_wanted(detail), |properties| {
+            encode_unsuback(output.buffer(), self.version, id, properties, reasons.clone(), limit)
+        });
+        outcome.map_err(unwritable)
+    }
+
+    /// The words, unless the client does not want them where they are no goodbye ([MQTT-3.1.2-29]).
+    fn if_wanted<'a>(&self, detail: &'a str) -> &'a str {
+        if self.problem_information { detail } else { "" }
     }
 
     /// PINGRESP.

@@ -225,10 +225,7 @@ pub(crate) fn pubcomp(number: u16) -> Vec<u8> {
 
 /// An acknowledgement of MQTT 5.0 with a reason, and words where there are any.
 pub(crate) fn ack_because(packet: PacketType, number: u16, reason: ReasonCode, words: &str) -> Vec<u8> {
-    let with = match words {
-        "" => PropertiesBuffer::new(),
-        words => properties(&[Property::ReasonString(words)]),
-    };
+    let with = reason_string(words);
     let ack = Ack { packet_id: id(number), reason, properties: with.as_ref() };
     let packet = match packet {
         PacketType::PubRec => Packet::PubRec(ack),
@@ -261,9 +258,21 @@ pub(crate) fn subscribe_with(
 }
 
 pub(crate) fn suback(version: Version, number: u16, reasons: &[ReasonCode]) -> Vec<u8> {
-    let (mut bytes, reasons) = (Vec::new(), reasons.iter().copied());
-    encode_suback(&mut bytes, version, id(number), &PropertiesRef::EMPTY, reasons, PACKET_BYTES_MAX).unwrap();
+    suback_because(version, number, reasons, "")
+}
+
+/// SUBACK with the words of MQTT 5.0.
+pub(crate) fn suback_because(version: Version, number: u16, reasons: &[ReasonCode], words: &str) -> Vec<u8> {
+    let (mut bytes, reasons, with) = (Vec::new(), reasons.iter().copied(), reason_string(words));
+    encode_suback(&mut bytes, version, id(number), &with.as_ref(), reasons, PACKET_BYTES_MAX).unwrap();
     bytes
+}
+
+fn reason_string(words: &str) -> PropertiesBuffer {
+    match words {
+        "" => PropertiesBuffer::new(),
+        words => properties(&[Property::ReasonString(words)]),
+    }
 }
 
 pub(crate) fn unsubscribe(version: Version, number: u16, filters: &[&str]) -> Vec<u8> {
@@ -274,9 +283,18 @@ pub(crate) fn unsubscribe(version: Version, number: u16, filters: &[&str]) -> Ve
 }
 
 pub(crate) fn unsuback(version: Version, number: u16, reasons: &[ReasonCode]) -> Vec<u8> {
-    let (mut bytes, reasons) = (Vec::new(), reasons.iter().copied());
-    encode_unsuback(&mut bytes, version, id(number), &PropertiesRef::EMPTY, reasons, PACKET_BYTES_MAX)
-        .unwrap();
+    unsuback_because(version, number, reasons, "")
+}
+
+/// UNSUBACK with the words of MQTT 5.0.
+pub(crate) fn unsuback_because(
+    version: Version,
+    number: u16,
+    reasons: &[ReasonCode],
+    words: &str,
+) -> Vec<u8> {
+    let (mut bytes, reasons, with) = (Vec::new(), reasons.iter().copied(), reason_string(words));
+    encode_unsuback(&mut bytes, version, id(number), &with.as_ref(), reasons, PACKET_BYTES_MAX).unwrap();
     bytes
 }
 

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::packets::{
     V3, V5, V31, VERSIONS, ack_because, connect, id, puback, pubcomp, publish, publish_1, publish_2,
-    publish_packet, publish_with, pubrec, pubrel, suback, subscribe, unsuback, unsubscribe,
+    publish_packet, publish_with, pubrec, pubrel, suback_because, subscribe, unsuback_because, unsubscribe,
 };
 use std::time::Duration;
 use tidegate_message::{Properties, QoS, TopicError};
@@ -269,8 +269,13 @@ fn identifier_of_an_unreleased_message_cannot_be_used_for_another() {
     let words = "a message with this packet identifier has not been released";
     client.sends(publish_1(V5, 7, "a", "y")).receives([ack_because(PacketType::PubAck, 7, in_use, words)]);
     let filters = [("a", QoS::AtMostOnce), ("b", QoS::AtMostOnce)];
-    client.sends(subscribe(V5, 7, &filters)).receives([suback(V5, 7, &[in_use, in_use])]);
-    client.sends(unsubscribe(V5, 7, &["a", "b"])).receives([unsuback(V5, 7, &[in_use, in_use])]);
+    client.sends(subscribe(V5, 7, &filters)).receives([suback_because(V5, 7, &[in_use, in_use], words)]);
+    client.sends(unsubscribe(V5, 7, &["a", "b"])).receives([unsuback_because(
+        V5,
+        7,
+        &[in_use, in_use],
+        words,
+    )]);
     client.asks([Request::NoteDropped("packet_identifier_in_use")]);
     client.sends([pubrel(7), publish_1(V5, 7, "a", "y")].concat()).receives([pubcomp(7), puback(7)]);
     // Older versions have no word for it.

@@ -1,7 +1,10 @@
 //! SUBSCRIBE and UNSUBSCRIBE, sections 3.8 to 3.11.
 
 use crate::client::Client;
-use crate::packets::{V3, V5, VERSIONS, connect, suback, subscribe, subscribe_with, unsuback, unsubscribe};
+use crate::packets::{
+    V3, V5, VERSIONS, connect, suback, suback_because, subscribe, subscribe_with, unsuback_because,
+    unsubscribe,
+};
 use tidegate_message::QoS;
 use tidegate_mqtt::codec::{Property, ReasonCode, RetainHandling, SubscribeFilter, SubscriptionOptions};
 use tidegate_protocol::{ConsumerId, Refusal, RetainedDelivery};
@@ -77,7 +80,8 @@ fn filter_that_is_none_fails_alone() {
         let filters = ["a/#/b", "a", "b+", ""].map(|filter| (filter, QoS::AtMostOnce));
         client.sends(subscribe(version, 5, &filters));
         let failed = ReasonCode::TopicFilterInvalid;
-        client.receives([suback(version, 5, &[failed, ReasonCode::Success, failed, failed])]);
+        let words = if version == V5 { "filter 1: `#` must be the last level of the filter" } else { "" };
+        client.receives([suback_because(version, 5, &[failed, ReasonCode::Success, failed, failed], words)]);
         client.asks([subscribed("a", QoS::AtMostOnce)]);
     }
 }
@@ -92,11 +96,27 @@ fn refused_subscriptions_are_answered() {
         Err(Refusal::QueueFull),
     ]);
     client.sends(subscribe(V5, 5, &["a", "b", "c"].map(|filter| (filter, QoS::AtMostOnce))));
-    client.receives([suback(
+    let words = "filter 1: the session has 1 subscriptions, which is the limit";
+    client.receives([suback_because(
         V5,
         5,
         &[ReasonCode::QuotaExceeded, ReasonCode::TopicFilterInvalid, ReasonCode::QuotaExceeded],
+        words,
     )]);
+}
+
+/// [MQTT-3.1.2-29] [MQTT-3.9.2-1] [MQTT-3.11.2-1]: not in words where the client does not want them or they do not fit.
+#[test]
+fn refusals_are_put_in_words_only_where_they_are_welcome_and_fit() {
+    let failed = [ReasonCode::Success, ReasonCode::TopicFilterInvalid];
+    for script in
+        [connect(V5).with(Property::RequestProblemInformation(false)), connect(V5).packet_bytes_max(50)]
+    {
+        let mut client = Client::connected_by(script);
+        client.sends(subscribe(V5, 5, &["a", "#/b"].map(|filter| (filter, QoS::AtMostOnce))));
+        client.receives([suback(V5, 5, &failed)]);
+        client.sends(unsubscribe(V5, 6, &["a", "#/b"])).receives([unsuback_because(V5, 6, &failed, "")]);
+    }
 }
 
 /// Section 3.2.2.3.13: shared subscriptions do not exist here; CONNACK says so and SUBACK repeats it.
@@ -105,7 +125,9 @@ fn shared_subscriptions_are_refused() {
     for version in [V3, V5] {
         let mut client = Client::connected(version);
         client.sends(subscribe(version, 5, &[("$share/group/a", QoS::AtMostOnce)]));
-        client.receives([suback(version, 5, &[ReasonCode::SharedSubscriptionsNotSupported])]).asks([]);
+        let words = if version == V5 { "filter 1: it is shared" } else { "" };
+        let reasons = [ReasonCode::SharedSubscriptionsNotSupported];
+        client.receives([suback_because(version, 5, &reasons, words)]).asks([]);
     }
 }
 
@@ -139,9 +161,10 @@ fn each_unsubscription_is_answered_in_its_place() {
     for version in VERSIONS {
         let mut client = Client::connected(version);
         client.harness.broker.unsubscribed.extend([true, false]);
+        let words = if version == V5 { "filter 3: `#` must be the last level of the filter" } else { "" };
         client
             .sends(unsubscribe(version, 6, &["a", "b/#", "#/b"]))
-            .receives([unsuback(version, 6, &reasons)]);
+            .receives([unsuback_because(version, 6, &reasons, words)]);
         client.asks(["a", "b/#"].map(|filter| Request::Unsubscribe {
             consumer: ConsumerId(0),
             share: None,
