@@ -19,6 +19,8 @@ mod javascript_clients;
 #[cfg(test)]
 mod mosquitto_clients;
 #[cfg(test)]
+mod mqtt_packets;
+#[cfg(test)]
 mod paho_clients;
 #[cfg(test)]
 mod protocols_together;

@@ -81,6 +81,7 @@ fn unknown_and_repeated_tags_give_no_credit() {
     assert_eq!(bob.got_payloads(), ["1", "2"]);
 }
 
+/// [MQTT-4.4.0-2]
 #[test]
 fn a_rejected_delivery_is_counted_and_does_not_come_again() {
     let mut world = World::new(1);
@@ -89,6 +90,10 @@ fn a_rejected_delivery_is_counted_and_does_not_come_again() {
     bob.ask(&mut world, |broker| broker.settle(ConsumerId(0), DeliveryTag(1), Outcome::Rejected));
     world.run();
     assert_eq!((bob.got_payloads(), world.dropped("rejected")), (vec!["1".to_owned()], 1));
+    bob.vanish(&mut world);
+    let bob = world.attached(0, session("bob"));
+    world.run();
+    assert_eq!(bob.got(), []);
 }
 
 fn consumer(world: &mut World, settlement: Settlement, credit: u32) -> Toy {
