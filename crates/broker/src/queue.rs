@@ -149,6 +149,8 @@ pub(crate) enum Popped {
     NeedsCredit,
     /// What waits has to wait for older deliveries.
     Held,
+    /// Retained messages may come, but a part of them was searched without finding any.
+    Searching,
     /// Nothing waits.
     Empty,
 }
@@ -175,6 +177,11 @@ impl Queue {
     /// The most bytes that may wait in it, and again be unsettled.
     pub(crate) fn bytes_max(&self) -> usize {
         self.total.queue_bytes_max()
+    }
+
+    /// The most deliveries that may wait in it.
+    pub(crate) fn messages_max(&self) -> usize {
+        self.total.queue_messages_max()
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -395,7 +402,7 @@ mod tests {
     fn pop(queue: &Queue, has_credit: bool, now: Instant) -> Option<String> {
         match queue.pop(has_credit, Settlement::AboveAtMostOnce, now).0 {
             Popped::Delivery(queued) => Some(String::from_utf8(queued.message.payload.to_vec()).unwrap()),
-            Popped::NeedsCredit | Popped::Held | Popped::Empty => None,
+            Popped::NeedsCredit | Popped::Held | Popped::Searching | Popped::Empty => None,
         }
     }
 

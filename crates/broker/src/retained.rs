@@ -1,40 +1,85 @@
 //! The last message of each topic that asked to be kept.
 //!
-//! A plain single-threaded tree of topic levels. Limits are checked before anything is stored; an expired message is
-//! never found, and all of them are removed when room is needed.
+//! A plain single-threaded set, ordered by topic: a message costs little beside itself, and a search can stop anywhere and go
+//! on later ([`Search`]), whatever was stored or removed meanwhile. Limits are checked before anything is stored; an expired
+//! message is never found, and all of them are removed when room is needed.
+
+mod search;
+
+pub(crate) use search::Search;
 
 use crate::Limits;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-use slab::Slab;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_message::{FilterLevel, Message, Topic, TopicFilter};
+use tidegate_message::{Message, Topic};
 
-const ROOT: usize = 0;
-/// What a node costs: itself, its place among its parent's children, and its name twice. Topics of many levels that nobody else
-/// uses can cost more in nodes than in messages.
-const NODE_BYTES: usize = size_of::<Node>() + 2 * size_of::<(Box<str>, usize)>() + 32;
+/// What a retained message costs beside [`Message::weight_bytes`]: two reference counts each for the message and its topic, what
+/// the allocator adds to three pieces of memory, and its place in a tree that is half full at the worst.
+const PLACE_BYTES: usize = 2 * 16 + 3 * 12 + 2 * size_of::<Kept>();
 
 /// All retained messages.
 #[derive(Debug)]
 pub(crate) struct RetainedMessages {
-    nodes: Slab<Node>,
-    count: usize,
+    messages: BTreeSet<Kept>,
     bytes: usize,
     count_max: usize,
     bytes_max: usize,
     /// No message expires before this moment, so that a search for expired ones before it finds nothing.
     first_expiry: Option<Instant>,
+    /// The number of the next message that is stored.
+    next_number: u64,
 }
 
-#[derive(Debug, Default)]
-struct Node {
-    parent: usize,
-    name: Box<str>,
-    children: HashMap<Box<str>, usize, RandomState>,
-    message: Option<Arc<Message>>,
+/// One retained message; compared by its topic alone.
+#[derive(Debug)]
+struct Kept {
+    message: Arc<Message>,
+    /// Ascending in the order of storing, so that a search can leave out what came after it.
+    number: u64,
 }
+
+impl Kept {
+    fn topic(&self) -> &str {
+        self.message.topic.as_str()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        weight_bytes(&self.message)
+    }
+}
+
+fn weight_bytes(message: &Message) -> usize {
+    message.weight_bytes() + PLACE_BYTES
+}
+
+impl Borrow<str> for Kept {
+    fn borrow(&self) -> &str {
+        self.topic()
+    }
+}
+
+impl Ord for Kept {
+    fn cmp(&self, other: &Kept) -> Ordering {
+        self.topic().cmp(other.topic())
+    }
+}
+
+impl PartialOrd for Kept {
+    fn partial_cmp(&self, other: &Kept) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Kept) -> bool {
+        self.topic() == other.topic()
+    }
+}
+
+impl Eq for Kept {}
 
 /// The limits of retained messages are reached.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,15 +87,13 @@ pub(crate) struct Full;
 
 impl RetainedMessages {
     pub(crate) fn new(limits: &Limits) -> RetainedMessages {
-        let mut nodes = Slab::new();
-        nodes.insert(Node::default());
         RetainedMessages {
-            nodes,
-            count: 0,
+            messages: BTreeSet::new(),
             bytes: 0,
             count_max: limits.retained_messages,
             bytes_max: limits.retained_bytes,
             first_expiry: None,
+            next_number: 0,
         }
     }
 
@@ -59,14 +102,9 @@ impl RetainedMessages {
         (self.count_max, self.bytes_max) = (limits.retained_messages, limits.retained_bytes);
     }
 
-    /// How many messages are retained, and their weight in bytes with that of the tree.
+    /// How many messages are retained, and their weight in bytes with that of the set.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.count, self.bytes + self.node_bytes(0))
-    }
-
-    /// What the tree weighs in bytes when it has so many more nodes.
-    fn node_bytes(&self, more: usize) -> usize {
-        (self.nodes.len() - 1 + more) * NODE_BYTES
+        (self.messages.len(), self.bytes)
     }
 
     /// Keeps a message in place of the topic's old one; an empty payload only removes the old one ([MQTT-3.3.1-6]).
@@ -82,76 +120,26 @@ impl RetainedMessages {
             }
         }
         self.first_expiry = earlier(self.first_expiry, message.expires_at);
-        let at = self.node_for(&message.topic);
-        if let Some(node) = self.nodes.get_mut(at) {
-            let old = node.message.replace(message.clone());
-            self.count += usize::from(old.is_none());
-            self.bytes += message.weight_bytes();
-            self.bytes -= old.map_or(0, |old| old.weight_bytes());
-        }
+        let kept = Kept { message: message.clone(), number: self.next_number };
+        self.next_number += 1;
+        self.bytes += kept.weight_bytes();
+        let old = self.messages.replace(kept);
+        self.bytes -= old.map_or(0, |old| old.weight_bytes());
         Ok(())
     }
 
     fn has_room(&self, message: &Message) -> bool {
-        let old = self.find(&message.topic).and_then(|at| self.nodes.get(at)?.message.as_ref());
-        let (old_count, old_bytes) = old.map_or((0, 0), |old| (1, old.weight_bytes()));
-        let bytes = self.bytes - old_bytes + message.weight_bytes();
-        self.count - old_count < self.count_max
-            && bytes + self.node_bytes(self.missing_nodes(&message.topic)) <= self.bytes_max
-    }
-
-    /// How many nodes a topic needs that are not there yet.
-    fn missing_nodes(&self, topic: &Topic) -> usize {
-        let mut levels = topic.levels();
-        let mut at = Some(ROOT);
-        while let Some(level) = at.and_then(|_| levels.next()) {
-            at = at.and_then(|at| self.nodes.get(at)?.children.get(level).copied());
-            if at.is_none() {
-                return 1 + levels.count();
-            }
-        }
-        0
-    }
-
-    fn find(&self, topic: &Topic) -> Option<usize> {
-        topic.levels().try_fold(ROOT, |at, level| self.nodes.get(at)?.children.get(level).copied())
-    }
-
-    fn node_for(&mut self, topic: &Topic) -> usize {
-        let mut at = ROOT;
-        for level in topic.levels() {
-            at = match self.nodes.get(at).and_then(|node| node.children.get(level).copied()) {
-                Some(child) => child,
-                None => {
-                    let child = self.nodes.insert(Node { parent: at, name: level.into(), ..Node::default() });
-                    if let Some(node) = self.nodes.get_mut(at) {
-                        node.children.insert(level.into(), child);
-                    }
-                    child
-                }
-            };
-        }
-        at
+        let fits = |count: usize, bytes: usize| {
+            self.messages.len() - count < self.count_max
+                && self.bytes - bytes + weight_bytes(message) <= self.bytes_max
+        };
+        let old = || self.messages.get(message.topic.as_str());
+        fits(0, 0) || old().is_some_and(|old| fits(1, old.weight_bytes()))
     }
 
     fn remove(&mut self, topic: &Topic) {
-        let Some(at) = self.find(topic) else { return };
-        if let Some(old) = self.nodes.get_mut(at).and_then(|node| node.message.take()) {
-            self.count -= 1;
+        if let Some(old) = self.messages.take(topic.as_str()) {
             self.bytes -= old.weight_bytes();
-            self.prune(at);
-        }
-    }
-
-    fn prune(&mut self, mut at: usize) {
-        while at != ROOT
-            && self.nodes.get(at).is_some_and(|node| node.message.is_none() && node.children.is_empty())
-        {
-            let node = self.nodes.remove(at);
-            if let Some(parent) = self.nodes.get_mut(node.parent) {
-                parent.children.remove(&node.name);
-            }
-            at = node.parent;
         }
     }
 
@@ -160,39 +148,15 @@ impl RetainedMessages {
         if self.first_expiry.is_none_or(|first| now < first) {
             return;
         }
-        let messages = self.nodes.iter().filter_map(|(_, node)| node.message.as_ref());
-        let expired: Vec<Topic> =
-            messages.filter(|message| message.is_expired(now)).map(|message| message.topic.clone()).collect();
-        expired.iter().for_each(|topic| self.remove(topic));
-        let messages = self.nodes.iter().filter_map(|(_, node)| node.message.as_ref());
-        self.first_expiry = messages.filter_map(|message| message.expires_at).min();
-    }
-
-    /// The messages whose topics the filter selects, expired ones left out.
-    pub(crate) fn matching(&self, filter: &TopicFilter, now: Instant) -> Vec<Arc<Message>> {
-        let levels: Vec<FilterLevel<'_>> = filter.levels().collect();
-        let mut found = Vec::new();
-        let mut waiting = vec![(ROOT, 0)];
-        while let Some((at, depth)) = waiting.pop() {
-            let Some(node) = self.nodes.get(at) else { continue };
-            match levels.get(depth) {
-                None => found.extend(node.message.iter().filter(|message| !message.is_expired(now)).cloned()),
-                Some(FilterLevel::Name(name)) => {
-                    waiting.extend(node.children.get(*name).map(|&child| (child, depth + 1)));
-                }
-                Some(FilterLevel::One) => waiting.extend(children(node, at).map(|child| (child, depth + 1))),
-                Some(FilterLevel::Many) => {
-                    waiting.push((at, depth + 1));
-                    waiting.extend(children(node, at).map(|child| (child, depth)));
-                }
+        (self.first_expiry, self.bytes) = (None, 0);
+        self.messages.retain(|kept| {
+            let is_alive = !kept.message.is_expired(now);
+            if is_alive {
+                self.first_expiry = earlier(self.first_expiry, kept.message.expires_at);
+                self.bytes += kept.weight_bytes();
             }
-        }
-        // `#` in the middle of a filter can reach a topic along several ways.
-        if levels.iter().filter(|level| **level == FilterLevel::Many).count() > 1 {
-            found.sort_by(|left, right| left.topic.cmp(&right.topic));
-            found.dedup_by(|left, right| Arc::ptr_eq(left, right));
-        }
-        found
+            is_alive
+        });
     }
 }
 
@@ -200,18 +164,12 @@ fn earlier(left: Option<Instant>, right: Option<Instant>) -> Option<Instant> {
     left.into_iter().chain(right).min()
 }
 
-/// The children that a wildcard sees: a wildcard at the front does not see reserved topics ([MQTT-4.7.2-1]).
-fn children(node: &Node, at: usize) -> impl Iterator<Item = usize> {
-    let visible = move |name: &str| at != ROOT || !name.starts_with('$');
-    node.children.iter().filter(move |(name, _)| visible(name)).map(|(_, &child)| child)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
     use std::time::Duration;
-    use tidegate_message::{Origin, QoS};
+    use tidegate_message::{Origin, QoS, TopicFilter};
 
     fn message(topic: &str, payload: &str, expires_at: Option<Instant>) -> Arc<Message> {
         Arc::new(Message {
@@ -227,10 +185,8 @@ mod tests {
 
     fn matching(retained: &RetainedMessages, filter: &str, now: Instant) -> Vec<String> {
         let filter = TopicFilter::parse(filter.as_bytes()).unwrap();
-        let mut topics: Vec<String> =
-            retained.matching(&filter, now).iter().map(|message| message.topic.to_string()).collect();
-        topics.sort();
-        topics
+        let found = retained.find(&mut retained.search(&filter), usize::MAX, now);
+        found.iter().map(|message| message.topic.to_string()).collect()
     }
 
     /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.1.1/3.3.1-10] [MQTT-3.1.1/3.3.1-11]
@@ -242,9 +198,9 @@ mod tests {
             retained.store(&message("a/b", payload, None), now).unwrap();
         }
         let filter = TopicFilter::parse(b"a/b").unwrap();
-        assert_eq!(retained.matching(&filter, now)[0].payload, "22");
+        assert_eq!(retained.find(&mut retained.search(&filter), 9, now)[0].payload, "22");
         retained.store(&message("a/b", "", None), now).unwrap();
-        assert_eq!((retained.size(), retained.nodes.len()), ((0, 0), 1));
+        assert_eq!(retained.size(), (0, 0));
     }
 
     /// [MQTT-4.7.2-1] [MQTT-3.1.1/4.7.2-1]
@@ -292,16 +248,17 @@ mod tests {
         assert_eq!((retained.size().0, retained.first_expiry), (2, None));
     }
 
-    /// A few bytes of topic can cost a hundred nodes; they count like the message.
+    /// Short messages cost more than their bytes, and the limit is one of memory.
     #[test]
-    fn the_nodes_of_long_topics_count() {
+    fn what_a_message_costs_beside_its_bytes_counts() {
         let now = Instant::now();
         let limits = Limits { retained_bytes: 100_000, ..Limits::default() };
         let mut retained = RetainedMessages::new(&limits);
-        let topic = |number: usize| format!("{number}/{}", "/".repeat(126));
+        let topic = |number: usize| format!("t/{number}");
         let kept =
             (0..1000).take_while(|number| retained.store(&message(&topic(*number), "x", None), now).is_ok());
-        assert!(kept.count() * 127 * size_of::<Node>() <= limits.retained_bytes);
+        let least = size_of::<Message>() + 2 * 16 + 3 * 8 + size_of::<Kept>();
+        assert!(kept.count() * least <= limits.retained_bytes);
         assert!(retained.size().1 <= limits.retained_bytes);
         retained.store(&message(&topic(0), "y", None), now).unwrap();
     }

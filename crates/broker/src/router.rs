@@ -4,7 +4,7 @@
 
 use crate::Limits;
 use crate::queue::Queue;
-use crate::retained::{Full, RetainedMessages};
+use crate::retained::{Full, RetainedMessages, Search};
 use crate::route::{Binding, Route, RouteEntry, Subscription};
 use crate::tree::SubscriptionTree;
 use foldhash::fast::RandomState;
@@ -140,8 +140,17 @@ impl Router {
         self.retained.write().store(message, now)
     }
 
-    pub(crate) fn retained_matching(&self, filter: &TopicFilter, now: Instant) -> Vec<Arc<Message>> {
-        self.retained.read().matching(filter, now)
+    /// Begins a search for the retained messages that a filter selects; nothing where there clearly are none.
+    pub(crate) fn search_retained(&self, filter: &TopicFilter, now: Instant) -> Option<Search> {
+        let retained = self.retained.read();
+        let mut probe = retained.search(filter);
+        let is_found = !retained.find(&mut probe, 1, now).is_empty();
+        (is_found || !probe.is_over()).then(|| retained.search(filter))
+    }
+
+    /// Takes one step of such a search, which may find nothing although there is more.
+    pub(crate) fn find_retained(&self, search: &mut Search, count: usize, now: Instant) -> Vec<Arc<Message>> {
+        self.retained.read().find(search, count, now)
     }
 
     /// How many messages are retained, and their weight in bytes.

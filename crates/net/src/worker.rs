@@ -95,6 +95,10 @@ impl Worker {
             self.flush_due.notified().await;
             self.flush_waits.set(false);
             self.event(|shard, now| shard.flush_turn(now));
+            if self.flush_waits.get() {
+                // Whoever has more to send than fits into one output waits its turn behind the other connections.
+                tokio::task::yield_now().await;
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod buffers;
 mod deliver;
+mod replay;
 mod requests;
 mod review;
 pub(crate) mod session;
@@ -333,9 +334,9 @@ impl Shard {
         }
     }
 
-    /// Whether a flush is due at the end of this turn.
+    /// Whether a flush is due at the end of this turn, or a consumer that has to search for more waits for the next one.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.listed.is_empty()
     }
 
     /// Sends what has gathered in the outputs: one write a connection. Consumers that were waiting for room get more,

@@ -2,8 +2,10 @@
 
 use super::Shard;
 use super::deliver::{Publication, refusal_label};
+use super::replay::Replayed;
 use super::slot::Consumer;
 use crate::queue::Queued;
+use crate::retained::Search;
 use crate::route::{Binding, Grant, Subscription};
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,26 +44,28 @@ impl<'a> Requests<'a> {
     }
 
     /// Puts the retained messages that match in front of what the subscription will receive.
-    fn replay_retained(&mut self, subscribe: &Subscribe<'_>, grant: &Grant) -> Result<(), Refusal> {
-        let room = self.shard.limits.retained_messages;
-        // A client may subscribe again and again without reading: it is refused before anything is searched for it.
-        if !self.consumer(subscribe.consumer)?.1.replay.has_room(room) {
-            return Err(Refusal::QueueFull);
-        }
-        let mut retained = self.shard.node.router.retained_matching(subscribe.filter, self.now);
-        retained.extend(self.shard.node.system_messages(subscribe.filter, self.now));
-        let (key, consumer) = self.consumer(subscribe.consumer)?;
-        let origin = consumer.queue.origin();
-        retained.retain(|message| !subscribe.no_local || message.origin.0 != origin);
-        if retained.is_empty() {
+    fn replay_retained(
+        &mut self,
+        subscribe: &Subscribe<'_>,
+        grant: &Grant,
+        is_new: bool,
+    ) -> Result<(), Refusal> {
+        let node = &self.shard.node;
+        let search = node.router.search_retained(subscribe.filter, self.now);
+        let made = node.system_messages(subscribe.filter, self.now);
+        if search.is_none() && made.is_empty() {
             return Ok(());
         }
-        // Never more waits than may be retained.
-        let dropped = (consumer.replay.len() + retained.len()).saturating_sub(room);
-        retained.truncate(retained.len().saturating_sub(dropped));
-        consumer.replay.extend(retained, grant).map_err(|_| Refusal::QueueFull)?;
+        let search = search.unwrap_or_else(|| Search::over(subscribe.filter));
+        let searches_max = self.shard.limits.subscriptions_per_session;
+        let (key, consumer) = self.consumer(subscribe.consumer)?;
+        if !is_new {
+            consumer.replay.restart(subscribe.filter);
+        }
+        let without_origin = subscribe.no_local.then(|| consumer.queue.origin());
+        let replayed = Replayed::new(search, made, grant.clone(), without_origin);
+        consumer.replay.push(replayed, searches_max).map_err(|_| Refusal::QueueFull)?;
         consumer.backlog = true;
-        self.shard.metrics.count_dropped("queue_full", dropped);
         self.shard.list(key);
         Ok(())
     }
@@ -135,7 +139,7 @@ impl Broker for Requests<'_> {
             RetainedDelivery::Never => false,
         };
         if wants_retained {
-            self.replay_retained(subscribe, &grant).inspect_err(|_| {
+            self.replay_retained(subscribe, &grant, is_new).inspect_err(|_| {
                 if is_new && queue.remove_filter(subscribe.filter) {
                     let binding = Binding { filter: subscribe.filter, queue: &queue };
                     self.shard.node.router.unsubscribe(binding);

@@ -14,7 +14,7 @@ use crate::sessions::{Claim, Claimed, Due, Ended, HeldWill, Holder, SessionKey};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tidegate_message::{Message, Origin, QoS};
+use tidegate_message::{Message, Origin};
 use tidegate_protocol::{
     Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Refusal, Reply, SavedState,
     Settlement, Will, WillAction,
@@ -177,7 +177,7 @@ impl Shard {
         let key = here.remove_consumer(session.consumer).and_then(|key| self.consumers.try_remove(key));
         if let Some(mut consumer) = key {
             if consumer.queue.survives.load(Ordering::Relaxed) {
-                self.keep_for_session(&mut consumer);
+                self.keep_for_session(&mut consumer, now);
             }
             consumer.queue.set_consumer(self.worker, None);
         }
@@ -192,15 +192,16 @@ impl Shard {
 
     /// Puts what a consumer holds back into its queue. What was in the queue before has its place there; retained messages on
     /// their way have not, so the limits hold for them: a client that subscribes and leaves again and again fills nothing.
-    fn keep_for_session(&self, consumer: &mut Consumer) {
+    fn keep_for_session(&self, consumer: &mut Consumer, now: Instant) {
         let released = std::mem::take(&mut consumer.released);
         let unsettled = consumer.take_unsettled();
         let in_front = unsettled.len() + consumer.resuming + released.len();
         consumer.queue.put_back_behind(consumer.resuming, released.into_values());
         consumer.queue.put_back(unsettled.into_iter());
-        let replay = consumer.replay.take().into_iter().filter(|queued| queued.qos > QoS::AtMostOnce);
-        let dropped = consumer.queue.insert_behind(in_front, replay);
-        self.metrics.count_dropped("queue_full", dropped);
+        let count = consumer.queue.messages_max();
+        let (replay, left_out) = consumer.replay.take(&self.node.router, count, now);
+        let dropped = consumer.queue.insert_behind(in_front, replay.into_iter());
+        self.metrics.count_dropped("queue_full", dropped + left_out);
     }
 
     /// What a connection still holds when its machine has handled its end.

@@ -1,16 +1,16 @@
 //! What a worker keeps for each connection and each consumer.
 
-use crate::budget::{QueueFull, Room};
+use super::replay::Replay;
+use crate::budget::Room;
 use crate::metrics::WorkerMetrics;
 use crate::queue::{Queue, Queued};
-use crate::route::{Grant, Route};
+use crate::route::Route;
 use crate::sessions::SessionKey;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_message::Message;
 use tidegate_protocol::{Close, Connection, ConsumerId, DeliveryTag, Output, Settlement};
 
 /// Marks of settled deliveries that may stand between unsettled ones, beside as many as there are unsettled ones.
@@ -185,56 +185,6 @@ impl Consumer {
             entry.kept.map(|queued| Queued { redelivered: true, tag: Some(entry.tag), ..queued })
         };
         entries.into_iter().filter_map(again).collect()
-    }
-}
-
-/// Retained messages that wait for a consumer. The messages are shared with the retained ones; what counts is the list.
-#[derive(Debug)]
-pub(crate) struct Replay {
-    waiting: VecDeque<Queued>,
-    room: Room,
-}
-
-impl Replay {
-    fn new(room: Room) -> Replay {
-        Replay { waiting: VecDeque::new(), room }
-    }
-
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether one more may wait, where `limit` may wait for one consumer.
-    pub(crate) fn has_room(&mut self, limit: usize) -> bool {
-        let entry = size_of::<Queued>();
-        self.waiting.len() < limit && self.room.claim(entry).map(|()| self.room.give_back(entry)).is_ok()
-    }
-
-    /// Appends messages for one subscription: all, or none where they would not fit.
-    pub(crate) fn extend(&mut self, messages: Vec<Arc<Message>>, grant: &Grant) -> Result<(), QueueFull> {
-        self.room.claim(messages.len() * size_of::<Queued>())?;
-        self.waiting.extend(messages.into_iter().map(|message| Queued::retained(message, grant)));
-        Ok(())
-    }
-
-    pub(crate) fn front(&self) -> Option<&Queued> {
-        self.waiting.front()
-    }
-
-    pub(crate) fn pop_front(&mut self) -> Option<Queued> {
-        let first = self.waiting.pop_front();
-        self.room.give_back(first.as_ref().map_or(0, |_| size_of::<Queued>()));
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
-        }
-        first
-    }
-
-    /// Everything that waits.
-    pub(crate) fn take(&mut self) -> VecDeque<Queued> {
-        self.room.give_back(self.room.bytes());
-        std::mem::take(&mut self.waiting)
     }
 }
 

@@ -7,6 +7,7 @@ use super::Shard;
 use super::deliver::{NEWEST, make_room};
 use super::slot::Consumer;
 use crate::queue::{Popped, Queue, Queued};
+use crate::router::Router;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::Delivery;
@@ -77,32 +78,38 @@ impl Shard {
             }
             consumer.listed = false;
             let slot = consumer.slot;
-            self.pump(key, now);
+            if self.pump(key, now) == Pumped::Searches {
+                later.push(key);
+            }
             self.set_timer(slot);
         }
         self.listed.append(&mut later);
     }
 
     /// Sends from the replay and the queue until nothing waits, the credit is used up or the output is full.
-    fn pump(&mut self, key: usize, now: Instant) {
+    fn pump(&mut self, key: usize, now: Instant) -> Pumped {
         self.encoded.start(false);
         loop {
-            let Some(consumer) = self.consumers.get_mut(key) else { return };
+            let Some(consumer) = self.consumers.get_mut(key) else { return Pumped::Done };
             let Some(slot) = self.slots.get_mut(consumer.slot).filter(|slot| slot.machine.is_some()) else {
-                return;
+                return Pumped::Done;
             };
             if slot.output.len() >= self.limits.output_bytes {
                 slot.starved = true;
-                return;
+                return Pumped::Done;
             }
-            let (next, expired) = next_waiting(consumer, now);
+            let (next, expired) = next_waiting(consumer, &self.node.router, now);
             self.metrics.count_dropped("expired", expired);
             match next {
                 Popped::Delivery(queued) => self.send_queued(key, queued, now),
-                Popped::NeedsCredit | Popped::Held => return,
+                Popped::NeedsCredit | Popped::Held => return Pumped::Done,
+                Popped::Searching => {
+                    consumer.listed = true;
+                    return Pumped::Searches;
+                }
                 Popped::Empty => {
                     consumer.backlog = false;
-                    return;
+                    return Pumped::Done;
                 }
             }
         }
@@ -142,8 +149,17 @@ impl Shard {
     }
 }
 
+/// How pumping a consumer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pumped {
+    /// Something has to happen before there is more to send.
+    Done,
+    /// It goes on in the next turn: a long search must not hold up the other connections.
+    Searches,
+}
+
 /// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, then its queue.
-fn next_waiting(consumer: &mut Consumer, now: Instant) -> (Popped, usize) {
+fn next_waiting(consumer: &mut Consumer, router: &Router, now: Instant) -> (Popped, usize) {
     let (mut expired, has_credit) = (0, consumer.has_credit());
     if consumer.resuming > 0 {
         let popped = consumer.queue.pop(has_credit, consumer.settlement, now);
@@ -156,14 +172,22 @@ fn next_waiting(consumer: &mut Consumer, now: Instant) -> (Popped, usize) {
             false => (Popped::Delivery(front.remove()), 0),
         };
     }
-    while let Some(front) = consumer.replay.front() {
-        let is_expired = front.message.is_expired(now);
-        if !is_expired && front.needs_settling(consumer.settlement) && !has_credit {
-            return (Popped::NeedsCredit, expired);
+    loop {
+        while let Some(front) = consumer.replay.front() {
+            let is_expired = front.message.is_expired(now);
+            if !is_expired && front.needs_settling(consumer.settlement) && !has_credit {
+                return (Popped::NeedsCredit, expired);
+            }
+            match consumer.replay.pop_front() {
+                Some(queued) if !is_expired => return (Popped::Delivery(queued), expired),
+                _ => expired += 1,
+            }
         }
-        match consumer.replay.pop_front() {
-            Some(queued) if !is_expired => return (Popped::Delivery(queued), expired),
-            _ => expired += 1,
+        if !consumer.replay.search(router, now) {
+            break;
+        }
+        if consumer.replay.front().is_none() && !consumer.replay.is_over() {
+            return (Popped::Searching, expired);
         }
     }
     let (popped, more) = consumer.queue.pop(has_credit, consumer.settlement, now);

@@ -242,3 +242,47 @@ fn a_subscription_that_is_made_again_replaces_the_old_one() {
         assert_eq!(world.node().gauges().subscriptions, 0);
     }
 }
+
+/// [MQTT-3.3.1-6]: all of it arrives however much it is, and what changes meanwhile comes once, in its newest form.
+#[test]
+fn much_state_comes_piece_by_piece_and_once() {
+    let mut world = World::new(1);
+    let alice = world.attached(0, session("alice"));
+    let topics: Vec<String> = (0..1000).map(|number| format!("a/{number:03}")).collect();
+    for topic in &topics {
+        alice.publish_with(&mut world, topic, "state", QOS1, retain).unwrap();
+    }
+    let bob = world.attached(0, session("bob").credit(1));
+    bob.subscribe_with(&mut world, "a/#", with_retained).unwrap();
+    alice.publish_with(&mut world, "a/500", "live", QOS1, retain).unwrap();
+    alice.publish_with(&mut world, "a/501", "", QOS1, retain).unwrap();
+    let mut got = Vec::new();
+    for _ in 0..1000 {
+        world.run();
+        for one in bob.got() {
+            bob.accept(&mut world, one.tag.unwrap());
+            got.push((one.topic, one.payload));
+        }
+    }
+    let live = [("a/500", "live"), ("a/501", "")];
+    let state = topics.iter().map(String::as_str).filter(|topic| live.iter().all(|(live, _)| live != topic));
+    let expected: Vec<_> = state.map(|topic| (topic, "state")).chain(live).collect();
+    let got: Vec<_> = got.iter().map(|(topic, payload)| (topic.as_str(), payload.as_str())).collect();
+    assert_eq!(got, expected);
+}
+
+/// A filter that selects little among much is searched for in parts, so that the other connections have their turns.
+#[test]
+fn a_long_search_goes_on_in_the_next_turn() {
+    let mut world = World::new(1);
+    let alice = world.attached(0, session("alice"));
+    for number in 0..5000 {
+        alice.publish_with(&mut world, &format!("a/{number:04}"), "x", QOS0, retain).unwrap();
+    }
+    alice.publish_with(&mut world, "a/9999/b", "found", QOS0, retain).unwrap();
+    let bob = world.attached(0, session("bob"));
+    bob.subscribe_with(&mut world, "+/+/+", with_retained).unwrap();
+    assert_eq!(bob.got(), []);
+    world.run();
+    assert_eq!(bob.got_payloads(), ["found"]);
+}
