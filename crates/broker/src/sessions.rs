@@ -55,7 +55,8 @@ struct Session {
 /// A will, and the bytes that it takes of what all queues may hold.
 #[derive(Debug)]
 pub(crate) struct HeldWill {
-    pub(crate) will: Will,
+    /// Boxed, because most sessions have none and all have room for one.
+    pub(crate) will: Box<Will>,
     _room: Room,
 }
 
@@ -64,7 +65,7 @@ impl HeldWill {
     pub(crate) fn new(will: Will, mut room: Room) -> Result<HeldWill, QueueFull> {
         let properties = will.properties.as_ref().map_or(0, |properties| properties.heap_bytes());
         room.claim(size_of::<Will>() + will.topic.as_str().len() + will.payload.len() + properties)?;
-        Ok(HeldWill { will, _room: room })
+        Ok(HeldWill { will: Box::new(will), _room: room })
     }
 }
 
@@ -423,9 +424,9 @@ mod tests {
         let limits = Limits { queued_bytes_total: 1 << 10, ..Limits::default() };
         let total = Arc::new(TotalBytes::new(&limits));
         let bytes = || total.size().1;
-        let held = HeldWill::new(will(MINUTE).will, Room::new(total.clone())).unwrap();
+        let held = HeldWill::new(*will(MINUTE).will, Room::new(total.clone())).unwrap();
         assert!(bytes() > 0);
-        let large = Will { payload: Bytes::from(vec![0; 1 << 10]), ..will(MINUTE).will };
+        let large = Will { payload: Bytes::from(vec![0; 1 << 10]), ..*will(MINUTE).will };
         assert_eq!(HeldWill::new(large, Room::new(total.clone())).err(), Some(QueueFull));
         drop(held);
         assert_eq!(bytes(), 0);

@@ -32,40 +32,53 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How long a connection rests when the other workers cannot keep up with what it publishes.
 const PRESSED_REST: Duration = Duration::from_millis(1);
 
-/// Serves one accepted connection until it ends.
+/// Serves one accepted connection until it ends. What only the beginning and the end need is boxed: the task of an idle connection is
+/// little more than its [`Connection`].
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     socket: std::net::TcpStream,
     peer: SocketAddr,
     listener: Arc<Listener>,
 ) {
+    let Some(mut connection) = Box::pin(begin(worker, socket, peer, listener)).await else { return };
+    let close = connection.run().await;
+    Box::pin(connection.end(close)).await;
+}
+
+/// From the accepted socket to a connection whose machine runs; nothing where it came to an end before.
+async fn begin(
+    worker: Rc<Worker>,
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
+) -> Option<Connection> {
     let deadline = Instant::now() + listener.connect_timeout;
-    let opening = Box::pin(async {
+    let opening = async {
         socket.set_nodelay(true)?;
         opening::open(TcpStream::from_std(socket)?, &listener).await
-    });
+    };
     let mut stopped = worker.stopped.clone();
     let opened = tokio::select! {
         // In this order: what opens after the shard has closed everything would hold up the end.
         biased;
         _ = stopped.wait_for(|stopped| *stopped) => {
-            return count_unopened(&worker, &listener, CloseReason::ServerShutdown.label());
+            count_unopened(&worker, &listener, CloseReason::ServerShutdown.label());
+            return None;
         }
         opened = tokio::time::timeout_at(deadline.into(), opening) => opened,
     };
-    drop(stopped);
-    let opened = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return note_failed_opening(&worker, &listener, peer, &error),
+    match opened {
+        Ok(Ok(opened)) => Some(Connection::new(worker, opened, peer, &listener, deadline)),
+        Ok(Err(error)) => {
+            note_failed_opening(&worker, &listener, peer, &error);
+            None
+        }
         Err(_) => {
             debug!(listener = %listener.name, %peer, "the opening took too long");
-            return count_unopened(&worker, &listener, CloseReason::ConnectTimeout.label());
+            count_unopened(&worker, &listener, CloseReason::ConnectTimeout.label());
+            None
         }
-    };
-    let mut connection = Connection::new(worker, opened, peer, &listener, deadline);
-    drop(listener);
-    let close = connection.run().await;
-    connection.end(close).await;
+    }
 }
 
 fn count_unopened(worker: &Worker, listener: &Listener, label: &'static str) {
@@ -181,7 +194,7 @@ impl Connection {
 
     async fn pause(&self) {
         match self.worker.is_pressed() {
-            true => tokio::time::sleep(PRESSED_REST).await,
+            true => Box::pin(tokio::time::sleep(PRESSED_REST)).await,
             false => tokio::task::yield_now().await,
         }
     }

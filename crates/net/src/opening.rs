@@ -69,13 +69,13 @@ impl OpeningError {
 
 /// Opens one connection of a listener.
 pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opened, OpeningError> {
-    check_transport(&socket, listener).await?;
     let Some(acceptor) = &listener.tls else {
         let (mut socket, websocket, protocol, first) = open_plain(socket, listener).await?;
         socket.flush().await?;
         let (tls, certificate_name, has_certificate) = (None, None, false);
         return Ok(Opened { socket, tls, websocket, protocol, first, certificate_name, has_certificate });
     };
+    check_encrypted(&socket).await?;
     let encrypted = acceptor.accept(socket).await.map_err(OpeningError::Tls)?;
     let (mut encrypted, websocket, protocol, first) = open_plain(encrypted, listener).await?;
     encrypted.flush().await?;
@@ -88,18 +88,24 @@ pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opene
     Ok(Opened { socket, tls, websocket, protocol, first, certificate_name, has_certificate })
 }
 
-/// Tells TLS clients and plain ones apart by the first byte, which stays in the socket.
-async fn check_transport(socket: &TcpStream, listener: &Listener) -> Result<(), OpeningError> {
+/// The first byte of a TLS record; no protocol of the gateway begins with it.
+const TLS_FIRST_BYTE: u8 = 0x16;
+
+/// Tells a plain client on a TLS listener by its first byte, which stays in the socket.
+async fn check_encrypted(socket: &TcpStream) -> Result<(), OpeningError> {
     let mut first = [0];
-    if socket.peek(&mut first).await? == 0 {
-        return Err(OpeningError::Silent);
+    match socket.peek(&mut first).await? {
+        0 => Err(OpeningError::Silent),
+        _ if first == [TLS_FIRST_BYTE] => Ok(()),
+        _ => Err(OpeningError::PlainOnTls),
     }
-    // No protocol of the gateway begins with the first byte of a TLS record.
-    let is_tls = first == [0x16];
-    match (is_tls, listener.tls.is_some()) {
-        (true, false) => Err(OpeningError::TlsOnPlain),
-        (false, true) => Err(OpeningError::PlainOnTls),
-        _ => Ok(()),
+}
+
+/// Tells a TLS client on a plain listener by its first bytes.
+fn check_plain(first: &[u8], listener: &Listener) -> Result<(), OpeningError> {
+    match listener.tls.is_none() && first.first() == Some(&TLS_FIRST_BYTE) {
+        true => Err(OpeningError::TlsOnPlain),
+        false => Ok(()),
     }
 }
 
@@ -134,6 +140,7 @@ where
         if stream.read_buf(&mut first).await? == 0 {
             return Err(OpeningError::Silent);
         }
+        check_plain(&first, listener)?;
         let ask = |known: &&ListenerProtocol| known.protocol.recognise(&first) == Recognition::Yes;
         if let Some(known) = listener.protocols.iter().find(ask) {
             return Ok((known.clone(), first));
@@ -164,6 +171,7 @@ where
         if stream.read_buf(&mut input).await? == 0 {
             return Err(OpeningError::Silent);
         }
+        check_plain(&input, listener)?;
         match handshake.handle_bytes(&input) {
             Ok(Some(accepted)) => break accepted,
             Ok(None) => {}

@@ -232,7 +232,7 @@ impl Shard {
 
     pub(super) fn handle_due(&mut self, due: Due, now: Instant) {
         if let Some(will) = due.will {
-            self.publish_will(will.will, now);
+            self.publish_will(*will.will, now);
         }
         if let Some(ended) = due.ended {
             self.finish_session(ended, now);
@@ -243,7 +243,7 @@ impl Shard {
         self.node.router.forget(&ended.queue);
         self.metrics.count_dropped("session_ended", ended.queue.clear());
         if let Some(will) = ended.will {
-            self.publish_will(will.will, now);
+            self.publish_will(*will.will, now);
         }
     }
 
