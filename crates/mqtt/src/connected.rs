@@ -1,6 +1,9 @@
 //! A connected client: which packet is handled where, keep alive, and the end.
 
-use crate::codec::{Disconnect, Packet, PropertyId, ReasonCode, decode};
+use crate::codec::{
+    Ack, Disconnect, Packet, PacketType, PropertiesRef, PropertyId, ReasonCode, SHORT_ACK_BYTES, decode,
+    decode_message, decode_short_ack,
+};
 use crate::connect::{Opening, expiry_duration};
 use crate::inbound::{IDENTIFIER_IN_USE, Inbound};
 use crate::options::MqttOptions;
@@ -74,24 +77,63 @@ impl Connected {
         let mut taken = 0;
         loop {
             let rest = input.get(taken..).unwrap_or_default();
-            let Some((packet, length)) =
-                decode(rest, self.wire.version, packet_bytes_max).map_err(undecodable)?
-            else {
+            let Some(length) = self.handle_first(rest, packet_bytes_max, context)? else {
                 return Ok(taken);
             };
             taken += length;
             self.last_received = context.now;
-            self.handle_packet(&packet, context)?;
+        }
+    }
+
+    /// Handles the packet at the front and returns how many bytes it took; nothing where it is not complete. The frequent packets go
+    /// a shorter way than through a [`Packet`].
+    #[inline]
+    fn handle_first(
+        &mut self,
+        input: &[u8],
+        packet_bytes_max: usize,
+        context: &mut Context<'_>,
+    ) -> Result<Option<usize>, Close> {
+        if let Some((packet, packet_id)) =
+            decode_short_ack(input).filter(|_| SHORT_ACK_BYTES <= packet_bytes_max)
+        {
+            let ack = Ack { packet_id, reason: ReasonCode::Success, properties: PropertiesRef::EMPTY };
+            self.handle_ack(packet, &ack, context)?;
+            return Ok(Some(SHORT_ACK_BYTES));
+        }
+        let version = self.wire.version;
+        if let Some((publish, length)) =
+            decode_message(input, version, packet_bytes_max).map_err(undecodable)?
+        {
+            self.inbound.handle_publish(&publish, &self.wire, context)?;
+            return Ok(Some(length));
+        }
+        match decode(input, version, packet_bytes_max).map_err(undecodable)? {
+            Some((packet, length)) => self.handle_packet(&packet, context).map(|()| Some(length)),
+            None => Ok(None),
+        }
+    }
+
+    fn handle_ack(
+        &mut self,
+        packet: PacketType,
+        ack: &Ack<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        match packet {
+            PacketType::PubRec => self.outbound.handle_pubrec(ack, &self.wire, context),
+            PacketType::PubRel => self.inbound.handle_pubrel(ack, &self.wire, context),
+            PacketType::PubComp => self.outbound.handle_pubcomp(ack, context),
+            _ => self.outbound.handle_puback(ack, context),
         }
     }
 
     fn handle_packet(&mut self, packet: &Packet<'_>, context: &mut Context<'_>) -> Result<(), Close> {
         match packet {
             Packet::Publish(publish) => self.inbound.handle_publish(publish, &self.wire, context),
-            Packet::PubAck(ack) => self.outbound.handle_puback(ack, context),
-            Packet::PubRec(ack) => self.outbound.handle_pubrec(ack, &self.wire, context),
-            Packet::PubRel(ack) => self.inbound.handle_pubrel(ack, &self.wire, context),
-            Packet::PubComp(ack) => self.outbound.handle_pubcomp(ack, context),
+            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+                self.handle_ack(packet.packet_type(), ack, context)
+            }
             Packet::Subscribe(subscribe) if self.inbound.is_in_use(subscribe.packet_id, &self.wire) => {
                 refuse_subscribe(subscribe, IN_USE, &self.wire, context)
             }

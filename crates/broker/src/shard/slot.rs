@@ -222,16 +222,28 @@ impl Unsettled {
     }
 
     fn remove(&mut self, tag: DeliveryTag) -> Option<Option<Queued>> {
-        let at = self.entries.binary_search_by_key(&tag, |held| held.tag).ok()?;
+        let at = self.place_of(tag)?;
         let held = self.entries.get_mut(at).filter(|held| !held.settled)?;
         held.settled = true;
         let kept = held.kept.take();
         self.count -= 1;
-        self.room.give_back(kept.as_ref().map_or(0, Queued::weight_bytes));
+        if let Some(queued) = &kept {
+            self.room.give_back(queued.weight_bytes());
+        }
         while self.entries.front().is_some_and(|held| held.settled) {
             self.entries.pop_front();
         }
         Some(kept)
+    }
+
+    /// Tags follow each other as long as no mark was thrown away and none was skipped: then the distance from the first is the place.
+    fn place_of(&self, tag: DeliveryTag) -> Option<usize> {
+        let first = self.entries.front()?.tag;
+        let distance = usize::try_from(tag.0.checked_sub(first.0)?).ok()?;
+        match self.entries.get(distance) {
+            Some(held) if held.tag == tag => Some(distance),
+            _ => self.entries.binary_search_by_key(&tag, |held| held.tag).ok(),
+        }
     }
 
     fn take(&mut self) -> VecDeque<Held> {

@@ -10,6 +10,7 @@ use super::properties::{PropertiesRef, PropertyId, Section};
 use super::reader::{Reader, read_varint};
 use super::reason::{ReasonCode, ReasonCodes};
 use super::version::Version;
+use std::num::NonZeroU16;
 use tidegate_message::QoS;
 
 /// How long the packet at the front of `input` is, fixed header included; nothing where that has not arrived.
@@ -30,6 +31,60 @@ pub fn decode(
     version: Version,
     packet_bytes_max: usize,
 ) -> Result<Option<(Packet<'_>, usize)>, DecodeError> {
+    let Some(frame) = read_frame(input, version, packet_bytes_max)? else { return Ok(None) };
+    let mut reader = Reader::new(frame.body);
+    let packet = match frame.packet_type {
+        PacketType::Publish => Packet::Publish(decode_publish(frame.first, &mut reader, version)?),
+        other => decode_body(other, &mut reader, version, frame.length_is_shortest)?,
+    };
+    Ok(Some((packet, frame.bytes)))
+}
+
+/// What [`decode`] does where the first byte says that it is a PUBLISH. By itself, because a [`Packet`] is large enough for a copy of it to
+/// be seen in the figures. `None` as well where it is another packet.
+#[inline]
+pub fn decode_message(
+    input: &[u8],
+    version: Version,
+    packet_bytes_max: usize,
+) -> Result<Option<(Publish<'_>, usize)>, DecodeError> {
+    if input.first().is_none_or(|first| first >> 4 != PacketType::Publish as u8) {
+        return Ok(None);
+    }
+    let Some(frame) = read_frame(input, version, packet_bytes_max)? else { return Ok(None) };
+    let publish = decode_publish(frame.first, &mut Reader::new(frame.body), version)?;
+    Ok(Some((publish, frame.bytes)))
+}
+
+/// The PUBACK, PUBREC, PUBREL or PUBCOMP at the front where it has its shortest form, which says success and is the same in all
+/// versions: [`SHORT_ACK_BYTES`] bytes. Nothing where it is anything else; [`decode`] knows what.
+#[inline]
+pub fn decode_short_ack(input: &[u8]) -> Option<(PacketType, NonZeroU16)> {
+    let &[first, 2, high, low, ..] = input else { return None };
+    let short = [PacketType::PubAck, PacketType::PubRec, PacketType::PubRel, PacketType::PubComp];
+    let packet = short.into_iter().find(|packet| packet.first_byte() == first)?;
+    NonZeroU16::new(u16::from_be_bytes([high, low])).map(|id| (packet, id))
+}
+
+/// The length of what [`decode_short_ack`] decodes.
+pub const SHORT_ACK_BYTES: usize = 4;
+
+/// One packet with its fixed header read and checked.
+struct Frame<'a> {
+    first: u8,
+    packet_type: PacketType,
+    length_is_shortest: bool,
+    body: &'a [u8],
+    /// The length of the whole packet.
+    bytes: usize,
+}
+
+#[inline]
+fn read_frame(
+    input: &[u8],
+    version: Version,
+    packet_bytes_max: usize,
+) -> Result<Option<Frame<'_>>, DecodeError> {
     let Some((&first, rest)) = input.split_first() else { return Ok(None) };
     let packet_type = check_first_byte(first, version)?;
     let Some(length) = read_varint(rest)? else { return Ok(None) };
@@ -42,26 +97,8 @@ pub fn decode(
         return Err(DecodeError::VarintNotShortest);
     }
     let Some(body) = rest.get(start..end) else { return Ok(None) };
-    // The frequent packets first, each returned at once: a packet is large enough for a copy of it to be seen in the figures.
-    let mut reader = Reader::new(body);
-    match packet_type {
-        PacketType::Publish => {
-            Ok(Some((Packet::Publish(decode_publish(first, &mut reader, version)?), 1 + end)))
-        }
-        PacketType::PubAck if body.len() == 2 => {
-            Ok(Some((Packet::PubAck(decode_short_ack(&mut reader)?), 1 + end)))
-        }
-        PacketType::PubRec if body.len() == 2 => {
-            Ok(Some((Packet::PubRec(decode_short_ack(&mut reader)?), 1 + end)))
-        }
-        PacketType::PubRel if body.len() == 2 => {
-            Ok(Some((Packet::PubRel(decode_short_ack(&mut reader)?), 1 + end)))
-        }
-        PacketType::PubComp if body.len() == 2 => {
-            Ok(Some((Packet::PubComp(decode_short_ack(&mut reader)?), 1 + end)))
-        }
-        other => Ok(Some((decode_body(other, &mut reader, version, length.is_shortest)?, 1 + end))),
-    }
+    let length_is_shortest = length.is_shortest;
+    Ok(Some(Frame { first, packet_type, length_is_shortest, body, bytes: 1 + end }))
 }
 
 /// Checks the packet type and the flags beside it.
@@ -111,13 +148,6 @@ fn decode_publish<'a>(
         properties,
         payload: reader.rest(),
     })
-}
-
-/// A PUBACK, PUBREC, PUBREL or PUBCOMP of two bytes, which is the same in all versions.
-#[inline]
-fn decode_short_ack<'a>(reader: &mut Reader<'a>) -> Result<Ack<'a>, DecodeError> {
-    let packet_id = reader.packet_id()?;
-    Ok(Ack { packet_id, reason: ReasonCode::Success, properties: PropertiesRef::EMPTY })
 }
 
 /// All packets that end with their last field.

@@ -28,7 +28,7 @@ mod reason;
 mod version;
 mod writer;
 
-pub use decode::{decode, frame_length};
+pub use decode::{SHORT_ACK_BYTES, decode, decode_message, decode_short_ack, frame_length};
 pub use encode::{PACKET_BYTES_MAX, encode, encode_ack, encode_pingreq, encode_pingresp, encode_publish};
 pub use error::{DecodeError, EncodeError};
 pub use exchanges::{encode_suback, encode_subscribe, encode_unsuback, encode_unsubscribe};

@@ -3,11 +3,15 @@
 use crate::samples::any_sample;
 use crate::{ALL_VERSIONS, SEED, check, decode_all};
 use std::cell::RefCell;
-use tidegate_mqtt::codec::{PACKET_BYTES_MAX, Packet, Version, encode, frame_length};
+use tidegate_mqtt::codec::{
+    PACKET_BYTES_MAX, Packet, ReasonCode, SHORT_ACK_BYTES, Version, decode_message, decode_short_ack, encode,
+    frame_length,
+};
 use tidegate_testkit::random::Random;
 
 /// Decodes; what is a packet must be written and read again as the same. Returns whether it was one.
 fn survives(input: &[u8], version: Version) -> bool {
+    agrees_with_shorter_ways(input, version);
     let Ok(Some((packet, consumed))) = decode_all(input, version) else { return false };
     assert!(consumed > 0 && consumed <= input.len());
     assert_eq!(frame_length(input), Ok(Some(consumed)));
@@ -17,6 +21,25 @@ fn survives(input: &[u8], version: Version) -> bool {
     encode(&mut again, version, &packet, PACKET_BYTES_MAX).unwrap();
     assert_eq!(decode_all(&again, version), Ok(Some((packet, again.len()))), "{input:x?}");
     true
+}
+
+/// What the frequent packets are decoded by says the same as what decodes all of them.
+fn agrees_with_shorter_ways(input: &[u8], version: Version) {
+    let whole = decode_all(input, version);
+    if let Some((packet_type, id)) = decode_short_ack(input) {
+        let Ok(Some((packet, SHORT_ACK_BYTES))) = whole else { panic!("{input:x?} is {whole:?}") };
+        let (Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack)) = packet
+        else {
+            panic!("{input:x?} is {packet:?}")
+        };
+        assert_eq!((packet.packet_type(), ack.packet_id, ack.reason), (packet_type, id, ReasonCode::Success));
+    }
+    let message = decode_message(input, version, PACKET_BYTES_MAX);
+    match whole {
+        Ok(Some((Packet::Publish(publish), length))) => assert_eq!(message, Ok(Some((publish, length)))),
+        Err(error) if input[0] >> 4 == 3 => assert_eq!(message, Err(error)),
+        _ => assert_eq!(message, Ok(None)),
+    }
 }
 
 /// [MQTT-4.13.1-1]: whatever bytes come, the answer is a packet, a wait or a named error.
