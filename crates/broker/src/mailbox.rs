@@ -3,6 +3,7 @@
 use crate::queue::Queue;
 use crate::router::Moved;
 use crate::sessions::{Holder, SessionKey};
+use crate::shard::parcel::Parcel;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ const BYTES_MARK: usize = 8 << 20;
 pub(crate) enum Letter {
     /// Deliver this to the receivers that were at home with you in that generation.
     Deliver { message: Arc<Message>, generation: u64 },
+    /// The same for several small messages.
+    Parcel(Parcel),
     /// Something was put into the queue of one of your consumers.
     Wake(Arc<Queue>),
     /// This queue has moved: tell its old home when you have sent it everything older.
@@ -38,7 +41,16 @@ impl Letter {
     fn weight_bytes(&self) -> usize {
         match self {
             Letter::Deliver { message, .. } => message.weight_bytes(),
+            Letter::Parcel(parcel) => parcel.weight_bytes(),
             _ => 0,
+        }
+    }
+
+    /// How many letters it stands for.
+    fn count(&self) -> usize {
+        match self {
+            Letter::Parcel(parcel) => parcel.len(),
+            _ => 1,
         }
     }
 }
@@ -55,6 +67,7 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 struct Waiting {
     letters: Vec<Letter>,
+    count: usize,
     bytes: usize,
 }
 
@@ -67,6 +80,7 @@ impl Mailbox {
     pub(crate) fn post(&self, letters: &mut Vec<Letter>) {
         let mut waiting = self.waiting.lock();
         let was_empty = waiting.letters.is_empty();
+        waiting.count += letters.iter().map(Letter::count).sum::<usize>();
         waiting.bytes += letters.iter().map(Letter::weight_bytes).sum::<usize>();
         waiting.letters.append(letters);
         drop(waiting);
@@ -78,14 +92,14 @@ impl Mailbox {
     /// Takes everything; `empty` becomes the next place to write to.
     pub(crate) fn take(&self, empty: Vec<Letter>) -> Vec<Letter> {
         let mut waiting = self.waiting.lock();
-        waiting.bytes = 0;
+        (waiting.count, waiting.bytes) = (0, 0);
         std::mem::replace(&mut waiting.letters, empty)
     }
 
     /// Whether so much waits that whoever publishes into it should pause.
     pub(crate) fn is_pressed(&self) -> bool {
         let waiting = self.waiting.lock();
-        waiting.letters.len() > LETTERS_MARK || waiting.bytes > BYTES_MARK
+        waiting.count > LETTERS_MARK || waiting.bytes > BYTES_MARK
     }
 }
 

@@ -4,6 +4,7 @@
 //! from the publisher's read buffer into the receiver's output, and that is all. Every other way goes through the receiver's
 //! queue, and the direct way stays closed until the queue is empty, so that order is kept.
 
+use super::parcel::Parcel;
 use super::slot::{Consumer, Slot};
 use super::{Shard, SlotKey};
 use crate::mailbox::Letter;
@@ -23,16 +24,16 @@ pub(super) const NEWEST: u64 = u64::MAX;
 
 /// A message on its way; a [`Message`] is made of it only where somebody has to keep it.
 pub(super) struct Publication<'a> {
-    topic: &'a Topic,
-    payload: &'a [u8],
-    properties: Option<&'a Properties>,
-    qos: QoS,
-    retain: bool,
-    expires_at: Option<Instant>,
-    origin: u64,
+    pub(super) topic: &'a Topic,
+    pub(super) payload: &'a [u8],
+    pub(super) properties: Option<&'a Properties>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) expires_at: Option<Instant>,
+    pub(super) origin: u64,
     /// The generation of the route that it takes.
-    generation: u64,
-    message: Option<Arc<Message>>,
+    pub(super) generation: u64,
+    pub(super) message: Option<Arc<Message>>,
 }
 
 impl<'a> Publication<'a> {
@@ -170,7 +171,7 @@ impl Shard {
             }
         }
         if route.elsewhere != 0 {
-            self.mail(route, &publication.message());
+            self.mail(route, publication);
         }
         match refused && !accepted {
             true => Err(Refusal::QueueFull),
@@ -178,35 +179,72 @@ impl Shard {
         }
     }
 
-    fn mail(&mut self, route: &Route, message: &Arc<Message>) {
+    /// Sends a message to the other workers that are home to receivers.
+    fn mail(&mut self, route: &Route, publication: &mut Publication<'_>) {
         let mut workers = route.elsewhere;
         while workers != 0 {
             let worker = workers.trailing_zeros() as u8;
             workers &= workers - 1;
-            self.letter_to(
-                worker,
-                Letter::Deliver { message: message.clone(), generation: route.generation },
-            );
+            if Parcel::suits(publication) {
+                self.pack(worker, publication);
+                continue;
+            }
+            let letter = Letter::Deliver { message: publication.message(), generation: route.generation };
+            self.letter_to(worker, letter);
+        }
+    }
+
+    /// Puts a small message into the parcel for a worker: behind everything that it is sent already, so that order is kept.
+    fn pack(&mut self, worker: u8, publication: &Publication<'_>) {
+        let Some(letters) = self.outgoing.get_mut(usize::from(worker)) else { return };
+        match letters.last_mut() {
+            Some(Letter::Parcel(parcel)) if !parcel.is_full() => parcel.push(publication),
+            _ => {
+                let mut parcel = Parcel::default();
+                parcel.push(publication);
+                letters.push(Letter::Parcel(parcel));
+            }
         }
     }
 
     /// Delivers what another worker's client has published.
     pub(super) fn deliver_mailed(&mut self, message: &Arc<Message>, generation: u64, now: Instant) {
-        let mut publication = Publication::kept(message);
-        publication.generation = generation;
-        if self.node.router.generation() != generation {
-            return self.deliver_to_former(&mut publication, generation, now);
+        self.deliver_foreign(&mut Publication { generation, ..Publication::kept(message) }, now);
+    }
+
+    /// Delivers what other workers' clients have published.
+    pub(super) fn deliver_parcel(&mut self, parcel: &Parcel, now: Instant) {
+        for mut publication in parcel.publications() {
+            self.deliver_foreign(&mut publication, now);
         }
-        let Ok(route) = self.cached_route(message.topic.as_str().as_bytes(), generation) else { return };
+    }
+
+    fn deliver_foreign(&mut self, publication: &mut Publication<'_>, now: Instant) {
+        let generation = publication.generation;
+        if self.node.router.generation() != generation {
+            return self.deliver_to_former(publication, generation, now);
+        }
+        let Some(route) = self.mailed_route(publication.topic, generation) else { return };
         if route.generation != generation {
-            return self.deliver_to_former(&mut publication, generation, now);
+            return self.deliver_to_former(publication, generation, now);
         }
         self.encoded.start(route.here.len() > 1);
         for entry in &route.here {
             if let Some(grant) = entry.grant_for(publication.origin) {
-                self.deliver(&entry.queue, grant, &mut publication, now);
+                self.deliver(&entry.queue, grant, publication, now);
             }
         }
+    }
+
+    /// The route of a message from another worker: that of the last one, or as for a connection.
+    fn mailed_route(&mut self, topic: &Topic, generation: u64) -> Option<Rc<Route>> {
+        let last = self.mailed.take();
+        let route = match last.filter(|last| last.generation == generation && last.topic == *topic) {
+            Some(last) => last,
+            None => self.cached_route(topic.as_str().as_bytes(), generation).ok()?,
+        };
+        self.mailed = Some(route.clone());
+        Some(route)
     }
 
     /// The subscriptions have changed since the letter was written: whoever was at home here then is served by this

@@ -6,6 +6,7 @@
 
 mod buffers;
 mod deliver;
+pub(crate) mod parcel;
 mod replay;
 mod requests;
 mod review;
@@ -20,6 +21,7 @@ use crate::Limits;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
 use crate::node::Node;
+use crate::route::Route;
 use crate::route_cache::RouteCache;
 use buffers::Buffers;
 use requests::Requests;
@@ -29,6 +31,7 @@ use slot::{Consumer, Slot};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{Close, CloseReason, Connection, Context, Encoded, Output};
@@ -77,6 +80,8 @@ pub struct Shard {
     slots: Slab<Slot>,
     consumers: Slab<Consumer>,
     cache: RouteCache,
+    /// The route of the message that came last from another worker.
+    mailed: Option<Rc<Route>>,
     encoded: Encoded,
     dirty: Vec<usize>,
     /// Consumers that may have something to receive.
@@ -101,6 +106,7 @@ impl Shard {
             slots: Slab::new(),
             consumers: Slab::new(),
             cache: RouteCache::new(ROUTE_CACHE_BYTES),
+            mailed: None,
             encoded: Encoded::default(),
             dirty: Vec::new(),
             listed: Vec::new(),
@@ -238,6 +244,7 @@ impl Shard {
     fn handle_letter(&mut self, letter: Letter, now: Instant) {
         match letter {
             Letter::Deliver { message, generation } => self.deliver_mailed(&message, generation, now),
+            Letter::Parcel(parcel) => self.deliver_parcel(&parcel, now),
             Letter::Wake(queue) => self.wake(&queue),
             Letter::Moved(queue, moved) => self.letter_to(moved.from, Letter::Passed(queue, moved)),
             Letter::Passed(queue, moved) => {
