@@ -8,6 +8,7 @@
 //! Nothing here reads a clock, opens a socket, spawns a task or knows a protocol; `now` is passed in, and what a worker needs
 //! from its driver is an [`Outlet`] per connection and a bell to be woken by.
 
+mod authenticator;
 mod budget;
 mod limits;
 mod mailbox;
@@ -23,6 +24,7 @@ mod shard;
 mod system;
 mod tree;
 
+pub use authenticator::{Authenticator, Certificate, Entrance, Exchange, Step, Ticket, Verified};
 pub use limits::Limits;
 pub use mailbox::Bell;
 pub use metrics::{ByQoS, Counter, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics};

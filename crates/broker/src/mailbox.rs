@@ -1,5 +1,6 @@
 //! How workers reach each other: one mailbox each, rung once per batch.
 
+use crate::authenticator::Verified;
 use crate::queue::Queue;
 use crate::router::Moved;
 use crate::sessions::{Holder, SessionKey};
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use tidegate_message::Message;
+use tidegate_protocol::Denial;
 
 /// Letters that may wait before publishers of other workers are told to pause.
 const LETTERS_MARK: usize = 16_384;
@@ -35,6 +37,8 @@ pub(crate) enum Letter {
     Reconfigured,
     /// The session that you claimed is free now.
     GivenUp { claimant: Holder },
+    /// What became of the credentials of one of your connections.
+    Authenticated { holder: Holder, answer: Result<Verified, Denial> },
 }
 
 impl Letter {

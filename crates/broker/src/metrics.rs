@@ -66,12 +66,23 @@ pub struct ProtocolMetrics {
     /// Bytes handed to the transport, before TLS and WebSocket.
     pub wire_out_bytes: Counter,
     closed: Mutex<BTreeMap<&'static str, u64>>,
+    logins_refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl ProtocolMetrics {
     /// Counts the end of a connection.
     pub fn count_close(&self, reason: &'static str) {
         *self.closed.lock().entry(reason).or_default() += 1;
+    }
+
+    /// Counts a client that was not let in.
+    pub fn count_login_refused(&self, reason: &'static str) {
+        *self.logins_refused.lock().entry(reason).or_default() += 1;
+    }
+
+    /// Clients that were not let in, by reason.
+    pub fn logins_refused(&self) -> BTreeMap<&'static str, u64> {
+        self.logins_refused.lock().clone()
     }
 
     /// Ended connections by reason.

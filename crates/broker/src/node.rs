@@ -1,6 +1,7 @@
 //! What all workers of one gateway share.
 
 use crate::Limits;
+use crate::authenticator::Authenticator;
 use crate::budget::TotalBytes;
 use crate::mailbox::{Bell, Letter, Mailbox};
 use crate::metrics::WorkerMetrics;
@@ -8,9 +9,10 @@ use crate::queue::Queue;
 use crate::router::Router;
 use crate::sessions::Sessions;
 use crate::system::System;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tidegate_protocol::{Identity, Proof};
 
 /// The most workers that a node can have: a route names them in the bits of one word.
 pub const WORKERS_MAX: usize = 64;
@@ -23,6 +25,8 @@ pub struct NodeOptions {
     pub protocols: Vec<&'static str>,
     /// One bell for each worker, at least one and at most [`WORKERS_MAX`]; more are left out.
     pub bells: Vec<Bell>,
+    /// Who checks credentials. Without it no name is proven but by a certificate.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 /// What can change while a node runs.
@@ -30,6 +34,8 @@ pub struct NodeOptions {
 pub struct Reconfiguration {
     /// The broker's limits.
     pub limits: Limits,
+    /// Who checks credentials from now on.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
@@ -46,6 +52,7 @@ pub struct Node {
     metrics: Vec<Arc<WorkerMetrics>>,
     protocols: Vec<&'static str>,
     next_id: AtomicU64,
+    authenticator: RwLock<Option<Arc<dyn Authenticator>>>,
 }
 
 impl Node {
@@ -63,7 +70,30 @@ impl Node {
             protocols: options.protocols,
             limits: Mutex::new(Arc::new(options.limits)),
             next_id: AtomicU64::new(1),
+            authenticator: RwLock::new(options.authenticator),
         })
+    }
+
+    /// Who checks credentials now.
+    pub(crate) fn authenticator(&self) -> Option<Arc<dyn Authenticator>> {
+        self.authenticator.read().clone()
+    }
+
+    /// Whether what a client was let in by still counts. Certificates and listeners are not looked at: they belong to the transport.
+    pub(crate) fn is_current(&self, identity: &Identity) -> bool {
+        match (identity.proof, &identity.user) {
+            (Proof::Credentials(stamp), Some(user)) => {
+                self.authenticator().is_some_and(|authenticator| authenticator.is_current(user, stamp))
+            }
+            _ => true,
+        }
+    }
+
+    /// Posts one letter from outside of a turn.
+    pub(crate) fn post(&self, worker: u8, letter: Letter) {
+        if let Some(mailbox) = self.mailboxes.get(usize::from(worker)) {
+            mailbox.post(&mut vec![letter]);
+        }
     }
 
     /// A number for a connection or a queue, unique while the process runs.
@@ -77,12 +107,13 @@ impl Node {
     }
 
     /// Puts other rules in place of the present ones, for everything that comes from now on, and has every shard look at its
-    /// connections again: [`crate::Outlet::objection`] says which may not stay. What is held already is held on.
+    /// connections again: [`crate::Outlet::objection`] says which may not stay, and no user may whose credentials are others now. What is held already is held on.
     pub fn reconfigure(&self, rules: Reconfiguration) {
         self.total.limit(&rules.limits);
         self.router.limit(&rules.limits);
         self.sessions.limit(&rules.limits);
         *self.limits.lock() = Arc::new(rules.limits);
+        *self.authenticator.write() = rules.authenticator;
         for mailbox in &self.mailboxes {
             mailbox.post(&mut vec![Letter::Reconfigured]);
         }

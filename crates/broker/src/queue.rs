@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use tidegate_message::{Message, QoS, TopicFilter};
-use tidegate_protocol::{DeliveryTag, Settlement, SubscriptionIds};
+use tidegate_protocol::{DeliveryTag, Identity, Settlement, SubscriptionIds};
 
 /// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
 const MOVES_MAX: usize = 16;
@@ -103,6 +103,8 @@ pub(crate) struct Queue {
     /// Whether it outlives its connection, so that deliveries are kept until they are settled.
     pub(crate) survives: AtomicBool,
     address: AtomicU64,
+    /// Whose it is; also while nobody is attached. Nothing for a queue that belongs to no client.
+    identity: Mutex<Option<Arc<Identity>>>,
     /// The generations of the last changes of home, and the home before each; ascending.
     moved: Mutex<Vec<(u64, u8)>>,
     filters: Mutex<HashSet<TopicFilter>>,
@@ -162,6 +164,7 @@ impl Queue {
             origin: AtomicU64::new(id),
             survives: AtomicBool::new(false),
             address: AtomicU64::new(Address { worker: home, consumer: None }.pack()),
+            identity: Mutex::default(),
             moved: Mutex::default(),
             filters: Mutex::default(),
             waiting: Mutex::default(),
@@ -186,6 +189,16 @@ impl Queue {
 
     pub(crate) fn address(&self) -> Address {
         Address::unpack(self.address.load(Ordering::Acquire))
+    }
+
+    /// Whose it is: the client that is attached, or that was attached last.
+    pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.lock().clone()
+    }
+
+    /// Gives the queue to a client.
+    pub(crate) fn set_identity(&self, identity: Arc<Identity>) {
+        *self.identity.lock() = Some(identity);
     }
 
     /// The origin of the messages that "no local" is about.

@@ -14,7 +14,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tidegate_protocol::{SavedState, Will, WillAction};
+use tidegate_protocol::{Identity, SavedState, Will, WillAction};
 
 const SHARDS: usize = 16;
 
@@ -74,6 +74,7 @@ impl HeldWill {
 pub(crate) struct Claim {
     pub(crate) key: SessionKey,
     pub(crate) holder: Holder,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) clean_start: bool,
     pub(crate) expiry: Duration,
     pub(crate) will: Option<HeldWill>,
@@ -86,6 +87,8 @@ pub(crate) enum Claimed {
     Held { queue: Arc<Queue>, present: bool, saved: SavedState, expiry: Duration, ended: Option<Ended> },
     /// Another connection holds it and has to be closed first; the claim comes back.
     HeldBy(Holder, Claim),
+    /// It belongs to another user.
+    Foreign,
     /// There are as many sessions as may be.
     Full,
 }
@@ -156,9 +159,24 @@ impl Sessions {
     }
 
     /// Gives the session to the claimant, if nobody holds it. `new_queue` is called where a new session begins.
-    pub(crate) fn claim(&self, mut claim: Claim, new_queue: impl FnOnce() -> Arc<Queue>) -> Claimed {
+    ///
+    /// A user's session is no other's: neither its messages nor its end. Only where the credentials of its user do not count
+    /// any more, which `is_current` tells, does it end for the claimant.
+    pub(crate) fn claim(
+        &self,
+        mut claim: Claim,
+        is_current: impl FnOnce(&Identity) -> bool,
+        new_queue: impl FnOnce() -> Arc<Queue>,
+    ) -> Claimed {
         claim.expiry = self.shortened(claim.expiry);
         let mut shard = self.shard(&claim.key).lock();
+        let owner = shard.get(&claim.key).and_then(|session| session.queue.identity());
+        if let Some(owner) = owner.filter(|owner| owner.user.is_some() && owner.user != claim.identity.user) {
+            if is_current(&owner) {
+                return Claimed::Foreign;
+            }
+            claim.clean_start = true;
+        }
         match shard.get_mut(&claim.key) {
             Some(Session { holder: Some(holder), .. }) if *holder != claim.holder => {
                 Claimed::HeldBy(*holder, claim)
@@ -170,6 +188,7 @@ impl Sessions {
                 session.expiry = claim.expiry;
                 session.will = claim.will;
                 session.queue.survives.store(!claim.expiry.is_zero(), Ordering::Relaxed);
+                session.queue.set_identity(claim.identity);
                 let saved = std::mem::take(&mut session.saved);
                 Claimed::Held {
                     queue: session.queue.clone(),
@@ -191,6 +210,7 @@ impl Sessions {
                 self.count_attached(held_by);
                 let queue = new_queue();
                 queue.survives.store(!claim.expiry.is_zero(), Ordering::Relaxed);
+                queue.set_identity(claim.identity);
                 let expiry = claim.expiry;
                 shard.insert(claim.key, Session::held(queue.clone(), claim.holder, expiry, claim.will));
                 Claimed::Held { queue, present: false, saved: SavedState::new(), expiry, ended }
@@ -307,6 +327,7 @@ mod tests {
     use crate::budget::TotalBytes;
     use bytes::Bytes;
     use tidegate_message::{QoS, Topic};
+    use tidegate_protocol::{CredentialStamp, Proof};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -339,8 +360,22 @@ mod tests {
         expiry: Duration,
         will: Option<HeldWill>,
     ) -> Claimed {
-        let claim = Claim { key: key(), holder: holder(connection), clean_start, expiry, will };
-        sessions.claim(claim, || {
+        claim_as(sessions, connection, None, clean_start, expiry, will)
+    }
+
+    fn claim_as(
+        sessions: &Sessions,
+        connection: u64,
+        user: Option<&str>,
+        clean_start: bool,
+        expiry: Duration,
+        will: Option<HeldWill>,
+    ) -> Claimed {
+        let proof = user.map_or(Proof::Nothing, |_| Proof::Credentials(CredentialStamp(1)));
+        let identity = Arc::new(Identity { user: user.map(Box::from), client_id: None, proof });
+        let claim = Claim { key: key(), holder: holder(connection), identity, clean_start, expiry, will };
+        let is_current = |identity: &Identity| identity.user.as_deref() != Some("gone");
+        sessions.claim(claim, is_current, || {
             Arc::new(Queue::new(connection, 0, Arc::new(TotalBytes::new(&Limits::default()))))
         })
     }
@@ -366,6 +401,40 @@ mod tests {
         };
         assert_eq!((present, saved, queue.id, ended.unwrap().queue.id), (false, vec![], 3, 1));
         assert_eq!(sessions.len(), 1);
+    }
+
+    /// MQTT 5.0 section 5.4.2: a client identifier alone opens nobody else's session, and ends none.
+    #[test]
+    fn a_session_belongs_to_its_user() {
+        let sessions = Sessions::new(&Limits::default());
+        claim_as(&sessions, 1, Some("ann"), false, MINUTE, None);
+        for clean_start in [false, true] {
+            assert!(matches!(
+                claim_as(&sessions, 2, Some("bob"), clean_start, MINUTE, None),
+                Claimed::Foreign
+            ));
+            assert!(matches!(claim(&sessions, 2, clean_start, MINUTE, None), Claimed::Foreign));
+        }
+        release(&sessions, 1, WillAction::Publish, Instant::now());
+        assert!(matches!(claim_as(&sessions, 2, Some("bob"), true, MINUTE, None), Claimed::Foreign));
+        let Claimed::Held { present: true, .. } = claim_as(&sessions, 3, Some("ann"), false, MINUTE, None)
+        else {
+            panic!()
+        };
+    }
+
+    /// What is left of a user that is gone is nobody's, and nobody gets it.
+    #[test]
+    fn a_session_of_a_removed_user_ends_for_the_next_one() {
+        let sessions = Sessions::new(&Limits::default());
+        claim_as(&sessions, 1, Some("gone"), false, MINUTE, None);
+        release(&sessions, 1, WillAction::Publish, Instant::now());
+        let Claimed::Held { present: false, saved, ended: Some(ended), .. } =
+            claim_as(&sessions, 2, Some("bob"), false, MINUTE, None)
+        else {
+            panic!()
+        };
+        assert_eq!((saved, ended.queue.id), (vec![], 1));
     }
 
     /// [MQTT-3.1.4-3] [MQTT-3.1.1/3.1.4-2]

@@ -111,7 +111,8 @@ mod tests {
 
     fn node() -> Arc<Node> {
         let bell: Bell = Box::new(|| {});
-        Node::new(NodeOptions { limits: Limits::default(), protocols: vec!["toy"], bells: vec![bell] })
+        let (limits, protocols) = (Limits::default(), vec!["toy"]);
+        Node::new(NodeOptions { limits, protocols, bells: vec![bell], authenticator: None })
     }
 
     fn value(messages: &[Arc<Message>], topic: &str) -> Option<String> {

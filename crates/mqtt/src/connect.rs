@@ -1,5 +1,8 @@
-//! CONNECT and CONNACK: who may enter, under which name, with what granted (MQTT 5.0 sections 3.1 and 3.2).
+//! CONNECT and CONNACK: what a client asks for, and what it is granted (MQTT 5.0 sections 3.1 and 3.2).
+//!
+//! Who the client is, is found out between the two, in `authenticating`.
 
+use crate::authenticating::{Candidate, Turn};
 use crate::codec::{
     Connect, PropertiesBuffer, Property, ReasonCode, Version, Will as WillPacket, message_properties,
 };
@@ -9,13 +12,12 @@ use crate::options::MqttOptions;
 use crate::reason::fault;
 use crate::saved::Saved;
 use crate::wire::Wire;
-use crate::{CONSUMER, PROTOCOL_NAME};
 use bytes::Bytes;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::Topic;
-use tidegate_protocol::{Attach, Attached, Attachment, Close, Context, Output, Will};
+use tidegate_protocol::{Attached, Close, Context, Output, Will};
 
 /// What a session expiry interval of "never" is on the wire (section 3.1.2.11.2).
 const NEVER: u32 = u32::MAX;
@@ -29,8 +31,6 @@ pub(crate) struct Door {
     pub(crate) connection_secret: u64,
     /// Tells generated names of this process from each other.
     pub(crate) connection: u64,
-    /// Whether the client may enter: it showed a verified certificate, or credentials are not asked for.
-    pub(crate) may_enter: bool,
     /// By when the CONNECT must be accepted.
     pub(crate) deadline: Instant,
 }
@@ -46,48 +46,23 @@ pub(crate) struct Opening {
     /// Seconds; 0 for none.
     keep_alive_seconds: u16,
     keep_alive_is_ours: bool,
-    expiry: Duration,
-    credit: u16,
+    pub(crate) expiry: Duration,
+    pub(crate) credit: u16,
     /// The highest alias that may be set towards the client.
     pub(crate) topic_alias_max: u16,
     asks_response_information: bool,
+    /// The method of an enhanced authentication, which the client has to keep to.
+    pub(crate) method: Option<Box<str>>,
+    /// What the method says last; goes out with the CONNACK.
+    pub(crate) last_words: Vec<u8>,
 }
 
 impl Door {
-    /// Checks a CONNECT and asks the broker for its session.
-    pub(crate) fn accept(
-        &self,
-        connect: &Connect<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(Opening, Attachment), Close> {
-        self.check_credentials(connect)?;
+    /// Reads a CONNECT.
+    pub(crate) fn read(&self, connect: &Connect<'_>) -> Result<Candidate, Close> {
         let will = connect.will.as_ref().map(|will| read_will(will, &self.options)).transpose()?;
-        let opening = self.opening(connect)?;
-        let attachment = context.broker.attach(Attach {
-            consumer: CONSUMER,
-            protocol: PROTOCOL_NAME,
-            client_id: &opening.client_id,
-            clean_start: connect.clean_start,
-            expiry: opening.expiry,
-            credit: u32::from(opening.credit),
-            will,
-        });
-        Ok((opening, attachment))
-    }
-
-    /// Names and passwords are read and not asked for: who may enter is decided by the certificate or by the listener.
-    fn check_credentials(&self, connect: &Connect<'_>) -> Result<(), Close> {
-        // [MQTT-4.12.0-1]
-        if connect.properties.authentication_method().is_some() {
-            return Err(fault(
-                ReasonCode::BadAuthenticationMethod,
-                "enhanced authentication is not supported",
-            ));
-        }
-        match self.may_enter {
-            true => Ok(()),
-            false => Err(fault(ReasonCode::NotAuthorized, "the listener does not accept anonymous clients")),
-        }
+        let (opening, clean_start) = (self.opening(connect)?, connect.clean_start);
+        Ok(Candidate { opening, clean_start, will, turn: Turn::Broker })
     }
 
     fn opening(&self, connect: &Connect<'_>) -> Result<Opening, Close> {
@@ -107,6 +82,8 @@ impl Door {
             topic_alias_max: topic_alias_max.min(self.options.topic_alias_max_outgoing),
             // [MQTT-3.1.2-28]
             asks_response_information: connect.properties.request_response_information().unwrap_or(false),
+            method: connect.properties.authentication_method().map(Box::from),
+            last_words: Vec::new(),
         })
     }
 
@@ -197,6 +174,9 @@ impl Opening {
             self.id_is_assigned.then_some(Property::AssignedClientIdentifier(&self.client_id)),
             Some(options.topic_alias_max).filter(|maximum| *maximum > 0).map(Property::TopicAliasMaximum),
             self.keep_alive_is_ours.then_some(Property::ServerKeepAlive(self.keep_alive_seconds)),
+            // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+            self.method.as_deref().map(Property::AuthenticationMethod),
+            (!self.last_words.is_empty()).then_some(Property::AuthenticationData(&self.last_words)),
             // Shared subscriptions do not exist here.
             Some(Property::SharedSubscriptionAvailable(false)),
         ];

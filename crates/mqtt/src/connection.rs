@@ -1,20 +1,22 @@
 //! One client's connection from its first byte to its last: the phases, and who handles what in each.
 //!
 //! ```text
-//!                      CONNECT, attached at once
-//!                 ┌────────────────────────────────┐
-//! ┌───────────────┴─┐ CONNECT  ┌───────────┐ reply ▼┌───────────┐
-//! │ AwaitingConnect ├─────────►│ Attaching ├───────►│ Connected ├──┐ every other packet
-//! └───────┬─────────┘          └─────┬─────┘ CONNACK└────┬────┬─┘◄─┘
-//!         │ fault, deadline          │ refused, deadline │    │ fault, DISCONNECT, keep alive, the driver
-//!         ▼                          ▼                   ▼    ▼
-//!         ───────────────────────► Closed ◄────────────────────
-//!          (CONNACK with a failure)      (DISCONNECT, detach)
+//!                            CONNECT, known and attached at once
+//!                 ┌─────────────────────────────────────────────────────────┐
+//! ┌───────────────┴─┐ CONNECT  ┌────────────────┐ known  ┌───────────┐ reply▼┌───────────┐
+//! │ AwaitingConnect ├─────────►│ Authenticating ├───────►│ Attaching ├──────►│ Connected ├──┐ every other packet
+//! └───────┬─────────┘          └──┬────┬──▲─────┘        └─────┬─────┘CONNACK└───┬─────┬─┘◄─┘
+//!         │                       │    └──┘ AUTH               │                 │     │
+//!         │ fault, deadline       │ denied, fault, deadline    │ refused, deadl. │     │ fault, DISCONNECT, keep alive,
+//!         ▼                       ▼                            ▼                 ▼     ▼ the driver
+//!         ──────────────────────────────────► Closed ◄──────────────────────────────────
+//!                     (CONNACK with a failure)      (DISCONNECT, detach)
 //! ```
 //!
 //! An error never writes anything where it occurs: it travels up as a [`Close`], and `handle_close`, the one way out of
 //! every phase, says the last words for it and detaches.
 
+use crate::authenticating::{Candidate, Stage, evidence};
 use crate::codec::{Connect, DecodeError, Packet, ReasonCode, Version, decode, frame_length};
 use crate::connect::{Door, Opening};
 use crate::connected::Connected;
@@ -39,6 +41,8 @@ pub(crate) struct MqttConnection {
 enum Phase {
     /// Nothing has been accepted. The wire is known when a CONNECT has been looked at and refused.
     AwaitingConnect(Option<Wire>),
+    /// Who the client is has to be found out: by its next AUTH, or by a reply of the broker.
+    Authenticating(Box<Candidate>),
     /// The broker owes the session.
     Attaching(Box<Opening>),
     /// The session is attached and CONNACK is sent.
@@ -71,10 +75,43 @@ impl MqttConnection {
         }
     }
 
-    /// Claims the session that a CONNECT asks for.
+    /// Asks who the client is that sent a CONNECT.
     fn accept(&mut self, connect: &Connect<'_>, context: &mut Context<'_>) -> Result<(), Close> {
         self.phase = Phase::AwaitingConnect(Some(Wire::of(connect)));
-        let (opening, attachment) = self.door.accept(connect, context)?;
+        let stage = self.door.read(connect)?.ask(evidence(connect), context)?;
+        self.enter(stage, context)
+    }
+
+    /// Handles an AUTH at the front of `input`, and returns how many bytes it took.
+    fn handle_auth(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
+        let Some(candidate) = self.take_candidate() else { return Ok(0) };
+        let (stage, taken) = candidate.handle_bytes(input, self.door.options.packet_limit(), context)?;
+        self.enter(stage, context).map(|()| taken)
+    }
+
+    /// Takes the client out of its phase, and leaves behind how to refuse it.
+    fn take_candidate(&mut self) -> Option<Candidate> {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Authenticating(candidate) => {
+                self.phase = Phase::AwaitingConnect(Some(candidate.opening.wire));
+                Some(*candidate)
+            }
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Enters the phase that follows a step of the authentication.
+    fn enter(&mut self, stage: Stage, context: &mut Context<'_>) -> Result<(), Close> {
+        let (opening, attachment) = match stage {
+            Stage::Awaiting(candidate) => {
+                self.phase = Phase::Authenticating(Box::new(candidate));
+                return Ok(());
+            }
+            Stage::Attaching(opening, attachment) => (opening, attachment),
+        };
         match attachment {
             Attachment::Now(attached) => {
                 let connected = opening.complete(attached, &self.door.options, context);
@@ -111,6 +148,13 @@ impl Connection for MqttConnection {
         if let Phase::AwaitingConnect(_) = self.phase {
             taken = self.handle_connect(input, context)?.unwrap_or(0);
         }
+        while let Phase::Authenticating(_) = &self.phase {
+            let rest = input.get(taken..).unwrap_or_default();
+            match self.handle_auth(rest, context)? {
+                0 => break,
+                more => taken += more,
+            }
+        }
         if let Phase::Connected(connected) = &mut self.phase {
             let rest = input.get(taken..).unwrap_or_default();
             taken += connected.handle_bytes(rest, self.door.options.packet_limit(), context)?;
@@ -127,6 +171,15 @@ impl Connection for MqttConnection {
     }
 
     fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
+        let reply = match reply {
+            Reply::Attached(answer) => answer,
+            Reply::Authenticated(answer) => {
+                let Some(candidate) = self.take_candidate() else { return Ok(()) };
+                let authenticated = answer.map_err(crate::reason::of_denial)?;
+                let stage = candidate.proceed(authenticated, context)?;
+                return self.enter(stage, context);
+            }
+        };
         let opening = match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Attaching(opening) => opening,
             other => {
@@ -135,11 +188,11 @@ impl Connection for MqttConnection {
             }
         };
         match reply {
-            Reply::Attached(Ok(attached)) => {
+            Ok(attached) => {
                 let connected = opening.complete(attached, &self.door.options, context);
                 self.connect(connected)
             }
-            Reply::Attached(Err(refusal)) => {
+            Err(refusal) => {
                 self.phase = Phase::AwaitingConnect(Some(opening.wire));
                 Err(fault(crate::reason::of_attach(refusal), refusal.to_string()))
             }
@@ -161,7 +214,9 @@ impl Connection for MqttConnection {
     fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
         match &mut self.phase {
             Phase::Connected(connected) => connected.handle_timeout(context),
-            Phase::AwaitingConnect(_) | Phase::Attaching(_) if context.now >= self.door.deadline => {
+            Phase::AwaitingConnect(_) | Phase::Authenticating(_) | Phase::Attaching(_)
+                if context.now >= self.door.deadline =>
+            {
                 Err(Close::new(CloseReason::ConnectTimeout, "no complete CONNECT in time"))
             }
             _ => Ok(()),
@@ -170,7 +225,9 @@ impl Connection for MqttConnection {
 
     fn next_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::AwaitingConnect(_) | Phase::Attaching(_) => Some(self.door.deadline),
+            Phase::AwaitingConnect(_) | Phase::Authenticating(_) | Phase::Attaching(_) => {
+                Some(self.door.deadline)
+            }
             Phase::Connected(connected) => connected.next_timeout(),
             Phase::Closed => None,
         }
@@ -179,6 +236,9 @@ impl Connection for MqttConnection {
     fn handle_close(&mut self, close: &Close, context: &mut Context<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::AwaitingConnect(Some(wire)) => MqttConnection::refuse(&wire, close, context.output),
+            Phase::Authenticating(candidate) => {
+                MqttConnection::refuse(&candidate.opening.wire, close, context.output);
+            }
             // It said all that it had to in time; the session did not come.
             Phase::Attaching(opening) if close.reason == CloseReason::ConnectTimeout => {
                 opening.wire.refuse(ReasonCode::ServerBusy, "the session is not free yet", context.output);
@@ -192,6 +252,7 @@ impl Connection for MqttConnection {
 
     fn client_id(&self) -> Option<&str> {
         match &self.phase {
+            Phase::Authenticating(candidate) => Some(&candidate.opening.client_id),
             Phase::Attaching(opening) => Some(&opening.client_id),
             Phase::Connected(connected) => Some(connected.client_id()),
             Phase::AwaitingConnect(_) | Phase::Closed => None,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bytes ──► codec ──► connection ──► connect                          (awaiting CONNECT, attaching)
+//!                         ├────────► authenticating                   (awaiting proof: a password that is checked, AUTH)
 //!                         │
 //!                         └────────► connected ──► inbound            PUBLISH, PUBREL from the client; topic aliases
 //!                                        ├───────► outbound           deliveries (sending, sent_aliases); PUBACK, PUBREC, PUBCOMP; packet
@@ -19,6 +20,7 @@ pub mod codec;
 
 mod ack_timeout;
 mod aliases;
+mod authenticating;
 mod connect;
 mod connected;
 mod connection;

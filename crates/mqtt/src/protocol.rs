@@ -56,7 +56,6 @@ impl Protocol for Mqtt {
             options: Arc::clone(&self.options),
             connection_secret: self.names.hash_one(peer.connection),
             connection: peer.connection,
-            may_enter: peer.allow_anonymous || peer.has_certificate,
             deadline: peer.connect_deadline,
         }))
     }

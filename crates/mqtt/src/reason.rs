@@ -7,7 +7,7 @@ use crate::codec::{DecodeError, PacketType, ReasonCode};
 use std::borrow::Cow;
 use std::time::Duration;
 use tidegate_message::TopicError;
-use tidegate_protocol::{Close, CloseReason, Refusal};
+use tidegate_protocol::{Close, CloseReason, Denial, Refusal};
 
 /// The end of a connection whose client broke a rule or asked for too much.
 pub(crate) fn fault(reason: ReasonCode, detail: impl Into<Cow<'static, str>>) -> Close {
@@ -38,8 +38,8 @@ pub(crate) fn last_word(reason: CloseReason) -> Option<ReasonCode> {
         | CloseReason::TransportFault(_) => None,
         CloseReason::KeepAliveTimeout => Some(ReasonCode::KeepAliveTimeout),
         CloseReason::SessionTakenOver => Some(ReasonCode::SessionTakenOver),
-        CloseReason::ServerShutdown => Some(ReasonCode::ServerShuttingDown),
         CloseReason::NotAuthorized => Some(ReasonCode::NotAuthorized),
+        CloseReason::ServerShutdown => Some(ReasonCode::ServerShuttingDown),
         CloseReason::ListenerClosed => Some(ReasonCode::AdministrativeAction),
         // Section 2.4: a limit that was set here has been passed.
         CloseReason::ProtocolFault(ACK_TIMEOUT) => Some(ReasonCode::QuotaExceeded),
@@ -68,6 +68,19 @@ pub(crate) fn in_disconnect(reason: ReasonCode) -> ReasonCode {
     }
 }
 
+/// The end of a connection whose client is not let in.
+pub(crate) fn of_denial(denial: Denial) -> Close {
+    let reason = match denial {
+        Denial::BadCredentials => ReasonCode::BadUserNameOrPassword,
+        Denial::UnknownMethod => ReasonCode::BadAuthenticationMethod,
+        Denial::Busy => ReasonCode::ServerBusy,
+        Denial::AnonymousNotAllowed | Denial::MalformedExchange | Denial::AnotherUser => {
+            ReasonCode::NotAuthorized
+        }
+    };
+    fault(reason, denial.to_string())
+}
+
 /// Why a session was not attached, for the CONNACK.
 pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
     match refusal {
@@ -76,6 +89,8 @@ pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
         Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             ReasonCode::TopicNameInvalid
         }
+        // The session belongs to another user.
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::UnspecifiedError,
     }
 }

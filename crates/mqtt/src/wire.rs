@@ -4,9 +4,9 @@
 //! where they would make the packet too large for it.
 
 use crate::codec::{
-    Ack, ConnAck, Connect, Disconnect, EncodeError, PACKET_BYTES_MAX, Packet, PacketType, PropertiesBuffer,
-    PropertiesRef, Property, ReasonCode, Version, encode, encode_ack, encode_pingresp, encode_suback,
-    encode_unsuback,
+    Ack, Auth, ConnAck, Connect, Disconnect, EncodeError, PACKET_BYTES_MAX, Packet, PacketType,
+    PropertiesBuffer, PropertiesRef, Property, ReasonCode, Version, encode, encode_ack, encode_pingresp,
+    encode_suback, encode_unsuback,
 };
 use crate::reason::fault;
 use std::num::NonZeroU16;
@@ -58,6 +58,22 @@ impl Wire {
                 output,
             )
         });
+    }
+
+    /// AUTH; without a method there is nobody who could ask for it.
+    pub(crate) fn auth(
+        &self,
+        reason: ReasonCode,
+        method: Option<&str>,
+        data: &[u8],
+        output: &mut Output,
+    ) -> Result<(), Close> {
+        let mut buffer = PropertiesBuffer::new();
+        let data = (!data.is_empty()).then_some(Property::AuthenticationData(data));
+        // Each of them is there once; data that is longer than a property may be is left out, and the method fails for it.
+        let _ = buffer.extend(method.map(Property::AuthenticationMethod).into_iter().chain(data));
+        let properties = buffer.as_ref();
+        self.write(&Packet::Auth(Auth { reason, properties }), output).map_err(unwritable)
     }
 
     /// DISCONNECT; nothing before 5.0, where a server has none.

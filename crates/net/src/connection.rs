@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tidegate_broker::{Fed, SlotKey};
+use tidegate_broker::{Entrance, Fed, SlotKey};
 use tidegate_protocol::{Close, CloseReason, MessageKind, Output, Peer};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
@@ -140,11 +140,10 @@ impl Connection {
             connection: number,
             address: peer,
             listener: listener.name.clone(),
-            certificate_name: opened.certificate_name,
-            has_certificate: opened.has_certificate,
-            allow_anonymous: listener.allow_anonymous,
             connect_deadline: deadline,
         };
+        let entrance =
+            Entrance { allow_anonymous: listener.allow_anonymous, certificate: opened.certificate };
         let is_encrypted = opened.tls.is_some();
         let framing = opened.websocket.is_some().then(|| opened.protocol.protocol.message_kind());
         let output = match framing {
@@ -157,7 +156,7 @@ impl Connection {
         let outlet = Box::new(WireOutlet { wire: out, worker: outlet_worker, peer, listener: listener_name });
         let key = worker.event(|shard, now| {
             let machine = opened.protocol.protocol.open(&known, now);
-            shard.open(number, opened.protocol.index, machine, output, outlet)
+            shard.open(number, opened.protocol.index, entrance, machine, output, outlet)
         });
         debug!(listener = %listener.name, %peer, connection = number, protocol = opened.protocol.protocol.name(), "opened");
         let (websocket, rest) = (opened.websocket, opened.first);

@@ -5,10 +5,10 @@
 
 use crate::acceptor::{Listener, WebSocketListener};
 use crate::options::ListenerProtocol;
-use crate::tls::subject_common_name;
 use crate::websocket::{Decoder, DecoderOptions, Handshake, TextPolicy};
 use rustls::ServerConnection;
 use std::io;
+use tidegate_broker::Certificate;
 use tidegate_protocol::{MessageKind, Recognition};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,8 +26,7 @@ pub(crate) struct Opened {
     pub(crate) protocol: ListenerProtocol,
     /// Bytes that came behind what the opening needed.
     pub(crate) first: Vec<u8>,
-    pub(crate) certificate_name: Option<Box<str>>,
-    pub(crate) has_certificate: bool,
+    pub(crate) certificate: Certificate,
 }
 
 /// Why an opening failed.
@@ -72,8 +71,8 @@ pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opene
     let Some(acceptor) = &listener.tls else {
         let (mut socket, websocket, protocol, first) = open_plain(socket, listener).await?;
         socket.flush().await?;
-        let (tls, certificate_name, has_certificate) = (None, None, false);
-        return Ok(Opened { socket, tls, websocket, protocol, first, certificate_name, has_certificate });
+        let certificate = Certificate::None;
+        return Ok(Opened { socket, tls: None, websocket, protocol, first, certificate });
     };
     check_encrypted(&socket).await?;
     let encrypted = acceptor.accept(socket).await.map_err(OpeningError::Tls)?;
@@ -81,11 +80,10 @@ pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opene
     encrypted.flush().await?;
     let (socket, mut session) = encrypted.into_inner();
     session.set_buffer_limit(None);
-    let certificate = session.peer_certificates().and_then(|chain| chain.first());
-    let has_certificate = certificate.is_some();
-    let certificate_name = certificate.and_then(subject_common_name).map(String::into_boxed_str);
+    let shown = session.peer_certificates().and_then(|chain| chain.first());
+    let certificate = shown.map_or(Certificate::None, |_| Certificate::Verified);
     let tls = Some(Box::new(session));
-    Ok(Opened { socket, tls, websocket, protocol, first, certificate_name, has_certificate })
+    Ok(Opened { socket, tls, websocket, protocol, first, certificate })
 }
 
 /// The first byte of a TLS record; no protocol of the gateway begins with it.

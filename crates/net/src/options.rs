@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_broker::Limits;
+use tidegate_broker::{Authenticator, Limits};
 use tidegate_protocol::Protocol;
 
 /// Everything about the gateway's client side.
@@ -16,6 +16,8 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// How long queued bytes may take to leave when the gateway stops.
     pub shutdown_timeout: Duration,
+    /// Who checks the credentials of clients; without it no name is proven but by a certificate.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
     /// The names of all registered protocols, for metrics.
     pub protocols: Vec<&'static str>,
     /// The listeners.

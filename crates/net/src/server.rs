@@ -73,6 +73,7 @@ impl Server {
             limits: options.limits.clone(),
             protocols,
             bells: bells.iter().map(ring).collect(),
+            authenticator: options.authenticator.clone(),
         });
         Ok(Server { node, bells, options, sockets })
     }

@@ -14,12 +14,6 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The listener that accepted the client.
     pub listener: Arc<str>,
-    /// The name in the client's verified TLS certificate, where it showed one.
-    pub certificate_name: Option<Box<str>>,
-    /// Whether the client showed a TLS certificate that was verified; it may have no common name.
-    pub has_certificate: bool,
-    /// Whether a client without credentials is welcome.
-    pub allow_anonymous: bool,
     /// The moment by which the protocol's own opening (MQTT CONNECT, STOMP CONNECT) must be complete.
     pub connect_deadline: Instant,
 }
@@ -80,7 +74,7 @@ pub trait Connection {
     /// Handles every complete frame at the front of `input` and returns how many bytes that took.
     ///
     /// The rest comes again with more bytes behind it; nothing of it may be kept. Stops early, without an error, after
-    /// a request that was answered [`crate::Attachment::Later`]: the driver feeds nothing more until the reply has been handled.
+    /// a request that was answered [`crate::Attachment::Later`] or [`crate::Authentication::Later`]: the driver feeds nothing more until the reply has been handled.
     fn handle_bytes(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close>;
 
     /// How many bytes must stand in `input` before [`Connection::handle_bytes`] can do anything with what it left over.
@@ -90,7 +84,7 @@ pub trait Connection {
         1
     }
 
-    /// Handles the answer to a request that was answered [`crate::Attachment::Later`].
+    /// Handles the answer to a request that was answered [`crate::Attachment::Later`] or [`crate::Authentication::Later`].
     fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close>;
 
     /// Encodes one delivery for the peer.

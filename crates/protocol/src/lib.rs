@@ -7,7 +7,7 @@
 //! ```text
 //!            handle_bytes ──► ┌────────────┐ ──► Output (bytes for the peer)
 //!         handle_delivery ──► │ Connection │
-//!            handle_reply ──► │            │ ──► Broker (attach, subscribe, publish, settle, ...)
+//!            handle_reply ──► │            │ ──► Broker (authenticate, attach, subscribe, publish, settle, ...)
 //!          handle_timeout ──► │            │
 //!            handle_close ──► └────────────┘ ──► next_timeout
 //! ```
@@ -15,12 +15,16 @@
 //! What differs between protocols (packet layouts, reason codes, acknowledgement modes, quirks) lives behind this contract
 //! and nowhere else. ARCHITECTURE.md shows how each method of AMQP 0-9-1 becomes one of these requests.
 
+mod authenticate;
 mod close;
 mod connection;
 mod delivery;
 mod output;
 mod request;
 
+pub use authenticate::{
+    Authenticate, Authenticated, Authentication, CredentialStamp, Denial, Evidence, Identity, Proof,
+};
 pub use close::{Close, CloseReason};
 pub use connection::{Connection, Context, MessageKind, Peer, Protocol, Recognition};
 pub use delivery::{Delivery, DeliveryTag, Refused, SubscriptionIds};

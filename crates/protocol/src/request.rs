@@ -1,10 +1,11 @@
 //! What a connection asks of the broker, and the answers.
 //!
 //! Each request is a structure and each answer has its own type, so that an answer cannot be mistaken for another
-//! one. All of them are short and answered at once, but one: a session that is held by a connection of another worker has to be
-//! given up there first, so the answer to [`Broker::attach`] may come later, through `Connection::handle_reply`.
+//! one. All of them are short and answered at once, but two, whose answer may come later, through `Connection::handle_reply`: a
+//! session that is held by a connection of another worker has to be given up there first ([`Broker::attach`]), and a password
+//! takes long to check ([`Broker::authenticate`]).
 
-use crate::DeliveryTag;
+use crate::{Authenticate, Authenticated, Authentication, DeliveryTag, Denial};
 use bytes::Bytes;
 use std::time::Duration;
 use tidegate_message::{Properties, QoS, Topic, TopicError, TopicFilter};
@@ -21,6 +22,10 @@ pub type SavedState = Vec<u8>;
 
 /// The broker as one connection sees it.
 pub trait Broker {
+    /// Says who the client is. Comes before [`Broker::attach`] and [`Broker::consume`], which are refused to a client that
+    /// nobody knows. A client that was refused is not asked again: its connection ends.
+    fn authenticate(&mut self, authenticate: Authenticate<'_>) -> Authentication;
+
     /// Claims a session: its queue, its subscriptions, its unsettled deliveries. Ends whatever connection held it before.
     ///
     /// A connection attaches at most once, and not after [`Broker::consume`] with the same consumer.
@@ -98,6 +103,8 @@ pub struct Attached {
 pub enum Reply {
     /// The answer to [`Broker::attach`].
     Attached(Result<Attached, Refusal>),
+    /// The answer to [`Broker::authenticate`].
+    Authenticated(Result<Authenticated, Denial>),
 }
 
 /// Gives a session up.
@@ -280,6 +287,9 @@ pub enum Refusal {
     /// Subscriptions cannot be shared here.
     #[error("subscriptions cannot be shared here")]
     SharingUnavailable,
+    /// The client may not do this, or nobody knows who it is.
+    #[error("not authorized")]
+    NotAuthorized,
     /// The machine named a consumer that it does not have: a fault of the machine.
     #[error("no such consumer")]
     UnknownConsumer,

@@ -1,23 +1,23 @@
 //! One client's state machine.
 //!
 //! ```text
-//!              CONNECT, STOMP / CONNECTED             DISCONNECT / RECEIPT
-//!   Opening ────────────────────────────► Connected ──────────────────────► Ended
-//!      │                                  │  ▲   │                            ▲
-//!      │                                  └──┘   │ any fault / ERROR          │
-//!      │                 SEND, SUBSCRIBE, ... /  └────────────────────────────┤
-//!      │                 RECEIPT, MESSAGE, ...                                │
-//!      └──────────────── any other frame, deadline / ERROR ───────────────────┘
+//!            CONNECT, STOMP          known / CONNECTED             DISCONNECT / RECEIPT
+//!   Opening ────────────────► Checking ──────────────► Connected ──────────────────────► Ended
+//!      │                          │                    │  ▲   │                            ▲
+//!      │                          │                    └──┘   │ any fault / ERROR          │
+//!      │                          │   SEND, SUBSCRIBE, ... /  └────────────────────────────┤
+//!      │                          │   RECEIPT, MESSAGE, ...                                │
+//!      └──────────────────────────┴── any other frame, refusal, deadline / ERROR ──────────┘
 //! ```
 //!
-//! Frames are handled strictly in order and every request to the broker is answered at once, so a RECEIPT is also the
-//! acknowledgement of everything before it.
+//! Frames are handled strictly in order and every request to the broker but the first is answered at once, so a RECEIPT is also
+//! the acknowledgement of everything before it. Behind the first, who the client is, frames wait.
 
 use crate::StompOptions;
 use crate::codec::{Command, Decoder, Frame, encode};
 use crate::heart_beat::HeartBeats;
 use crate::message::push_message;
-use crate::opening::Opening;
+use crate::opening::{Candidate, Opening, evidence};
 use crate::reason::Fault;
 use crate::send;
 use crate::subscribe::{acknowledge, subscribe, unsubscribe};
@@ -25,7 +25,8 @@ use crate::subscriptions::Subscriptions;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{
-    Close, CloseReason, Connection, Context, Delivery, Encoded, Outcome, Output, Peer, Refused, Reply,
+    Authenticate, Authenticated, Authentication, Close, CloseReason, Connection, Context, Delivery, Denial,
+    Encoded, Outcome, Output, Peer, Refused, Reply,
 };
 
 /// The machine of one STOMP client.
@@ -41,6 +42,8 @@ pub(crate) struct StompConnection {
 enum Phase {
     /// Nothing but CONNECT may come.
     Opening(Opening),
+    /// The broker owes the answer who the client is.
+    Checking(Candidate),
     /// The client is in.
     Connected(Connected),
     /// The last words are written.
@@ -76,6 +79,9 @@ impl StompConnection {
     fn handle_frames(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
         let mut taken = 0;
         loop {
+            if let Phase::Checking(_) = self.phase {
+                return Ok(taken);
+            }
             let rest = input.get(taken..).unwrap_or_default();
             let decoded =
                 self.decoder.decode(rest).map_err(|error| self.fail(error.into(), None, context.output))?;
@@ -103,18 +109,39 @@ impl StompConnection {
                 if !matches!(frame.command, Command::Connect | Command::Stomp) {
                     return Err(Fault::NotConnected(frame.command).into());
                 }
-                let opened = opening.connect(frame, &self.options, context.now, context.output)?;
-                self.phase = Phase::Connected(Connected {
-                    client_id: opened.client_id,
-                    heart_beats: opened.heart_beats,
-                    subscriptions: Subscriptions::new(self.options.max_subscriptions),
-                    next_message: 0,
-                });
+                let candidate = opening.read(frame)?;
+                let (client_id, evidence) = (frame.headers.get("client-id"), evidence(frame));
+                match context.broker.authenticate(Authenticate { client_id, evidence }) {
+                    Authentication::Now(authenticated) => self.admit(candidate, &authenticated, context)?,
+                    Authentication::Later => self.phase = Phase::Checking(candidate),
+                    Authentication::Refused(denial) => return Err(Fault::Denied(denial).into()),
+                }
                 Ok(())
             }
+            Phase::Checking(_) => Ok(()),
             Phase::Connected(connected) => connected.handle_frame(frame, &self.options, context),
             Phase::Ended => Err(Stop::Goodbye),
         }
+    }
+
+    /// Lets a client in that is known now. STOMP has no method of several steps.
+    fn admit(
+        &mut self,
+        candidate: Candidate,
+        authenticated: &Authenticated,
+        context: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let Authenticated::Accepted { identity, .. } = authenticated else {
+            return Err(Fault::Denied(Denial::MalformedExchange));
+        };
+        let heart_beats = candidate.welcome(&self.options, context.now, context.output);
+        self.phase = Phase::Connected(Connected {
+            client_id: candidate.client_id.or_else(|| identity.user.clone()),
+            heart_beats,
+            subscriptions: Subscriptions::new(self.options.max_subscriptions),
+            next_message: 0,
+        });
+        Ok(())
     }
 
     /// Writes the ERROR of a fault, after which nothing more is said.
@@ -190,9 +217,20 @@ impl Connection for StompConnection {
         }
     }
 
-    /// Never called: this protocol attaches no session.
-    fn handle_reply(&mut self, _reply: Reply, _context: &mut Context<'_>) -> Result<(), Close> {
-        Ok(())
+    /// Who the client is. This protocol attaches no session.
+    fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
+        let candidate = match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Checking(candidate) => candidate,
+            other => {
+                self.phase = other;
+                return Ok(());
+            }
+        };
+        let Reply::Authenticated(answer) = reply else { return Ok(()) };
+        let admitted = answer
+            .map_err(Fault::Denied)
+            .and_then(|authenticated| self.admit(candidate, &authenticated, context));
+        admitted.map_err(|fault| self.fail(fault, None, context.output))
     }
 
     fn handle_delivery(
@@ -203,7 +241,7 @@ impl Connection for StompConnection {
     ) -> Result<(), Refused> {
         match &mut self.phase {
             Phase::Connected(connected) => connected.deliver(delivery, encoded, output),
-            Phase::Opening(_) | Phase::Ended => Err(Refused::NotExpressible),
+            Phase::Opening(_) | Phase::Checking(_) | Phase::Ended => Err(Refused::NotExpressible),
         }
     }
 
@@ -211,7 +249,8 @@ impl Connection for StompConnection {
         let now = context.now;
         let checked = match &mut self.phase {
             Phase::Opening(opening) if opening.deadline <= now => Err(Fault::ConnectTimeout),
-            Phase::Opening(_) | Phase::Ended => Ok(()),
+            Phase::Checking(candidate) if candidate.deadline <= now => Err(Fault::ConnectTimeout),
+            Phase::Opening(_) | Phase::Checking(_) | Phase::Ended => Ok(()),
             Phase::Connected(connected) => connected.heart_beats.check_peer(now),
         };
         checked.map_err(|fault| self.fail(fault, None, context.output))?;
@@ -227,6 +266,7 @@ impl Connection for StompConnection {
     fn next_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Opening(opening) => Some(opening.deadline),
+            Phase::Checking(candidate) => Some(candidate.deadline),
             Phase::Connected(connected) => connected.heart_beats.next_timeout(),
             Phase::Ended => None,
         }
@@ -241,7 +281,8 @@ impl Connection for StompConnection {
             CloseReason::ConnectTimeout => Some(Fault::ConnectTimeout),
             _ => None,
         };
-        if let (Some(fault), Phase::Opening(_) | Phase::Connected(_)) = (last_words, &self.phase) {
+        let is_open = !matches!(self.phase, Phase::Ended);
+        if let Some(fault) = last_words.filter(|_| is_open) {
             push_error(&fault, None, context.output);
         }
         self.phase = Phase::Ended;
@@ -250,6 +291,7 @@ impl Connection for StompConnection {
     fn client_id(&self) -> Option<&str> {
         match &self.phase {
             Phase::Connected(connected) => connected.client_id.as_deref(),
+            Phase::Checking(candidate) => candidate.client_id.as_deref(),
             Phase::Opening(_) | Phase::Ended => None,
         }
     }

@@ -1,11 +1,11 @@
-//! CONNECT: who may come in, and what both sides agree on.
+//! CONNECT: what a client offers and shows, and what both sides agree on once it is known.
 
 use crate::StompOptions;
 use crate::codec::{Command, Frame, encode};
 use crate::heart_beat::{HeartBeats, Offer};
 use crate::reason::Fault;
 use std::time::Instant;
-use tidegate_protocol::{Output, Peer};
+use tidegate_protocol::{Evidence, Output, Peer};
 
 /// How the server calls itself ([STOMP-1.2/CONNECTED Frame]).
 const SERVER: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
@@ -16,53 +16,55 @@ pub(crate) struct Opening {
     /// The moment by which CONNECT must have come.
     pub(crate) deadline: Instant,
     connection: u64,
-    certificate_name: Option<Box<str>>,
-    has_certificate: bool,
-    allow_anonymous: bool,
 }
 
-/// What a CONNECT brought.
+/// A client whose CONNECT was read, and of which nobody knows yet who it is.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    /// The client's name, for logs.
+pub(crate) struct Candidate {
+    /// The moment by which it must be known.
+    pub(crate) deadline: Instant,
+    /// What the client calls itself, for logs.
     pub(crate) client_id: Option<Box<str>>,
-    /// What was agreed on heart-beats.
-    pub(crate) heart_beats: HeartBeats,
+    connection: u64,
+    offer: Offer,
 }
 
 impl Opening {
     /// Before the first frame of this peer.
     pub(crate) fn of(peer: &Peer) -> Opening {
-        Opening {
-            deadline: peer.connect_deadline,
-            connection: peer.connection,
-            certificate_name: peer.certificate_name.clone(),
-            has_certificate: peer.has_certificate,
-            allow_anonymous: peer.allow_anonymous,
-        }
+        Opening { deadline: peer.connect_deadline, connection: peer.connection }
     }
 
-    /// Handles CONNECT or STOMP and writes CONNECTED ([STOMP-1.2/Connecting]).
+    /// Reads CONNECT or STOMP ([STOMP-1.2/Connecting]).
     ///
     /// `host` may be anything, also missing: there is one virtual host, and widespread browser clients do not send it.
-    /// `login` and `passcode` prove nothing here, so only the listener's permission or a verified certificate lets a client in.
-    pub(crate) fn connect(
-        &self,
-        frame: &Frame<'_>,
-        options: &StompOptions,
-        now: Instant,
-        output: &mut Output,
-    ) -> Result<Opened, Fault> {
+    pub(crate) fn read(&self, frame: &Frame<'_>) -> Result<Candidate, Fault> {
         let versions = frame.headers.get("accept-version").unwrap_or("1.0");
         if !versions.split(',').any(|version| version.trim() == "1.2") {
             return Err(Fault::UnsupportedVersion);
         }
-        if !self.allow_anonymous && !self.has_certificate {
-            return Err(Fault::NotAuthenticated);
-        }
-        let (server, client) = (Offer::of(options), Offer::parse(frame.headers.get("heart-beat"))?);
+        let own = frame.headers.get("client-id").or(frame.headers.get("login"));
+        Ok(Candidate {
+            deadline: self.deadline,
+            client_id: own.map(Box::from),
+            connection: self.connection,
+            offer: Offer::parse(frame.headers.get("heart-beat"))?,
+        })
+    }
+}
+
+/// What a CONNECT shows of its client ([STOMP-1.2/CONNECT or STOMP Frame]).
+pub(crate) fn evidence<'a>(frame: &'a Frame<'_>) -> Evidence<'a> {
+    let user = frame.headers.get("login");
+    Evidence::Password { user, password: frame.headers.get("passcode").map(str::as_bytes) }
+}
+
+impl Candidate {
+    /// Writes CONNECTED, and begins to count heart-beats.
+    pub(crate) fn welcome(&self, options: &StompOptions, now: Instant, output: &mut Output) -> HeartBeats {
+        let server = Offer::of(options);
         self.push_connected(server, output);
-        Ok(Opened { client_id: self.client_id(frame), heart_beats: HeartBeats::agree(server, client, now) })
+        HeartBeats::agree(server, self.offer, now)
     }
 
     fn push_connected(&self, offer: Offer, output: &mut Output) {
@@ -72,11 +74,5 @@ impl Opening {
         if encode(output.buffer(), Command::Connected, headers, b"").is_ok() {
             output.end_frame();
         }
-    }
-
-    /// What the client calls itself, or its certificate does, or at least its login.
-    fn client_id(&self, frame: &Frame<'_>) -> Option<Box<str>> {
-        let own = frame.headers.get("client-id");
-        own.or(self.certificate_name.as_deref()).or(frame.headers.get("login")).map(Box::from)
     }
 }

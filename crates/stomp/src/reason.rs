@@ -3,7 +3,7 @@
 use crate::codec::{Command, DecodeError};
 use std::borrow::Cow;
 use tidegate_message::FilterError;
-use tidegate_protocol::{Close, CloseReason, Refusal};
+use tidegate_protocol::{Close, CloseReason, Denial, Refusal};
 
 /// A reason for an ERROR frame; its text is the frame's body. STOMP knows no smaller scope: each ends the connection ([STOMP-1.2/ERROR]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,8 +27,8 @@ pub(crate) enum Fault {
     #[error("Supported protocol versions are 1.2")]
     UnsupportedVersion,
     /// [STOMP-1.2/CONNECT or STOMP Frame]
-    #[error("this listener admits only clients that show a certificate")]
-    NotAuthenticated,
+    #[error("{0}")]
+    Denied(Denial),
     /// A header that the specification demands.
     #[error("{command} must have the header `{name}`")]
     MissingHeader {
@@ -102,7 +102,8 @@ impl Fault {
             Fault::AlreadyConnected => "already connected",
             Fault::ServerFrame(_) | Fault::UnexpectedBody(_) => "frame not allowed",
             Fault::UnsupportedVersion => "unsupported protocol version",
-            Fault::NotAuthenticated => "not authenticated",
+            Fault::Denied(Denial::Busy) => "server busy",
+            Fault::Denied(_) => "not authenticated",
             Fault::MissingHeader { .. } => "missing header",
             Fault::InvalidHeader { .. } => "invalid header",
             Fault::Unsupported(_) => "not supported",
@@ -138,7 +139,8 @@ impl Fault {
             Fault::NotConnected(_) | Fault::AlreadyConnected => "unexpected_frame",
             Fault::ServerFrame(_) | Fault::UnexpectedBody(_) => "unexpected_frame",
             Fault::UnsupportedVersion => "unsupported_version",
-            Fault::NotAuthenticated => "not_authenticated",
+            Fault::Denied(Denial::Busy) => "server_busy",
+            Fault::Denied(_) => "not_authenticated",
             Fault::MissingHeader { .. } | Fault::InvalidHeader { .. } => "invalid_header",
             Fault::Unsupported(_) => "not_supported",
             Fault::UnsupportedDestination | Fault::InvalidFilter(_) => "invalid_destination",

@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tidegate_broker::{Bell, Fed, Limits, Node, NodeOptions, Outlet, Shard, SlotKey};
+use tidegate_broker::{
+    Authenticator, Bell, Entrance, Fed, Limits, Node, NodeOptions, Outlet, Reconfiguration, Shard, SlotKey,
+};
 use tidegate_protocol::{Close, CloseReason, Connection, Output};
 
 /// Turns in which one worker's timers come to rest, where no machine wants to be called again and again.
@@ -95,7 +97,8 @@ pub fn node(
         let flag = flag.clone();
         Box::new(move || flag.store(true, Ordering::Release))
     };
-    let node = Node::new(NodeOptions { limits, protocols, bells: flags.iter().map(ring).collect() });
+    let bells = flags.iter().map(ring).collect();
+    let node = Node::new(NodeOptions { limits, protocols, bells, authenticator: None });
     (node, flags)
 }
 
@@ -128,6 +131,14 @@ impl World {
         &self.node
     }
 
+    /// Lets this one check credentials from now on, with the default limits.
+    pub fn set_authenticator(&mut self, authenticator: Arc<dyn Authenticator>) {
+        let (limits, authenticator) = (Limits::default(), Some(authenticator));
+        self.node.reconfigure(Reconfiguration { limits, authenticator });
+        self.run();
+        self.advance(Duration::ZERO);
+    }
+
     /// One worker's half.
     pub fn shard(&mut self, worker: usize) -> &mut Shard {
         &mut self.shards[worker]
@@ -138,12 +149,24 @@ impl World {
         self.shards.len()
     }
 
-    /// Opens a connection of the protocol at this position on this worker.
+    /// Opens a connection of the protocol at this position on this worker, where anonymous clients are welcome.
     pub fn connect(&mut self, worker: usize, protocol: usize, machine: Box<dyn Connection>) -> Link {
+        let entrance = Entrance { allow_anonymous: true, ..Entrance::default() };
+        self.connect_through(worker, protocol, entrance, machine)
+    }
+
+    /// Opens a connection that came like this.
+    pub fn connect_through(
+        &mut self,
+        worker: usize,
+        protocol: usize,
+        entrance: Entrance,
+        machine: Box<dyn Connection>,
+    ) -> Link {
         let wire = Rc::<RefCell<Wire>>::default();
         let socket = Box::new(Socket(wire.clone()));
         let connection = self.node.next_id();
-        let key = self.shards[worker].open(connection, protocol, machine, Output::stream(), socket);
+        let key = self.shards[worker].open(connection, protocol, entrance, machine, Output::stream(), socket);
         let link = Link { worker, key, wire };
         self.links.push(link.clone());
         link

@@ -12,4 +12,4 @@ mod request;
 pub use broker::RecordingBroker;
 pub use harness::{Harness, Transcript, peer, same_at_every_split};
 pub use parcel::{Parcel, parcel};
-pub use request::Request;
+pub use request::{Evidence, Request};

@@ -187,6 +187,7 @@ fn server_options(config: &Config) -> Result<ServerOptions, Refused> {
         limits: limits(config),
         connections_max: config.limits.connections,
         shutdown_timeout: config.shutdown_timeout.duration(),
+        authenticator: None,
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: config.listeners.iter().map(listener_options).collect::<Result<_, _>>()?,
     })

@@ -13,6 +13,7 @@ pub(crate) fn node() -> Arc<Node> {
         limits: Limits::default(),
         protocols: vec!["mqtt", "stomp"],
         bells: vec![Box::new(|| {}), Box::new(|| {})],
+        authenticator: None,
     })
 }
 

@@ -4,6 +4,7 @@
 //! everything else happens in here: the machine of a connection is run, what it publishes goes straight into the outputs of
 //! the receivers on the same worker, and what has to wait goes into their queues. No socket, no clock, no runtime.
 
+mod admission;
 mod buffers;
 mod deliver;
 pub(crate) mod parcel;
@@ -18,11 +19,13 @@ mod waiting;
 pub use slot::Outlet;
 
 use crate::Limits;
+use crate::authenticator::Entrance;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
 use crate::node::Node;
 use crate::route::Route;
 use crate::route_cache::RouteCache;
+use admission::Admission;
 use buffers::Buffers;
 use requests::Requests;
 use review::Review;
@@ -137,11 +140,12 @@ impl Shard {
     }
 
     /// Takes a new connection in. `connection` is its number from [`Node::next_id`], `protocol` the position of its protocol
-    /// in [`crate::NodeOptions::protocols`].
+    /// in [`crate::NodeOptions::protocols`], `entrance` how it came.
     pub fn open(
         &mut self,
         connection: u64,
         protocol: usize,
+        entrance: Entrance,
         machine: Box<dyn Connection>,
         output: Output,
         outlet: Box<dyn Outlet>,
@@ -155,6 +159,7 @@ impl Shard {
             consumers: Default::default(),
             session: None,
             claiming: None,
+            admission: Admission::Outside(Box::new(entrance)),
             origin: connection,
             last_route: None,
             deferred: Vec::new(),
@@ -198,7 +203,7 @@ impl Shard {
         self.finish_event(Some(key.slot), now);
         match self.slots.get(key.slot).filter(|slot| slot.connection == key.connection) {
             None => Fed::Closed,
-            Some(slot) if slot.claiming.is_some() => Fed::Waiting { consumed },
+            Some(slot) if slot.awaits_answer() => Fed::Waiting { consumed },
             Some(slot) => {
                 let wanted = slot.machine.as_ref().map_or(1, |machine| machine.bytes_wanted());
                 Fed::Open { consumed, wanted: wanted.max(1) }
@@ -215,7 +220,7 @@ impl Shard {
 
     /// Whether the connection waits for an answer and must not be fed.
     pub fn is_waiting(&self, key: SlotKey) -> bool {
-        self.is_open(key) && self.slots.get(key.slot).is_some_and(|slot| slot.claiming.is_some())
+        self.is_open(key) && self.slots.get(key.slot).is_some_and(Slot::awaits_answer)
     }
 
     /// Whether a connection has as much unsent output as it may: it should not be fed until some of it has been sent.
@@ -253,6 +258,7 @@ impl Shard {
             }
             Letter::GiveUp { key, held_by, claimant } => self.give_up(&key, held_by, claimant, now),
             Letter::GivenUp { claimant } => self.claim_again(claimant, now),
+            Letter::Authenticated { holder, answer } => self.note_checked(holder, answer, now),
             Letter::LookAtAgenda => self.timer_moved = true,
             Letter::Reconfigured => self.take_rules_over(now),
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
-    Attach, Attachment, Broker, Consume, ConsumerId, DeliveryTag, Detach, Outcome, Publish, Published,
-    Refusal, RetainedDelivery, Subscribe, Subscribed,
+    Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag, Detach,
+    Outcome, Publish, Published, Refusal, RetainedDelivery, Subscribe, Subscribed,
 };
 
 pub(super) struct Requests<'a> {
@@ -72,6 +72,10 @@ impl<'a> Requests<'a> {
 }
 
 impl Broker for Requests<'_> {
+    fn authenticate(&mut self, authenticate: Authenticate<'_>) -> Authentication {
+        self.shard.authenticate(self.slot, authenticate)
+    }
+
     fn attach(&mut self, attach: Attach<'_>) -> Attachment {
         self.shard.attach(self.slot, attach, self.now)
     }
@@ -84,7 +88,9 @@ impl Broker for Requests<'_> {
         if self.consumer_key(consume.consumer).is_ok() {
             return Err(Refusal::UnknownConsumer);
         }
+        let identity = self.shard.identity(self.slot).ok_or(Refusal::NotAuthorized)?;
         let queue = self.shard.node.new_queue(self.shard.worker);
+        queue.set_identity(identity);
         if let Some(slot) = self.shard.slots.get(self.slot) {
             queue.set_origin(slot.origin);
         }

@@ -46,7 +46,8 @@ impl Shard {
     fn review_connection(&mut self, slot: usize, now: Instant) {
         let Some(here) = self.slots.get(slot) else { return };
         let key = SlotKey { slot, connection: here.connection };
-        if let Some(close) = here.outlet.as_ref().and_then(|outlet| outlet.objection()) {
+        let of_driver = here.outlet.as_ref().and_then(|outlet| outlet.objection());
+        if let Some(close) = of_driver.or_else(|| self.objection_to_identity(slot)) {
             self.close(key, &close, now);
         }
     }

@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin};
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Refusal, Reply, SavedState,
-    Settlement, Will, WillAction,
+    Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Identity, Refusal, Reply,
+    SavedState, Settlement, Will, WillAction,
 };
 use tracing::debug;
 
@@ -32,6 +32,9 @@ pub(crate) struct PendingClaim {
 impl Shard {
     pub(super) fn attach(&mut self, slot: usize, attach: Attach<'_>, now: Instant) -> Attachment {
         let Some(here) = self.slots.get(slot) else { return Attachment::Refused(Refusal::UnknownConsumer) };
+        let Some(identity) = here.admission.identity().cloned() else {
+            return Attachment::Refused(Refusal::NotAuthorized);
+        };
         if here.session.is_some() || here.claiming.is_some() || here.consumer_key(attach.consumer).is_some() {
             return Attachment::Refused(Refusal::UnknownConsumer);
         }
@@ -47,7 +50,7 @@ impl Shard {
             return Attachment::Refused(Refusal::QueueFull);
         };
         let (clean_start, expiry) = (attach.clean_start, attach.expiry);
-        let claim = Claim { key, holder, clean_start, expiry, will };
+        let claim = Claim { key, holder, identity, clean_start, expiry, will };
         self.claim(PendingClaim { claim, consumer: attach.consumer, credit: attach.credit }, now)
     }
 
@@ -55,7 +58,9 @@ impl Shard {
         loop {
             let (holder, key) = (pending.claim.holder, pending.claim.key.clone());
             let node = self.node.clone();
-            match node.sessions.claim(pending.claim, || node.new_queue(holder.worker)) {
+            let is_current = |identity: &Identity| node.is_current(identity);
+            match node.sessions.claim(pending.claim, is_current, || node.new_queue(holder.worker)) {
+                Claimed::Foreign => return Attachment::Refused(Refusal::NotAuthorized),
                 Claimed::Full => {
                     return Attachment::Refused(Refusal::TooManySessions { limit: self.limits.sessions });
                 }
@@ -158,9 +163,13 @@ impl Shard {
             Attachment::Now(attached) => Ok(attached),
             Attachment::Refused(refusal) => Err(refusal),
         };
-        let handled = self.with_machine(open.slot, now, |machine, context| {
-            machine.handle_reply(Reply::Attached(reply), context)
-        });
+        self.hand_reply(open, Reply::Attached(reply), now);
+    }
+
+    /// Gives a machine the answer that it waits for, and has its connection fed again.
+    pub(super) fn hand_reply(&mut self, open: SlotKey, reply: Reply, now: Instant) {
+        let handled =
+            self.with_machine(open.slot, now, |machine, context| machine.handle_reply(reply, context));
         match handled {
             Some(Err(close)) => self.close(open, &close, now),
             _ => self.finish_event(Some(open.slot), now),

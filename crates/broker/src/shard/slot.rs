@@ -1,5 +1,6 @@
 //! What a worker keeps for each connection and each consumer.
 
+use super::admission::Admission;
 use super::replay::Replay;
 use crate::budget::Room;
 use crate::metrics::WorkerMetrics;
@@ -48,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) session: Option<HeldSession>,
     /// Whether the answer to an attachment is still to come.
     pub(crate) claiming: Option<Box<crate::shard::session::PendingClaim>>,
+    /// Who the client is.
+    pub(crate) admission: Admission,
     /// What the connection publishes carries this origin.
     pub(crate) origin: u64,
     /// The route of the topic that it published to last.
@@ -72,6 +75,11 @@ pub(crate) struct HeldSession {
 }
 
 impl Slot {
+    /// Whether an answer is to come before the connection may be fed.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.claiming.is_some() || self.admission.is_being_checked()
+    }
+
     /// Lets the outlet send what it can, and counts it.
     pub(crate) fn send(&mut self, metrics: &WorkerMetrics) {
         let before = self.output.len();

@@ -5,6 +5,7 @@
 
 mod credit;
 mod delivery;
+mod identity;
 mod limits;
 mod moving;
 mod output;

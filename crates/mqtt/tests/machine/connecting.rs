@@ -188,50 +188,6 @@ fn client_without_a_name_needs_a_clean_session_in_version_3() {
     client.sends(connect(V3).client_id("").bytes()).receives([connack(V3, false, &[])]);
 }
 
-/// [MQTT-3.1.4-2]: without credentials only where the listener allows it, or with a verified certificate.
-#[test]
-fn who_may_enter_is_decided_by_listener_and_certificate() {
-    for (version, name, allowed) in
-        [(V3, None, false), (V5, None, false), (V3, Some("device"), true), (V5, Some("device"), true)]
-    {
-        let harness = Harness::open_for(&Mqtt::new(MqttOptions::default()), |peer| {
-            peer.allow_anonymous = false;
-            peer.has_certificate = name.is_some();
-            peer.certificate_name = name.map(Into::into);
-        });
-        let mut client = Client { harness, version };
-        client.sends(connect(version).credentials().bytes());
-        match allowed {
-            true => drop(client.is_accepted()),
-            false => client.is_refused(ReasonCode::NotAuthorized),
-        }
-    }
-}
-
-/// Section 3.1.3.5: credentials that nobody asks for are no fault.
-#[test]
-fn credentials_are_ignored_where_anonymous_clients_are_welcome() {
-    for version in VERSIONS {
-        Client::connected_by(connect(version).credentials());
-    }
-}
-
-/// [MQTT-4.12.0-1]
-#[test]
-fn enhanced_authentication_is_refused() {
-    let mut client = Client::silent(V5);
-    client.sends(connect(V5).with(Property::AuthenticationMethod("SCRAM")).bytes());
-    client.is_refused(ReasonCode::BadAuthenticationMethod);
-    client.asks([]);
-}
-
-/// [MQTT-4.12.0-7]
-#[test]
-fn auth_is_a_protocol_error() {
-    let mut client = Client::connected(V5);
-    client.sends([0xF0, 0]).is_disconnected(ReasonCode::ProtocolError);
-}
-
 /// [MQTT-3.1.2-7] and section 3.1.3.2: the will is handed over with all that it carries.
 #[test]
 fn will_is_handed_over_with_its_properties() {

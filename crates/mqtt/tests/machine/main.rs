@@ -13,6 +13,7 @@
 
 mod acknowledging_late;
 mod answers;
+mod authenticating;
 mod client;
 mod connecting;
 mod delivering;

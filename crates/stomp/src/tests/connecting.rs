@@ -1,9 +1,9 @@
 //! CONNECT and CONNECTED, and who is not let in.
 
 use super::{CONNECT, expect_error, frames, opening};
-use crate::{Stomp, StompOptions};
 use std::time::Duration;
-use tidegate_testkit::script::{Harness, same_at_every_split};
+use tidegate_protocol::{Authenticated, Authentication, CloseReason, Denial, Identity, Proof};
+use tidegate_testkit::script::{Evidence, Harness, same_at_every_split};
 
 const CONNECTED: &str = concat!(
     "CONNECTED\nversion:1.2\nsession:tidegate-7\nserver:tidegate/",
@@ -69,23 +69,76 @@ fn a_second_connect_is_refused() {
     expect_error(&mut harness, "unexpected_frame", "the connection is open already");
 }
 
-/// [STOMP-1.2/CONNECT or STOMP Frame]: login and passcode prove nothing here.
+/// [STOMP-1.2/CONNECT or STOMP Frame]: login and passcode are handed on; a refusal says why.
 #[test]
-fn without_anonymous_access_only_a_certificate_opens() {
-    let stomp = Stomp::new(StompOptions::default());
+fn a_client_that_is_not_let_in_is_told_why() {
     let connect = "CONNECT\naccept-version:1.2\nhost:example\nlogin:admin\npasscode:secret\n\n\0";
-    let mut stranger = Harness::open_for(&stomp, |peer| peer.allow_anonymous = false);
-    stranger.feed(connect);
-    let text = "this listener admits only clients that show a certificate";
-    expect_error(&mut stranger, "not_authenticated", text);
-    let mut known = Harness::open_for(&stomp, |peer| {
-        peer.allow_anonymous = false;
-        peer.has_certificate = true;
-        peer.certificate_name = Some("device-7".into());
-    });
-    known.feed(connect);
-    assert_eq!(frames(&mut known), [CONNECTED]);
-    assert_eq!(known.connection().client_id(), Some("device-7"));
+    for (denial, label, text) in [
+        (Denial::BadCredentials, "not_authenticated", "the user name or the password is not right"),
+        (Denial::AnonymousNotAllowed, "not_authenticated", "the listener does not accept anonymous clients"),
+        (Denial::Busy, "server_busy", "too many clients are waiting to be checked"),
+    ] {
+        let mut harness = opening();
+        harness.broker.authentications.push_back(Authentication::Refused(denial));
+        harness.feed(connect);
+        let shown = Evidence::Password { user: Some("admin".to_owned()), password: Some(b"secret".to_vec()) };
+        assert_eq!(harness.broker.evidence, [shown]);
+        expect_error(&mut harness, label, text);
+    }
+}
+
+/// The name of the certificate is the client's where it calls itself nothing.
+#[test]
+fn a_client_is_named_by_its_certificate() {
+    let mut harness = opening();
+    harness.broker.authentications.push_back(Authentication::Now(known_as("device-7")));
+    harness.feed("CONNECT\naccept-version:1.2\nhost:example\n\n\0");
+    assert_eq!(frames(&mut harness), [CONNECTED]);
+    assert_eq!(harness.connection().client_id(), Some("device-7"));
+}
+
+fn known_as(user: &str) -> Authenticated {
+    let identity = Identity { user: Some(user.into()), client_id: None, proof: Proof::Certificate };
+    Authenticated::Accepted { identity: identity.into(), data: Vec::new() }
+}
+
+/// A client whose passcode is being checked, and that has sent more meanwhile.
+fn checked() -> Harness {
+    let mut harness = opening();
+    harness.broker.authentications.push_back(Authentication::Later);
+    harness.feed("CONNECT\naccept-version:1.2\nlogin:ann\n\n\0SEND\ndestination:/topic/a\n\nb\0");
+    assert!(frames(&mut harness).is_empty() && harness.take_requests().is_empty());
+    assert_eq!(harness.connection().client_id(), Some("ann"));
+    harness
+}
+
+/// [STOMP-1.2/Connecting]: nothing behind CONNECT is handled before it is answered.
+#[test]
+fn frames_wait_for_a_passcode_that_takes_long() {
+    let mut harness = checked();
+    harness.reply_authenticated(Ok(known_as("ann")));
+    assert_eq!(frames(&mut harness), [CONNECTED]);
+    assert_eq!(harness.take_requests()[0].published_topic(), Some("a"));
+    let mut harness = checked();
+    harness.reply_authenticated(Err(Denial::BadCredentials));
+    expect_error(&mut harness, "not_authenticated", "the user name or the password is not right");
+    assert!(harness.take_requests().is_empty());
+}
+
+/// The deadline of the listener covers the check.
+#[test]
+fn a_check_that_takes_too_long_ends_with_the_deadline() {
+    let mut harness = checked();
+    harness.advance(Duration::from_secs(10));
+    expect_error(&mut harness, "connect_timeout", "no CONNECT frame arrived in time");
+}
+
+/// [STOMP-1.2/ERROR]
+#[test]
+fn a_client_whose_rights_are_gone_is_told() {
+    let mut harness = super::connected();
+    harness.close(CloseReason::NotAuthorized);
+    expect_error(&mut harness, "not_authorized", "the client's credentials are no longer accepted");
 }
 
 /// The name in the logs is what the client calls itself.

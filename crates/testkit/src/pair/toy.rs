@@ -8,11 +8,13 @@ use super::{Link, World};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tidegate_broker::{Certificate, Entrance};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Broker, Close, CloseReason, Connection, ConsumerId, Context, Delivery,
-    DeliveryTag, Detach, Encoded, Layout, Outcome, Output, Publish, Published, Refusal, Refused, Reply,
-    RetainedDelivery, Subscribe, Subscribed, Will, WillAction,
+    Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close, CloseReason,
+    Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence, Layout,
+    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Subscribe, Subscribed,
+    Will, WillAction,
 };
 
 /// The consumer of the toy's session.
@@ -64,6 +66,7 @@ struct State {
     refuse: Option<Refused>,
     fail: Option<CloseReason>,
     reply: Option<Result<Attached, Refusal>>,
+    checked: Option<Result<Authenticated, Denial>>,
     detached: bool,
 }
 
@@ -127,8 +130,28 @@ pub fn message<'a>(topic: &'a str, payload: &'a str, qos: QoS) -> Publish<'a> {
 }
 
 impl World {
-    /// Opens a toy connection on a worker.
+    /// Opens the connection of an anonymous toy on a worker.
     pub fn toy(&mut self, worker: usize) -> Toy {
+        let entrance = Entrance { allow_anonymous: true, ..Entrance::default() };
+        self.toy_of(worker, entrance, None)
+    }
+
+    /// Opens the connection of a toy whose certificate names this user, and that calls itself so.
+    pub fn toy_as(&mut self, worker: usize, user: &str, client_id: &str) -> Toy {
+        let entrance = Entrance { certificate: Certificate::Named(user.into()), ..Entrance::default() };
+        self.toy_of(worker, entrance, Some(client_id))
+    }
+
+    fn toy_of(&mut self, worker: usize, entrance: Entrance, client_id: Option<&str>) -> Toy {
+        let toy = self.stranger(worker, entrance);
+        match toy.show_password(self, client_id, None, None) {
+            Authentication::Now(_) => toy,
+            other => panic!("the toy is not let in: {other:?}"),
+        }
+    }
+
+    /// Opens a toy connection of which nobody knows whose it is.
+    pub fn stranger(&mut self, worker: usize, entrance: Entrance) -> Toy {
         let state = Rc::new(RefCell::new(State {
             action: None,
             will: WillAction::Publish,
@@ -140,9 +163,10 @@ impl World {
             refuse: None,
             fail: None,
             reply: None,
+            checked: None,
             detached: false,
         }));
-        let link = self.connect(worker, 0, Box::new(Machine(state.clone())));
+        let link = self.connect_through(worker, 0, entrance, Box::new(Machine(state.clone())));
         Toy { link, state }
     }
 
@@ -169,6 +193,22 @@ impl Toy {
         self.state.borrow_mut().action = Some(action);
         world.send(&self.link, b"!");
         answer.take().expect("the connection is open, takes input and is not waiting")
+    }
+
+    /// Says who it is by a password.
+    pub fn show_password(
+        &self,
+        world: &mut World,
+        client_id: Option<&str>,
+        user: Option<&str>,
+        password: Option<&str>,
+    ) -> Authentication {
+        let [client_id, user, password] = [client_id, user, password].map(|text| text.map(str::to_owned));
+        self.ask(world, move |broker| {
+            let password = password.as_ref().map(String::as_bytes);
+            let evidence = Evidence::Password { user: user.as_deref(), password };
+            broker.authenticate(Authenticate { client_id: client_id.as_deref(), evidence })
+        })
     }
 
     /// Claims a session.
@@ -297,6 +337,11 @@ impl Toy {
         self.state.borrow_mut().reply.take()
     }
 
+    /// The late answer about its credentials.
+    pub fn take_checked(&self) -> Option<Result<Authenticated, Denial>> {
+        self.state.borrow_mut().checked.take()
+    }
+
     /// Whether the machine can be asked something now: it is open, waits for nothing and has room in its output.
     pub fn can_ask(&self, world: &mut World) -> bool {
         let (worker, key) = (self.link.worker(), self.link.key());
@@ -353,8 +398,11 @@ impl Connection for Machine {
     }
 
     fn handle_reply(&mut self, reply: Reply, _: &mut Context<'_>) -> Result<(), Close> {
-        let Reply::Attached(answer) = reply;
-        self.0.borrow_mut().reply = Some(answer);
+        let mut state = self.0.borrow_mut();
+        match reply {
+            Reply::Attached(answer) => state.reply = Some(answer),
+            Reply::Authenticated(answer) => state.checked = Some(answer),
+        }
         Ok(())
     }
 

@@ -1,22 +1,27 @@
 //! A broker that writes down what it is asked and answers what the test told it to.
 
-use super::Request;
+use super::{Evidence, Request};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Broker, Consume, ConsumerId, DeliveryTag, Detach, Outcome, Publish,
-    Published, Refusal, Subscribe, Subscribed,
+    Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Consume, ConsumerId,
+    DeliveryTag, Detach, Identity, Outcome, Proof, Publish, Published, Refusal, Subscribe, Subscribed,
 };
 
 /// Records every request; each kind has a queue of answers, and a friendly answer when that is empty: a new session with the
-/// expiry that was asked, a new subscription, a publish that matched.
+/// expiry that was asked, a new subscription, a publish that matched. Whoever asks who it is, is anonymous.
 ///
 /// It panics where a machine breaks the contract itself: a second attach, a detach without an attached session.
 #[derive(Debug, Default)]
 pub struct RecordingBroker {
     /// What was asked, in order. Tests take it or clear it.
     pub requests: Vec<Request>,
+    /// What was shown as evidence, in order; apart from the requests, because every conversation begins with it.
+    pub evidence: Vec<Evidence>,
+    /// The next answers to `authenticate`.
+    pub authentications: VecDeque<Authentication>,
     /// The next answers to `attach`.
     pub attachments: VecDeque<Attachment>,
     /// The next answers to `consume`.
@@ -32,6 +37,8 @@ pub struct RecordingBroker {
     attach_asked: bool,
     attached: bool,
     answers_later: bool,
+    checks_credentials: bool,
+    is_known: bool,
 }
 
 impl RecordingBroker {
@@ -50,6 +57,21 @@ impl RecordingBroker {
         self.answers_later
     }
 
+    /// Whether the answer to `authenticate` is still to come.
+    pub fn owes_authentication(&self) -> bool {
+        self.checks_credentials
+    }
+
+    /// Whether any answer is still to come.
+    pub fn owes_an_answer(&self) -> bool {
+        self.answers_later || self.checks_credentials
+    }
+
+    /// Notes the late answer about credentials; the harness calls it with the reply.
+    pub(super) fn answer_authentication(&mut self) {
+        (self.checks_credentials, self.is_known) = (false, true);
+    }
+
     /// Notes the late answer; the harness calls it with the reply.
     pub(super) fn answer_attachment(&mut self, attached: bool) {
         (self.answers_later, self.attached) = (false, attached);
@@ -57,8 +79,22 @@ impl RecordingBroker {
 }
 
 impl Broker for RecordingBroker {
+    fn authenticate(&mut self, authenticate: Authenticate<'_>) -> Authentication {
+        self.evidence.push(authenticate.evidence.into());
+        let answer = self.authentications.pop_front().unwrap_or_else(|| {
+            Authentication::Now(Authenticated::Accepted {
+                identity: anonymous(authenticate.client_id),
+                data: Vec::new(),
+            })
+        });
+        self.is_known |= matches!(answer, Authentication::Now(Authenticated::Accepted { .. }));
+        self.checks_credentials = matches!(answer, Authentication::Later);
+        answer
+    }
+
     fn attach(&mut self, attach: Attach<'_>) -> Attachment {
         assert!(!std::mem::replace(&mut self.attach_asked, true), "a connection attaches at most once");
+        assert!(self.is_known, "nobody attaches who is not known");
         assert!(!attach.client_id.is_empty(), "the client id of an attach is not empty");
         assert!(attach.credit > 0, "the credit of an attach is at least 1");
         let expiry = attach.expiry;
@@ -78,6 +114,7 @@ impl Broker for RecordingBroker {
     }
 
     fn consume(&mut self, consume: Consume) -> Result<(), Refusal> {
+        assert!(self.is_known, "nobody consumes who is not known");
         self.requests.push(consume.into());
         self.consumed.pop_front().unwrap_or(Ok(()))
     }
@@ -110,6 +147,11 @@ impl Broker for RecordingBroker {
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {
         self.requests.push(Request::Settle { consumer, tag, outcome });
     }
+}
+
+/// A client that has proved nothing.
+fn anonymous(client_id: Option<&str>) -> Arc<Identity> {
+    Arc::new(Identity { user: None, client_id: client_id.map(Box::from), proof: Proof::Nothing })
 }
 
 /// A session that did not exist before.

@@ -4,8 +4,8 @@ use super::{Parcel, RecordingBroker, Request};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tidegate_protocol::{
-    Attached, Close, Connection, Context, Encoded, MessageKind, Output, Peer, Protocol, Refusal, Refused,
-    Reply,
+    Attached, Authenticated, Close, Connection, Context, Denial, Encoded, MessageKind, Output, Peer,
+    Protocol, Refusal, Refused, Reply,
 };
 
 /// How long after its opening the peer of [`peer`] may take for the protocol's own opening.
@@ -14,7 +14,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// One machine, its broker, its clock, and everything that came out.
 ///
 /// Keeps the driver's side of the contract: an error is followed by one `handle_close` and nothing more; input waits while
-/// an attachment is answered late; input is offered again only when as many bytes stand there as the machine wants.
+/// an answer is late; input is offered again only when as many bytes stand there as the machine wants.
 pub struct Harness {
     /// The clock; only the test moves it.
     pub now: Instant,
@@ -38,15 +38,12 @@ pub struct Transcript {
     pub closed: Option<Close>,
 }
 
-/// A peer from 127.0.0.1 that may stay anonymous and has ten seconds for its opening.
+/// A peer from 127.0.0.1 that has ten seconds for its opening.
 pub fn peer(now: Instant) -> Peer {
     Peer {
         connection: 7,
         address: SocketAddr::from(([127, 0, 0, 1], 50_000)),
         listener: "test".into(),
-        certificate_name: None,
-        has_certificate: false,
-        allow_anonymous: true,
         connect_deadline: now + CONNECT_TIME,
     }
 }
@@ -97,6 +94,15 @@ impl Harness {
         assert!(self.broker.owes_attachment() && self.closed.is_none(), "no reply is due");
         self.broker.answer_attachment(answer.is_ok());
         self.turn(|connection, context| connection.handle_reply(Reply::Attached(answer), context));
+        self.offer_input();
+        self
+    }
+
+    /// The late answer about the client's credentials arrives, and then whatever input waited for it.
+    pub fn reply_authenticated(&mut self, answer: Result<Authenticated, Denial>) -> &mut Harness {
+        assert!(self.broker.owes_authentication() && self.closed.is_none(), "no reply is due");
+        self.broker.answer_authentication();
+        self.turn(|connection, context| connection.handle_reply(Reply::Authenticated(answer), context));
         self.offer_input();
         self
     }
@@ -193,7 +199,7 @@ impl Harness {
 
     /// Offers the input for as long as the machine takes some of it.
     fn offer_input(&mut self) {
-        while self.closed.is_none() && !self.broker.owes_attachment() && !self.input.is_empty() {
+        while self.closed.is_none() && !self.broker.owes_an_answer() && !self.input.is_empty() {
             if self.input.len() < self.connection.bytes_wanted() {
                 return;
             }

@@ -62,6 +62,30 @@ pub enum Request {
     },
 }
 
+/// What a machine showed of its client; each variant is the evidence of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of the protocol's evidence")]
+pub enum Evidence {
+    Password { user: Option<String>, password: Option<Vec<u8>> },
+    Begin { method: String, data: Vec<u8> },
+    Continue { data: Vec<u8> },
+}
+
+impl From<tidegate_protocol::Evidence<'_>> for Evidence {
+    fn from(evidence: tidegate_protocol::Evidence<'_>) -> Evidence {
+        use tidegate_protocol::Evidence as Shown;
+        match evidence {
+            Shown::Password { user, password } => {
+                Evidence::Password { user: user.map(str::to_owned), password: password.map(<[u8]>::to_vec) }
+            }
+            Shown::Begin { method, data } => {
+                Evidence::Begin { method: method.to_owned(), data: data.to_vec() }
+            }
+            Shown::Continue { data } => Evidence::Continue { data: data.to_vec() },
+        }
+    }
+}
+
 impl Request {
     /// The topic of a publish as text; nothing for any other request.
     pub fn published_topic(&self) -> Option<&str> {
