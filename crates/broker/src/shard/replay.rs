@@ -136,7 +136,7 @@ impl Replay {
     }
 
     /// Ends every search: what a session may keep of it, no more than `count`, and how much more there was. Deliveries at level 0
-    /// are for nobody but the connection ([MQTT-3.1.2-5]).
+    /// are for nobody but the connection ([MQTT-3.1.1/3.1.2-5]).
     pub(crate) fn take(&mut self, router: &Router, count: usize, now: Instant) -> (Vec<Queued>, usize) {
         let above_level_0 = |replayed: &Replayed| replayed.grant.qos > QoS::AtMostOnce;
         let (mut kept, mut left_out) = (Vec::new(), 0);

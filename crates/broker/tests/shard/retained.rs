@@ -243,7 +243,7 @@ fn a_subscription_that_is_made_again_replaces_the_old_one() {
     }
 }
 
-/// [MQTT-3.3.1-6]: all of it arrives however much it is, and what changes meanwhile comes once, in its newest form.
+/// [MQTT-3.3.1-9] [MQTT-3.1.1/3.3.1-6]: all of it arrives however much it is, and what changes meanwhile comes once, in its newest form.
 #[test]
 fn much_state_comes_piece_by_piece_and_once() {
     let mut world = World::new(1);

@@ -98,7 +98,8 @@ fn checked(version: tidegate_mqtt::codec::Version) -> Client {
     client
 }
 
-/// [MQTT-3.1.4-5]: packets behind the CONNECT wait until it is known whose they are.
+/// [MQTT-3.1.4-6] [MQTT-3.1.1/3.1.4-5]: packets behind the CONNECT wait until it is known whose they are, and are nobody's
+/// where it is refused.
 #[test]
 fn packets_wait_for_a_password_that_takes_long() {
     for version in VERSIONS {
@@ -147,8 +148,9 @@ fn an_unknown_method_is_refused() {
     assert_eq!(client.harness.broker.evidence, [begin]);
 }
 
-/// [MQTT-4.12.0-2] [MQTT-4.12.0-3] [MQTT-4.12.0-5] [MQTT-4.12.0-6] [MQTT-3.15.1-1] [MQTT-3.15.2-1]: every packet of the exchange names
-/// the method, and the last words come with the CONNACK.
+/// [MQTT-4.12.0-2] [MQTT-4.12.0-3] [MQTT-4.12.0-5] [MQTT-4.12.0-6] [MQTT-3.15.1-1] [MQTT-3.15.2-1] to
+/// [MQTT-3.15.2-3]: every packet of the exchange names the method and carries nothing else, and the last words come with the
+/// CONNACK.
 #[test]
 fn an_exchange_ends_with_connack() {
     let mut client = challenged();
