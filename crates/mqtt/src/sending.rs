@@ -76,13 +76,30 @@ impl Sending<'_> {
         if delivery.payload.len() >= wire.packet_bytes_max {
             return Err(Refused::TooLargeForPeer);
         }
-        match self.aliases.as_deref_mut().map(|aliases| aliases.form_of(delivery.topic)) {
-            None | Some(TopicForm::Whole) => self.write_as(exchange, TopicForm::Whole),
-            Some(form) => self.write_with_alias(exchange, form),
+        match self.aliases {
+            None => self.write_as(exchange, TopicForm::Whole),
+            Some(_) => self.write_with_aliases(exchange),
         }
     }
 
-    #[inline]
+    /// The same for a client that knows aliases; apart, so that it costs the others nothing.
+    #[inline(never)]
+    fn write_with_aliases(&mut self, exchange: Exchange) -> Result<(), Refused> {
+        let topic = self.delivery.topic;
+        let form = self.aliases.as_deref_mut().map_or(TopicForm::Whole, |aliases| aliases.form_of(topic));
+        match (self.write_as(exchange, form), form) {
+            (Ok(()), TopicForm::Set(alias)) => {
+                self.aliases.as_deref_mut().into_iter().for_each(|aliases| aliases.confirm(alias));
+                Ok(())
+            }
+            // [MQTT-3.1.2-24]: without the alias beside the topic it may be small enough.
+            (Err(Refused::TooLargeForPeer), TopicForm::Set(_)) => self.write_own(exchange, TopicForm::Whole),
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Inlined where the form is known, so that most packets are written without asking for it.
+    #[inline(always)]
     fn write_as(&mut self, exchange: Exchange, form: TopicForm) -> Result<(), Refused> {
         let is_alike = self.delivery.expires_at.is_none() && self.delivery.subscription_ids.is_empty();
         match self.wire.version < Version::V5 || is_alike {
@@ -91,20 +108,8 @@ impl Sending<'_> {
         }
     }
 
-    fn write_with_alias(&mut self, exchange: Exchange, form: TopicForm) -> Result<(), Refused> {
-        match (self.write_as(exchange, form), form) {
-            (Ok(()), TopicForm::Set(alias)) => {
-                self.aliases.as_deref_mut().into_iter().for_each(|aliases| aliases.confirm(alias));
-                Ok(())
-            }
-            // [MQTT-3.1.2-24]: without the alias beside the topic it may be small enough.
-            (Err(Refused::TooLargeForPeer), TopicForm::Set(_)) => self.write_as(exchange, TopicForm::Whole),
-            (outcome, _) => outcome,
-        }
-    }
-
     /// Copies the form that all receivers with this layout share.
-    #[inline]
+    #[inline(always)]
     fn write_shared(&mut self, exchange: Exchange, form: TopicForm) -> Result<(), Refused> {
         let (delivery, wire, start) = (self.delivery, self.wire, self.output.len());
         let version = if wire.version == Version::V5 { VERSION_5 } else { 0 };
@@ -175,7 +180,7 @@ fn whole_seconds(left: Duration) -> u32 {
 }
 
 /// Writes flags, packet identifier and topic alias of this receiver over those of the shared form.
-#[inline]
+#[inline(always)]
 fn personalise(packet: &mut [u8], delivery: &Delivery<'_>, exchange: Exchange, form: TopicForm) {
     let Some((first, rest)) = packet.split_first_mut() else { return };
     *first = (PacketType::Publish as u8) << 4

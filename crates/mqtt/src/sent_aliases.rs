@@ -36,6 +36,8 @@ pub(crate) struct SentAliases {
     /// As many as aliases are allowed, once a topic has come.
     places: Vec<Place>,
     maximum: NonZeroU16,
+    /// Where the last topic stood; the next one is often the same.
+    last: usize,
     hasher: RandomState,
 }
 
@@ -52,7 +54,7 @@ impl SentAliases {
     /// An empty table for aliases from 1 to `maximum`, the smaller of what the client and the listener allow; nothing where that is none.
     pub(crate) fn new(maximum: u16) -> Option<Box<SentAliases>> {
         let maximum = NonZeroU16::new(maximum)?;
-        Some(Box::new(SentAliases { places: Vec::new(), maximum, hasher: RandomState::default() }))
+        Some(Box::new(SentAliases { places: Vec::new(), maximum, last: 0, hasher: RandomState::default() }))
     }
 
     /// How the topic is to stand in the next packet. [`TopicForm::Set`] becomes true by [`SentAliases::confirm`].
@@ -71,13 +73,15 @@ impl SentAliases {
 
     /// Where the topic stands, if it stood there before. One that is new takes a place, or wears the holder of one down.
     fn place_of(&mut self, topic: &Topic) -> Option<usize> {
+        if self.use_place(self.last, topic) {
+            return Some(self.last);
+        }
         let count = self.places.len();
-        let first = self.hasher.hash_one(topic.as_str()) as usize % count.max(1);
-        let own = (0..CHOICES.min(count)).map(|step| (first + step) % count);
-        if let Some(at) = own.clone().find(|&at| self.places.get(at).is_some_and(|place| place.holds(topic)))
-        {
-            let place = self.places.get_mut(at)?;
-            place.uses = USES_MAX.min(place.uses + 1);
+        // The upper half of the hash as a fraction of the places: a division would cost more than the rest.
+        let first = (((self.hasher.hash_one(topic.as_str()) >> 32) * count as u64) >> 32) as usize;
+        let own = (first..first + CHOICES.min(count)).map(|at| if at < count { at } else { at - count });
+        if let Some(at) = own.clone().find(|at| self.use_place(*at, topic)) {
+            self.last = at;
             return Some(at);
         }
         let weakest = own.min_by_key(|&at| self.places.get(at).map_or(0, |place| place.uses))?;
@@ -87,6 +91,18 @@ impl SentAliases {
             None => *place = Place { topic: Some(topic.clone()), uses: 1, is_set: false },
         }
         None
+    }
+
+    /// Whether the place is the topic's; then it is used once more.
+    #[inline]
+    fn use_place(&mut self, at: usize, topic: &Topic) -> bool {
+        match self.places.get_mut(at) {
+            Some(place) if place.topic.as_ref() == Some(topic) => {
+                place.uses = USES_MAX.min(place.uses + 1);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn form_at(&self, at: usize) -> TopicForm {
@@ -103,12 +119,6 @@ impl SentAliases {
         if let Some(place) = self.places.get_mut(usize::from(alias.get()) - 1) {
             place.is_set = true;
         }
-    }
-}
-
-impl Place {
-    fn holds(&self, topic: &Topic) -> bool {
-        self.topic.as_ref() == Some(topic)
     }
 }
 
