@@ -3,7 +3,7 @@
 use crate::harness::{Gateway, Program, node};
 
 fn round_trip(url: &str) {
-    for version in ["4", "5"] {
+    for version in ["3", "4", "5"] {
         Program::start(node("mqtt_round_trip.js").args([url, version])).succeed();
     }
 }
