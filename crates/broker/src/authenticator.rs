@@ -7,7 +7,7 @@ use crate::node::Node;
 use crate::sessions::Holder;
 use std::fmt;
 use std::sync::Weak;
-use tidegate_protocol::{CredentialStamp, Denial};
+use tidegate_protocol::{CredentialStamp, Denial, Exchange, Verified};
 
 /// How a client comes to the door: what its listener and its TLS session say about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,15 +30,6 @@ pub enum Certificate {
     Named(Box<str>),
 }
 
-/// A user whose credentials were right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    /// The user.
-    pub user: Box<str>,
-    /// The state of the credentials.
-    pub stamp: CredentialStamp,
-}
-
 /// Checks credentials. Called from every worker; must not block.
 pub trait Authenticator: Send + Sync + fmt::Debug {
     /// Checks a password. `None`: it takes long, and the answer comes by the ticket that `ticket` makes.
@@ -54,23 +45,6 @@ pub trait Authenticator: Send + Sync + fmt::Debug {
 
     /// Whether the credentials that a user was let in by are still the right ones.
     fn is_current(&self, user: &str, stamp: CredentialStamp) -> bool;
-}
-
-/// One client's way through a method of several steps.
-pub trait Exchange {
-    /// Handles what the client says. After anything but [`Step::Challenge`] it is over.
-    fn handle(&mut self, data: &[u8]) -> Step;
-}
-
-/// What follows what a client said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// The client is told this and has to answer.
-    Challenge(Vec<u8>),
-    /// The client is known; this is the last that it is told.
-    Verified(Verified, Vec<u8>),
-    /// It is not let in.
-    Denied(Denial),
 }
 
 /// The right to answer for one connection, once. Dropped without an answer it says that there was no room: nobody waits for ever.

@@ -24,7 +24,7 @@ mod shard;
 mod system;
 mod tree;
 
-pub use authenticator::{Authenticator, Certificate, Entrance, Exchange, Step, Ticket, Verified};
+pub use authenticator::{Authenticator, Certificate, Entrance, Ticket};
 pub use limits::Limits;
 pub use mailbox::Bell;
 pub use metrics::{ByQoS, Counter, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics};

@@ -1,6 +1,5 @@
 //! How workers reach each other: one mailbox each, rung once per batch.
 
-use crate::authenticator::Verified;
 use crate::queue::Queue;
 use crate::router::Moved;
 use crate::sessions::{Holder, SessionKey};
@@ -9,7 +8,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use tidegate_message::Message;
-use tidegate_protocol::Denial;
+use tidegate_protocol::{Denial, Verified};
 
 /// Letters that may wait before publishers of other workers are told to pause.
 const LETTERS_MARK: usize = 16_384;

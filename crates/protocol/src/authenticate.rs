@@ -125,3 +125,29 @@ impl Denial {
         }
     }
 }
+
+/// A user whose credentials were right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The user.
+    pub user: Box<str>,
+    /// The state of the credentials.
+    pub stamp: CredentialStamp,
+}
+
+/// One client's way through a method of several steps.
+pub trait Exchange {
+    /// Handles what the client says. After anything but [`Step::Challenge`] it is over.
+    fn handle(&mut self, data: &[u8]) -> Step;
+}
+
+/// What follows what a client said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The client is told this and has to answer.
+    Challenge(Vec<u8>),
+    /// The client is known; this is the last that it is told.
+    Verified(Verified, Vec<u8>),
+    /// It is not let in.
+    Denied(Denial),
+}

@@ -23,7 +23,8 @@ mod output;
 mod request;
 
 pub use authenticate::{
-    Authenticate, Authenticated, Authentication, CredentialStamp, Denial, Evidence, Identity, Proof,
+    Authenticate, Authenticated, Authentication, CredentialStamp, Denial, Evidence, Exchange, Identity,
+    Proof, Step, Verified,
 };
 pub use close::{Close, CloseReason};
 pub use connection::{Connection, Context, MessageKind, Peer, Protocol, Recognition};

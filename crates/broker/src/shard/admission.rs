@@ -15,12 +15,13 @@
 //! a name in the certificate first, then a password where one is given and somebody can check it, then the certificate alone or nothing.
 
 use super::Shard;
-use crate::authenticator::{Certificate, Entrance, Exchange, Step, Ticket, Verified};
+use crate::authenticator::{Certificate, Entrance, Ticket};
 use crate::sessions::Holder;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{
-    Authenticate, Authenticated, Authentication, Close, CloseReason, Denial, Evidence, Identity, Proof, Reply,
+    Authenticate, Authenticated, Authentication, Close, CloseReason, Denial, Evidence, Exchange, Identity,
+    Proof, Reply, Step, Verified,
 };
 
 /// What is known of the client behind a connection.

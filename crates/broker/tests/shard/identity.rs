@@ -3,10 +3,10 @@
 use crate::MINUTE;
 use std::sync::Arc;
 use std::sync::Mutex;
-use tidegate_broker::{Authenticator, Certificate, Entrance, Exchange, Step, Ticket, Verified};
+use tidegate_broker::{Authenticator, Certificate, Entrance, Ticket};
 use tidegate_protocol::{
     Attachment, Authenticate, Authenticated, Authentication, CloseReason, Consume, CredentialStamp, Denial,
-    Evidence, Proof, Refusal, Settlement, WillAction,
+    Evidence, Exchange, Proof, Refusal, Settlement, Step, Verified, WillAction,
 };
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{SESSION, Toy, session};
