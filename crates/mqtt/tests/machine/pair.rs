@@ -20,7 +20,11 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new() -> Pair {
-        let mqtt = Mqtt::new(MqttOptions::default());
+        Pair::with(MqttOptions::default())
+    }
+
+    fn with(options: MqttOptions) -> Pair {
+        let mqtt = Mqtt::new(options);
         Pair { world: World::with_protocols(2, Default::default(), vec!["mqtt"]), mqtt }
     }
 
@@ -188,5 +192,30 @@ fn retained_messages_and_silence() {
         pair.world.advance(Duration::from_secs(15));
         assert_eq!(publisher.ended(), Some(CloseReason::KeepAliveTimeout));
         assert!(!subscriber.is_ended());
+    }
+}
+
+/// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]: what a client left unacknowledged for longer than `ack_timeout` goes back to its session, and
+/// comes again when it is back.
+#[test]
+fn messages_of_a_client_that_forgot_them_come_again() {
+    for version in VERSIONS {
+        let options = MqttOptions { ack_timeout: "10s".parse().ok(), ..MqttOptions::default() };
+        let mut pair = Pair::with(options);
+        let (publisher, _) = pair.connects(0, version, connect(version).client_id("p").bytes(), false);
+        let (subscriber, _) = pair.connects(1, version, lasting(version), false);
+        pair.sends(&subscriber, subscribe(version, 1, &[("a", QoS::AtLeastOnce)]));
+        pair.sends(&publisher, publish_1(version, 1, "a", "1"));
+        pair.sends(&publisher, publish_1(version, 2, "a", "2"));
+        pair.sends(&subscriber, puback(1));
+        pair.world.advance(Duration::from_secs(9));
+        assert!(!subscriber.is_ended());
+        pair.world.advance(Duration::from_secs(1));
+        assert_eq!(subscriber.ended(), Some(CloseReason::ProtocolFault("ack_timeout")));
+        let (_, behind) = pair.connects(0, version, lasting(version), true);
+        let second = delivered(version, "a", "2", |publish| {
+            (publish.qos, publish.packet_id, publish.dup) = (QoS::AtLeastOnce, Some(id(2)), true);
+        });
+        assert_eq!(behind, second);
     }
 }
