@@ -10,6 +10,7 @@ use crate::sent_aliases::{SentAliases, TopicForm};
 use crate::wire::Wire;
 use std::num::NonZeroU16;
 use std::time::Duration;
+use tidegate_message::QoS;
 use tidegate_protocol::{Delivery, Encoded, Layout, Output, Refused};
 
 /// The high half of this protocol's layouts: "MQ". The low half is made of the bits below.
@@ -77,8 +78,10 @@ impl Sending<'_> {
             return Err(Refused::TooLargeForPeer);
         }
         match self.aliases {
-            None => self.write_as(exchange, TopicForm::Whole),
-            Some(_) => self.write_with_aliases(exchange),
+            // MQTT.js keeps a QoS 2 message without its topic where only the alias came, and the four packets of the exchange are
+            // more than an alias saves.
+            Some(_) if delivery.qos < QoS::ExactlyOnce => self.write_with_aliases(exchange),
+            _ => self.write_as(exchange, TopicForm::Whole),
         }
     }
 
