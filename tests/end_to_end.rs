@@ -25,6 +25,8 @@ mod paho_clients;
 #[cfg(test)]
 mod protocols_together;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod rumqttc_clients;
 #[cfg(test)]
 mod shutdown;

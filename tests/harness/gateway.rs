@@ -99,6 +99,49 @@ impl Gateway {
         self.program.seen()
     }
 
+    /// Starts with the file, as [`Gateway::start_with`], in a process that may have only so many files open.
+    pub(crate) fn start_limited(scratch: Scratch, files: u32, config: &Path) -> Gateway {
+        let limit = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limit]).arg(env!("CARGO_BIN_EXE_tidegate"));
+        let program = Program::start(command.args(["--set", "log.format=json", "--config"]).arg(config));
+        let mut gateway = Gateway { program, ports: HashMap::new(), scratch };
+        gateway.read_ports();
+        gateway
+    }
+
+    /// Gives the gateway another file and has it read; returns the line that says what has changed.
+    pub(crate) fn reload(&mut self, config: &str) -> Value {
+        self.hang_up(config);
+        loop {
+            let line = self.program.wait_for_line("what the reload has changed", |line| {
+                ["configuration reloaded", "not reloaded", "\"listening\""]
+                    .iter()
+                    .any(|end| line.contains(end))
+            });
+            let entry: Value = serde_json::from_str(&line).expect("the log is JSON");
+            match entry["fields"]["message"].as_str() {
+                Some("configuration reloaded") => return entry,
+                Some("listening") => self.note_port(&entry),
+                _ => panic!("refused: {line}"),
+            }
+        }
+    }
+
+    /// As [`Gateway::reload`], for a file that must be refused; returns why it was.
+    pub(crate) fn refused_reload(&mut self, config: &str) -> String {
+        self.hang_up(config);
+        let entry = self.wait_for_log("reloaded");
+        let message = entry["fields"]["message"].as_str().expect("an entry has a message");
+        assert!(message.contains("is not reloaded, nothing has changed"), "{message}");
+        message.to_owned()
+    }
+
+    fn hang_up(&self, config: &str) {
+        self.scratch.write("tidegate.toml", config);
+        self.program.signal("HUP");
+    }
+
     /// Asks the gateway to end, without waiting.
     pub(crate) fn terminate(&self) {
         self.program.signal("TERM");
@@ -115,15 +158,17 @@ impl Gateway {
             let Ok(entry) = serde_json::from_str::<Value>(&line) else { continue };
             match entry["fields"]["message"].as_str() {
                 Some("ready") => return,
-                Some("listening") => {
-                    let name = entry["fields"]["listener"].as_str().expect("a listener has a name");
-                    let address = entry["fields"]["address"].as_str().expect("a listener has an address");
-                    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
-                    self.ports.insert(name.to_owned(), port.expect("an address ends in a port"));
-                }
+                Some("listening") => self.note_port(&entry),
                 _ => {}
             }
         }
+    }
+
+    fn note_port(&mut self, entry: &Value) {
+        let name = entry["fields"]["listener"].as_str().expect("a listener has a name");
+        let address = entry["fields"]["address"].as_str().expect("a listener has an address");
+        let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+        self.ports.insert(name.to_owned(), port.expect("an address ends in a port"));
     }
 }
 

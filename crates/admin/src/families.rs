@@ -71,6 +71,16 @@ pub(crate) const BYTES_SENT: Family = Family::counter(
     PROTOCOL,
     "Bytes of the protocol written to clients, without TLS and WebSocket framing.",
 );
+pub(crate) const PUBLISH_THROTTLED: Family = Family::counter(
+    "tidegate_publish_throttled",
+    PROTOCOL,
+    "Times that a client was not read from for a while because it published faster than its listener allows.",
+);
+pub(crate) const PUBLISH_THROTTLED_SECONDS: Family = Family::counter(
+    "tidegate_publish_throttled_seconds",
+    PROTOCOL,
+    "Seconds for which clients were not read from because they published faster than their listeners allow.",
+);
 pub(crate) const MESSAGES_DROPPED: Family = Family::counter(
     "tidegate_messages_dropped",
     &["reason"],
@@ -137,7 +147,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 24] = [
+pub(crate) const ALL: [&Family; 26] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -147,6 +157,8 @@ pub(crate) const ALL: [&Family; 24] = [
     &MESSAGE_BYTES_SENT,
     &BYTES_RECEIVED,
     &BYTES_SENT,
+    &PUBLISH_THROTTLED,
+    &PUBLISH_THROTTLED_SECONDS,
     &MESSAGES_DROPPED,
     &QUEUE_MESSAGES,
     &QUEUE_BYTES,

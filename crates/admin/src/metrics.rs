@@ -6,7 +6,9 @@
 use crate::families::{self, Family};
 use crate::process;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +56,11 @@ impl NodeCollector {
         exposition.counters(&families::BYTES_RECEIVED, received)?;
         let sent = self.by_protocol(|metrics| &metrics.wire_out_bytes);
         exposition.counters(&families::BYTES_SENT, sent)?;
+        let throttled = self.by_protocol(|metrics| &metrics.throttled);
+        exposition.counters(&families::PUBLISH_THROTTLED, throttled)?;
+        let throttled = self.by_protocol(|metrics| &metrics.throttled_microseconds);
+        let seconds = throttled.map(|(labels, time)| (labels, time as f64 / MICROSECONDS_PER_SECOND));
+        exposition.counters(&families::PUBLISH_THROTTLED_SECONDS, seconds)?;
         let dropped = self.dropped().into_iter().map(|(reason, count)| ([reason], count));
         exposition.counters(&families::MESSAGES_DROPPED, dropped)
     }
@@ -173,7 +180,7 @@ impl Exposition<'_> {
     fn counters<const LABELS: usize>(
         &mut self,
         family: &'static Family,
-        series: impl IntoIterator<Item = ([&'static str; LABELS], u64)>,
+        series: impl IntoIterator<Item = ([&'static str; LABELS], impl EncodeCounterValue)>,
     ) -> fmt::Result {
         let mut encoder = self.family(family)?;
         for (values, count) in series {

@@ -25,6 +25,8 @@ pub struct Limits {
     pub topic_levels: usize,
     /// Bytes of a topic or filter. More are refused.
     pub topic_bytes: usize,
+    /// Bytes of a client's name. A longer one is refused.
+    pub client_id_bytes: usize,
     /// How long a session outlives its connection at the most; longer wishes are shortened.
     pub session_expiry_max: Duration,
     /// Unsent bytes of one connection, above which messages wait in its queue instead.
@@ -44,6 +46,7 @@ impl Default for Limits {
             retained_bytes: 256 << 20,
             topic_levels: 128,
             topic_bytes: 4096,
+            client_id_bytes: 1024,
             session_expiry_max: Duration::from_secs(7 * 24 * 3600),
             output_bytes: 256 << 10,
         }

@@ -65,6 +65,10 @@ pub struct ProtocolMetrics {
     pub wire_in_bytes: Counter,
     /// Bytes handed to the transport, before TLS and WebSocket.
     pub wire_out_bytes: Counter,
+    /// Times that a client was not read from because it published too fast.
+    pub throttled: Counter,
+    /// How long that was, all clients together.
+    pub throttled_microseconds: Counter,
     closed: Mutex<BTreeMap<&'static str, u64>>,
     logins_refused: Mutex<BTreeMap<&'static str, u64>>,
 }

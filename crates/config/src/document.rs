@@ -15,7 +15,7 @@ use crate::findings::{Findings, Origin, Part, SourceFile, item, join, join_writt
 use crate::layer::{Layer, index_key};
 use crate::registry::{ProtocolEntry, Registry};
 use crate::schema::Config;
-use crate::setting::{Form, Kind, Problem, Section, Setting};
+use crate::setting::{Kind, Problem, Section, Setting};
 use crate::suggest::{did_you_mean, nearest};
 use crate::value::{Input, expected, plain, read, stand_in, type_name, wrong_type};
 
@@ -95,7 +95,8 @@ impl Walk<'_, '_> {
         match (setting.kind, value) {
             (Kind::Table(section), DeValue::Table(table)) => plain(self.table(section, path, table)),
             (Kind::Tables(section), DeValue::Array(items)) => self.tables(section, path, items.iter()),
-            (Kind::List(form), DeValue::Array(items)) => self.list(form, path, items.iter()),
+            (Kind::List(form), DeValue::Array(items)) => self.list(Kind::Text(form), path, items.iter()),
+            (Kind::Paths, DeValue::Array(items)) => self.list(Kind::Path, path, items.iter()),
             (Kind::Tables(_), DeValue::Table(_)) => {
                 let message = format!("expected {}, found a table", expected(&setting.kind));
                 self.problem(
@@ -104,7 +105,7 @@ impl Walk<'_, '_> {
                     Problem::with_suggestion(message, format!("write `[[{}]]`", setting.key)),
                 )
             }
-            (Kind::Table(_) | Kind::Tables(_) | Kind::List(_), other) => {
+            (Kind::Table(_) | Kind::Tables(_) | Kind::List(_) | Kind::Paths, other) => {
                 self.problem(setting, path, wrong_type(&setting.kind, other))
             }
             (kind, scalar) => match read(&kind, Input::Toml(scalar), self.folder) {
@@ -146,7 +147,7 @@ impl Walk<'_, '_> {
 
     fn list<'i>(
         &mut self,
-        form: Form,
+        kind: Kind,
         path: &str,
         items: impl Iterator<Item = &'i Spanned<DeValue<'i>>>,
     ) -> Value {
@@ -154,7 +155,7 @@ impl Walk<'_, '_> {
         for (index, value) in items.enumerate() {
             let child = item(path, index);
             self.note(&child, value.span(), value.span());
-            match read(&Kind::Text(form), Input::Toml(value.get_ref()), self.folder) {
+            match read(&kind, Input::Toml(value.get_ref()), self.folder) {
                 Ok(value) => list.push(value),
                 Err(problem) => {
                     self.findings.error(&child, Part::Value, problem.message, problem.suggestion);

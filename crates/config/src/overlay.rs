@@ -21,7 +21,7 @@ use crate::registry::Registry;
 use crate::schema::Config;
 use crate::setting::{Kind, Section};
 use crate::suggest::nearest;
-use crate::value::{Input, plain, read, stand_in};
+use crate::value::{Input, item_kind, plain, read, stand_in};
 
 /// Every variable of ours begins with this.
 const PREFIX: &str = "TIDEGATE_";
@@ -256,10 +256,10 @@ fn apply(target: &Target, text: &str, origin: Origin, layer: &mut Layer, finding
     let folder = Path::new("");
     let read = match &target.kind {
         None => Ok(free_text(text)),
-        Some(Kind::List(form)) => {
+        Some(kind) if let Some(each) = item_kind(kind) => {
             let items = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
             items
-                .map(|item| read(&Kind::Text(*form), Input::Text(item), folder))
+                .map(|item| read(&each, Input::Text(item), folder))
                 .collect::<Result<Vec<Value>, _>>()
                 .map(plain)
         }

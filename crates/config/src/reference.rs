@@ -49,6 +49,11 @@ of the wrong kind or out of range, two listeners (or `[http]`) on one port of ov
 certificates and keys that cannot be read or do not belong together. A listener that nobody could log in to is refused as well, and
 so is one that is open to the network without client certificates, unless it says `allow_anonymous = true`. An expired certificate
 is a warning.
+
+## What takes effect without a restart
+
+On SIGHUP the file, the environment and the flags are read again and everything takes effect but `node`, `data_dir`, `workers`,
+`shutdown_timeout`, `[http]` and `log.format`, which the log then names. See `docs/guides/reload.md`.
 ";
 
 /// Whether a table stands at the top of the file or in a listener; they are titled differently.
@@ -114,6 +119,7 @@ fn describe(kind: &Kind) -> String {
         Kind::Path => "path".to_owned(),
         Kind::Text(form) => form.name.to_owned(),
         Kind::List(form) => format!("list; each item is {}", form.name),
+        Kind::Paths => "list of paths".to_owned(),
         Kind::Table(_) | Kind::Protocols => "table".to_owned(),
         Kind::Tables(_) => "list of tables".to_owned(),
     }
@@ -124,6 +130,7 @@ fn default(setting: &Setting) -> String {
         (Presence::Required, _) => "required".to_owned(),
         (Presence::Optional(meaning), _) => meaning.to_owned(),
         (Presence::Default(_), Kind::List(_)) => "empty: all".to_owned(),
+        (Presence::Default(_), Kind::Paths) => "empty".to_owned(),
         (Presence::Default(_), Kind::Table(_) | Kind::Tables(_) | Kind::Protocols) => String::new(),
         (Presence::Default(text), Kind::Time { .. }) => quoted_default(text.parse::<TimeSpan>().ok(), text),
         (Presence::Default(text), Kind::Size { .. }) => quoted_default(text.parse::<ByteSize>().ok(), text),

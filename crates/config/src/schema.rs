@@ -12,7 +12,7 @@ use tidegate_message::{ByteSize, TimeSpan};
 
 use crate::forms::{HOST_NAME, ORIGIN, PROTOCOL_NAME, URL_PATH};
 use crate::setting::Kind::{
-    Address, Count, List, Name, Path, Protocols, Size, Switch, Table, Tables, Text, Time, Word,
+    Address, Count, List, Name, Path, Paths, Protocols, Size, Switch, Table, Tables, Text, Time, Word,
 };
 use crate::setting::Presence::{Default, Optional, Required};
 use crate::setting::{Kind, section};
@@ -86,6 +86,15 @@ section! {
         websocket: Option<WebSocket> = Table(&WebSocket::SECTION), Optional("any path and any origin");
         /// Connections on this listener at one time. The limit for all listeners together is `limits.connections`.
         max_connections: Option<usize> = count(1, 10_000_000), Optional("only the limit for all listeners counts");
+        /// Connections that are accepted in a second, after as many at once. What comes faster is not refused: it waits in the
+        /// system's queue of the port until its turn comes.
+        connection_rate: Option<usize> = count(1, 1_000_000), Optional("no limit");
+        /// Messages that one client may publish in a second, after as many at once. A client that is faster is not read from for as
+        /// long as it takes: nothing is lost, its own socket fills up.
+        publish_rate: Option<usize> = count(1, 10_000_000), Optional("no limit");
+        /// Bytes of topics and payloads that one client may publish in a second, after as many at once. A larger message is taken whole
+        /// and the client is not read from for as long as it takes.
+        publish_bytes_rate: Option<ByteSize> = size(KIB, 1024 * GIB), Optional("no limit");
         /// Time from the accepted connection until the client has logged in, TLS and WebSocket handshakes included.
         connect_timeout: TimeSpan = time(100, 600 * SECOND), Default("10s");
         /// Options of one protocol on this listener, in a table that is named like the protocol: `mqtt = { … }`.
@@ -114,6 +123,10 @@ section! {
         client_ca: Option<PathBuf> = Path, Optional("clients are not asked for a certificate");
         /// Whether a client must present a certificate or may. Needs `client_ca`.
         client_auth: Option<ClientAuth> = Word(&["required", "optional"]), Optional("clients are not asked for a certificate");
+        /// Certificate revocation lists of these authorities. With any of them a client's certificate passes only where a list of the
+        /// authority that signed it does not name it, up to the top of its chain: an authority without a list vouches for nobody. How old
+        /// a list is does not matter. Needs `client_auth`.
+        crl: Vec<PathBuf> = Paths, Default("");
         /// Further certificates, chosen by the server name that the client asks for. Others get `cert`.
         sni: Vec<ServerName> = Tables(&ServerName::SECTION), Default("");
     }
@@ -235,6 +248,8 @@ section! {
         topic_levels: usize = count(1, 1024), Default("128");
         /// Bytes of a topic or filter. MQTT itself ends at 65535.
         topic_bytes: usize = count(16, 65_535), Default("4096");
+        /// Bytes of a client identifier. More are refused.
+        client_id_bytes: usize = count(23, 65_535), Default("1024");
         /// The longest time for which the session of a disconnected client is kept, whatever the client asks for.
         session_expiry_max: TimeSpan = time(0, 3650 * DAY), Default("7d");
         /// Unsent bytes of one connection before further messages wait in its queue.

@@ -140,6 +140,26 @@ fn reports_half_of_client_authentication() {
     );
 }
 
+/// A revocation list that is no list, and one that nobody would look at.
+#[test]
+fn reports_unusable_revocation_lists() {
+    let folder = folder();
+    folder.write("empty.crl", "");
+    folder.write("garbage.crl", "-----BEGIN X509 CRL-----\nU0VDUkVU\n-----END X509 CRL-----\n");
+    let asking = "cert='server.pem'\nkey='server.key'\nclient_ca='clients-ca.pem'\nclient_auth='required'";
+    for (crl, piece) in [
+        ("'missing.crl'", "missing.crl: no such file"),
+        ("'empty.crl'", "no PEM revocation list"),
+        ("'garbage.crl'", "a revocation list in the file is damaged"),
+        ("'server.pem'", "no PEM revocation list"),
+    ] {
+        assert_error(&folder, &format!("{asking}\ncrl=[{crl}]"), &["gate.toml:11:6", piece]);
+    }
+    let idle = "cert='server.pem'\nkey='server.key'\ncrl=['empty.crl']";
+    assert_error(&folder, idle, &["gate.toml:9:1", "`crl` has no effect without `client_auth`"]);
+    assert_error(&folder, &format!("{asking}\ncrl='empty.crl'"), &["a list of paths"]);
+}
+
 /// Certificates of further server names are checked like the first, and against their name.
 #[test]
 fn checks_server_names() {

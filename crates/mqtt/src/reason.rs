@@ -85,6 +85,7 @@ pub(crate) fn of_denial(denial: Denial) -> Close {
 pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::TooManySessions { .. } | Refusal::QueueFull => ReasonCode::QuotaExceeded,
+        Refusal::ClientIdTooLong { .. } => ReasonCode::ClientIdentifierNotValid,
         // The will's.
         Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             ReasonCode::TopicNameInvalid
@@ -152,6 +153,7 @@ mod tests {
             Refusal::TopicTooLong { bytes: 2, limit: 1 },
             Refusal::TooManySubscriptions { limit: 1 },
             Refusal::TooManySessions { limit: 1 },
+            Refusal::ClientIdTooLong { bytes: 2, limit: 1 },
             Refusal::RetainedFull,
             Refusal::QueueFull,
             Refusal::UnknownConsumer,

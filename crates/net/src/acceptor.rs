@@ -2,84 +2,37 @@
 //!
 //! One acceptor a listener, rather than a socket a worker with `SO_REUSEPORT`: the kernel would deal by a hash, unevenly for
 //! few connections, and a second gateway could silently share the port.
+//!
+//! An acceptor ends when its listener is closed, and never before: what `accept` complains about is counted, told in the log now
+//! and then, and tried again.
 
-use crate::options::{ListenerOptions, ListenerProtocol, Transport};
-use crate::server::Open;
-use crate::websocket::HandshakeOptions;
-use crate::worker::Command;
+use crate::connection;
+use crate::listener::{Listener, Open};
+use crate::reserve::{Reserve, is_exhausted};
+use crate::worker::{Command, Worker};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tidegate_broker::Pace;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
-/// How long an acceptor rests when the system has no file descriptor left. It never gives up.
+/// How long an acceptor rests when the system has no file descriptor or no memory left. It never gives up.
 const REST: Duration = Duration::from_millis(50);
-
-/// A listener as its connections see it.
-pub(crate) struct Listener {
-    pub(crate) name: Arc<str>,
-    pub(crate) protocols: Vec<ListenerProtocol>,
-    /// The number under which connections are counted that never said which protocol they speak.
-    pub(crate) unrecognised: usize,
-    pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) websocket: Option<WebSocketListener>,
-    pub(crate) allow_anonymous: bool,
-    pub(crate) connect_timeout: Duration,
-    open: Open,
-    connections_max: usize,
-    address: SocketAddr,
-}
-
-/// What is the same for every WebSocket handshake of a listener.
-pub(crate) struct WebSocketListener {
-    pub(crate) handshake: Arc<HandshakeOptions>,
-    pub(crate) message_bytes_max: u64,
-}
-
-impl Listener {
-    pub(crate) fn new(options: ListenerOptions, address: SocketAddr, unrecognised: usize) -> Listener {
-        let websocket = match options.transport {
-            Transport::Tcp => None,
-            Transport::WebSocket(websocket) => {
-                let names = |protocol: &ListenerProtocol| protocol.protocol.websocket_subprotocols();
-                let subprotocols: Vec<String> =
-                    options.protocols.iter().flat_map(names).map(|name| (*name).to_owned()).collect();
-                // Only where nothing else could be meant.
-                let default_subprotocol = match options.protocols.as_slice() {
-                    [only] => names(only).first().map(|name| (*name).to_owned()),
-                    _ => None,
-                };
-                let (path, origins) = (websocket.path, websocket.origins);
-                let handshake = HandshakeOptions { path, origins, subprotocols, default_subprotocol };
-                let message_bytes_max = websocket.message_bytes_max;
-                Some(WebSocketListener { handshake: Arc::new(handshake), message_bytes_max })
-            }
-        };
-        Listener {
-            name: options.name,
-            protocols: options.protocols,
-            unrecognised,
-            tls: options.tls.map(TlsAcceptor::from),
-            websocket,
-            allow_anonymous: options.allow_anonymous,
-            connect_timeout: options.connect_timeout,
-            open: Open::default(),
-            connections_max: options.connections_max,
-            address,
-        }
-    }
-}
+/// Lines about that are no closer than this.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
+/// Connections that are accepted before the other tasks of the worker have their turn.
+const ACCEPTED_PER_TURN: u32 = 16;
 
 /// Deals connections out to the workers and keeps the limits of open connections.
 pub(crate) struct Dealer {
     workers: Vec<(mpsc::Sender<Command>, Open)>,
     open: Open,
-    connections_max: usize,
+    connections_max: AtomicUsize,
     next: AtomicUsize,
 }
 
@@ -97,13 +50,30 @@ impl Drop for Permit {
 impl Dealer {
     pub(crate) fn new(workers: Vec<mpsc::Sender<Command>>, connections_max: usize) -> Dealer {
         let workers = workers.into_iter().map(|sender| (sender, Open::default())).collect();
-        Dealer { workers, open: Open::default(), connections_max, next: AtomicUsize::new(0) }
+        let (connections_max, next) = (connections_max.into(), AtomicUsize::new(0));
+        Dealer { workers, open: Open::default(), connections_max, next }
+    }
+
+    /// Puts another limit in place. Connections that are open stay.
+    pub(crate) fn limit(&self, connections_max: usize) {
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+    }
+
+    /// Has one worker, the next in turn, accept for a listener.
+    pub(crate) fn start(&self, acceptor: Acceptor) {
+        let name = acceptor.name.clone();
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
+        let told =
+            self.workers.get(number).map(|(sender, _)| sender.blocking_send(Command::Accept(acceptor)));
+        if !matches!(told, Some(Ok(()))) {
+            error!(listener = %name, worker = number, "the worker that should accept has ended");
+        }
     }
 
     fn permit(&self, listener: &Listener) -> Option<Permit> {
-        let has_room = self.open.load(Ordering::Relaxed) < self.connections_max
-            && listener.open.load(Ordering::Relaxed) < listener.connections_max;
-        has_room.then(|| take_places(&[&self.open, &listener.open]))
+        let has_room = self.open.load(Ordering::Relaxed) < self.connections_max.load(Ordering::Relaxed)
+            && listener.has_room();
+        has_room.then(|| take_places(&[&self.open, &listener.port.open]))
     }
 
     /// Gives a connection to the worker with the fewest; in turn where several have as few.
@@ -135,50 +105,129 @@ fn take_places(counts: &[&Open]) -> Permit {
     Permit(counts.iter().map(take).collect())
 }
 
+/// The listener that an acceptor accepts for, with its present options; nothing once it is closed.
+pub(crate) type Present = watch::Receiver<Option<Arc<Listener>>>;
+
 /// Accepts for one listener.
 pub(crate) struct Acceptor {
+    pub(crate) name: Arc<str>,
     pub(crate) socket: std::net::TcpListener,
-    pub(crate) listener: Arc<Listener>,
+    pub(crate) present: Present,
     pub(crate) dealer: Arc<Dealer>,
-    pub(crate) stopped: watch::Receiver<bool>,
+}
+
+/// What one acceptor remembers from connection to connection.
+struct Rounds {
+    worker: Rc<Worker>,
+    dealer: Arc<Dealer>,
+    reserve: Reserve,
+    pace: Option<Pace>,
+    accepted: u32,
+    complained_at: Option<Instant>,
+    unsaid: u64,
 }
 
 impl Acceptor {
-    /// Accepts until the gateway stops. The socket is closed when this returns.
-    pub(crate) async fn run(mut self) {
-        let listener = self.listener.clone();
+    /// Accepts until the listener is closed or the gateway stops. The socket is closed when this returns.
+    pub(crate) async fn run(mut self, worker: Rc<Worker>) {
         let socket = match TcpListener::from_std(self.socket) {
             Ok(socket) => socket,
-            Err(error) => return error!(listener = %listener.name, %error, "cannot accept"),
+            Err(error) => return error!(listener = %self.name, %error, "cannot accept"),
         };
+        let mut stopped = worker.stopped.clone();
+        let (reserve, pace, complained_at) = (Reserve::new(), None, None);
+        let mut rounds =
+            Rounds { worker, dealer: self.dealer, reserve, pace, accepted: 0, complained_at, unsaid: 0 };
         loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                _ = self.stopped.wait_for(|stopped| *stopped) => return,
-            };
-            match accepted {
-                Ok((stream, peer)) => admit(&self.dealer, &listener, stream, peer).await,
-                Err(error) => rest_after(&listener, &error).await,
+            let Some(listener) = self.present.borrow_and_update().clone() else { return };
+            rounds.keep_pace(&listener);
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+                changed = self.present.changed() => match changed {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                accepted = rounds.accept(&socket) => rounds.handle(&listener, &socket, accepted).await,
             }
         }
     }
 }
 
-async fn admit(dealer: &Dealer, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
-    let Some(permit) = dealer.permit(listener) else {
-        return debug!(listener = %listener.name, %peer, "refused: the limit of open connections is reached");
-    };
-    match stream.into_std() {
-        Ok(socket) => dealer.deal(socket, peer, listener.clone(), permit).await,
-        Err(error) => debug!(%peer, %error, "the connection broke before it was served"),
+impl Rounds {
+    /// Takes the listener's rate over; what was accepted in this second stays counted.
+    fn keep_pace(&mut self, listener: &Listener) {
+        match (listener.connection_rate, &mut self.pace) {
+            (None, pace) => *pace = None,
+            (Some(rate), Some(pace)) => pace.change(rate),
+            (Some(rate), pace) => *pace = Some(Pace::new(rate, Instant::now())),
+        }
     }
-}
 
-/// Some errors of `accept` concern one connection that is already gone; the others want time.
-async fn rest_after(listener: &Listener, error: &io::Error) {
-    let gone = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
-    if !gone.contains(&error.kind()) {
-        warn!(listener = %listener.name, address = %listener.address, %error, "cannot accept for a moment");
+    /// What comes too fast waits in the kernel's backlog.
+    async fn accept(&self, socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        if let Some(until) = self.pace.as_ref().and_then(|pace| pace.rests_until(Instant::now())) {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        socket.accept().await
+    }
+
+    async fn handle(
+        &mut self,
+        listener: &Arc<Listener>,
+        socket: &TcpListener,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+    ) {
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(pace) = &mut self.pace {
+                    pace.take(1, Instant::now());
+                }
+                self.admit(listener, stream, peer).await;
+            }
+            Err(error) => self.rest_after(listener, socket, &error).await,
+        }
+        self.accepted += 1;
+        if self.accepted.is_multiple_of(ACCEPTED_PER_TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn admit(&self, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
+        let Some(permit) = self.dealer.permit(listener) else {
+            debug!(listener = %listener.name(), %peer, "refused: the limit of open connections is reached");
+            return connection::count_unopened(&self.worker, listener, "too_many_connections");
+        };
+        match stream.into_std() {
+            Ok(socket) => self.dealer.deal(socket, peer, listener.clone(), permit).await,
+            Err(error) => debug!(%peer, %error, "the connection broke before it was served"),
+        }
+    }
+
+    /// Some errors of `accept` concern one connection that is already gone; the others want time.
+    async fn rest_after(&mut self, listener: &Listener, socket: &TcpListener, error: &io::Error) {
+        let gone =
+            [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
+        if gone.contains(&error.kind()) {
+            return;
+        }
+        if is_exhausted(error) {
+            for _ in 0..self.reserve.turn_away(socket).await {
+                connection::count_unopened(&self.worker, listener, "no_file_descriptor");
+            }
+        }
+        self.complain(listener, error);
         tokio::time::sleep(REST).await;
+    }
+
+    fn complain(&mut self, listener: &Listener, error: &io::Error) {
+        let now = Instant::now();
+        if self.complained_at.is_some_and(|at| now.duration_since(at) < COMPLAINT_EVERY) {
+            self.unsaid += 1;
+            return;
+        }
+        self.complained_at = Some(now);
+        let unsaid = std::mem::take(&mut self.unsaid);
+        warn!(listener = %listener.name(), address = %listener.address, %error, unsaid, "cannot accept for a moment");
     }
 }

@@ -3,11 +3,14 @@
 //! What is read goes through TLS and WebSocket, where the listener has them, in the worker's buffers, and from there to the shard as
 //! one run of bytes. Only an unfinished frame is kept, so an idle connection holds no buffer.
 
-use crate::acceptor::Listener;
+mod feeding;
+
+use crate::listener::Listener;
 use crate::opening::{self, Opened, OpeningError};
 use crate::websocket::{Decoded, Decoder};
 use crate::wire::{Wire, WireOutlet};
 use crate::worker::{READ_BYTES, REST_BYTES, Worker};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,12 +18,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tidegate_broker::{Entrance, Fed, SlotKey};
+use tidegate_broker::{Entrance, PublishLimits, SlotKey};
 use tidegate_protocol::{Close, CloseReason, MessageKind, Output, Peer};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::timeout;
+use tokio::time::{Sleep, timeout};
 use tracing::{debug, info};
 
 /// How long a peer may take nothing of what is sent to it. Its kernel may answer for it for ever, so TCP does not find out.
@@ -55,7 +58,7 @@ async fn begin(
     let deadline = Instant::now() + listener.connect_timeout;
     let opening = async {
         socket.set_nodelay(true)?;
-        opening::open(TcpStream::from_std(socket)?, &listener).await
+        opening::open(TcpStream::from_std(socket)?, &listener, &worker.handshakes).await
     };
     let mut stopped = worker.stopped.clone();
     let opened = tokio::select! {
@@ -74,14 +77,15 @@ async fn begin(
             None
         }
         Err(_) => {
-            debug!(listener = %listener.name, %peer, "the opening took too long");
+            debug!(listener = %listener.name(), %peer, "the opening took too long");
             count_unopened(&worker, &listener, CloseReason::ConnectTimeout.label());
             None
         }
     }
 }
 
-fn count_unopened(worker: &Worker, listener: &Listener, label: &'static str) {
+/// Counts a connection that never said which protocol it speaks.
+pub(crate) fn count_unopened(worker: &Worker, listener: &Listener, label: &'static str) {
     worker.event(|shard, _| {
         if let Some(counters) = shard.metrics().protocols.get(listener.unrecognised) {
             counters.opened.add(1);
@@ -92,9 +96,11 @@ fn count_unopened(worker: &Worker, listener: &Listener, label: &'static str) {
 
 fn note_failed_opening(worker: &Worker, listener: &Listener, peer: SocketAddr, error: &OpeningError) {
     match error {
-        OpeningError::Silent | OpeningError::Broken(_) => debug!(listener = %listener.name, %peer, "{error}"),
+        OpeningError::Silent | OpeningError::Broken(_) => {
+            debug!(listener = %listener.name(), %peer, "{error}")
+        }
         _ if worker.notices.allow(Instant::now()) => {
-            info!(listener = %listener.name, %peer, reason = error.label(), "{error}");
+            info!(listener = %listener.name(), %peer, reason = error.label(), "{error}");
         }
         _ => {}
     }
@@ -111,6 +117,9 @@ struct Connection {
     is_encrypted: bool,
     /// The shard awaits an answer and must not be fed.
     is_waiting: bool,
+    /// Whether the client may publish only so fast, and until when it is not read from.
+    is_paced: bool,
+    resting: Option<Pin<Box<Sleep>>>,
     /// An unfinished frame, and how long it must be before the machine can do anything with it.
     rest: Vec<u8>,
     wanted: usize,
@@ -139,7 +148,7 @@ impl Connection {
         let known = Peer {
             connection: number,
             address: peer,
-            listener: listener.name.clone(),
+            listener: listener.name().clone(),
             connect_deadline: deadline,
         };
         let entrance =
@@ -152,15 +161,21 @@ impl Connection {
         };
         let (socket, write_half) = opened.socket.into_split();
         let wire = Rc::new(Wire::new(write_half, opened.tls, framing));
-        let (out, outlet_worker, listener_name) = (wire.clone(), worker.clone(), listener.name.clone());
-        let outlet = Box::new(WireOutlet { wire: out, worker: outlet_worker, peer, listener: listener_name });
+        let (out, outlet_worker, port) = (wire.clone(), worker.clone(), listener.port.clone());
+        let trust = Cell::new(listener.trust);
+        let outlet = Box::new(WireOutlet { wire: out, worker: outlet_worker, peer, port, trust });
         let key = worker.event(|shard, now| {
             let machine = opened.protocol.protocol.open(&known, now);
-            shard.open(number, opened.protocol.index, entrance, machine, output, outlet)
+            let key = shard.open(number, opened.protocol.index, entrance, machine, output, outlet);
+            shard.limit_publishing(key, listener.publish_limits, now);
+            // The listener may have changed or gone since the connection was accepted.
+            shard.review(key, now);
+            key
         });
-        debug!(listener = %listener.name, %peer, connection = number, protocol = opened.protocol.protocol.name(), "opened");
+        let is_paced = listener.publish_limits != PublishLimits::default();
+        debug!(listener = %listener.name(), %peer, connection = number, protocol = opened.protocol.protocol.name(), "opened");
         let (websocket, rest) = (opened.websocket, opened.first);
-        let (is_waiting, wanted, writable) = (false, 1, None);
+        let (is_waiting, wanted, writable, resting) = (false, 1, None, None);
         Connection {
             worker,
             wire,
@@ -169,6 +184,8 @@ impl Connection {
             websocket,
             is_encrypted,
             is_waiting,
+            is_paced,
+            resting,
             rest,
             wanted,
             writable,
@@ -226,8 +243,12 @@ impl Connection {
                 return Poll::Pending;
             }
             self.is_waiting = false;
-            let rest = std::mem::take(&mut self.rest);
-            return Poll::Ready(if rest.is_empty() { Step::Continue } else { self.feed_again(rest) });
+            return Poll::Ready(self.feed_rest());
+        }
+        if let Some(resting) = &mut self.resting {
+            ready!(resting.as_mut().poll(context));
+            self.resting = None;
+            return Poll::Ready(self.feed_rest());
         }
         // A peer that does not read its acknowledgements is not read from either.
         if self.wire.is_blocked() && self.worker.is_stalled(self.key) {
@@ -380,65 +401,6 @@ impl Connection {
             End::Failed(error) => Close::new(CloseReason::TransportFault(error.label()), error.to_string()),
         };
         Step::Close(Some(reason))
-    }
-
-    /// Feeds the kept rest and `count` new bytes behind it.
-    fn feed_new(&mut self, buffer: &mut [u8], kept: usize, count: usize) -> Step {
-        if kept == 0 && !self.rest.is_empty() {
-            let Some(new) = buffer.get(..count) else { return Step::Close(None) };
-            self.rest.extend_from_slice(new);
-            if self.rest.len() < self.wanted || self.is_waiting {
-                return Step::Continue;
-            }
-            let rest = std::mem::take(&mut self.rest);
-            return self.feed_again(rest);
-        }
-        let Some(front) = buffer.get_mut(..kept) else { return Step::Close(None) };
-        front.copy_from_slice(&self.rest);
-        let Some(input) = buffer.get(..kept + count) else { return Step::Close(None) };
-        if self.is_waiting || input.len() < self.wanted {
-            self.rest.extend_from_slice(buffer.get(kept..kept + count).unwrap_or_default());
-            return Step::Continue;
-        }
-        match self.feed(input) {
-            Ok(consumed) => {
-                self.rest.clear();
-                self.rest.extend_from_slice(input.get(consumed..).unwrap_or_default());
-                if self.rest.is_empty() {
-                    self.rest = Vec::new();
-                }
-                Step::Continue
-            }
-            Err(step) => step,
-        }
-    }
-
-    /// Feeds a rest that was gathered on its own, and keeps what is left of it.
-    fn feed_again(&mut self, mut rest: Vec<u8>) -> Step {
-        match self.feed(&rest) {
-            Ok(consumed) => {
-                rest.drain(..consumed.min(rest.len()));
-                rest.shrink_to(self.wanted.min(rest.capacity()));
-                self.rest = rest;
-                Step::Continue
-            }
-            Err(step) => step,
-        }
-    }
-
-    fn feed(&mut self, input: &[u8]) -> Result<usize, Step> {
-        match self.worker.event(|shard, now| shard.handle_bytes(self.key, input, now)) {
-            Fed::Open { consumed, wanted } => {
-                self.wanted = wanted;
-                Ok(consumed)
-            }
-            Fed::Waiting { consumed } => {
-                self.is_waiting = true;
-                self.wanted = 1;
-                Ok(consumed)
-            }
-            Fed::Closed => Err(Step::Close(None)),
-        }
     }
 
     /// Tells the shard, sends the last words, and closes the socket in order.

@@ -14,14 +14,19 @@
 
 mod acceptor;
 mod connection;
+mod doors;
+mod handshakes;
+mod listener;
 mod notices;
 mod opening;
 mod options;
+mod reserve;
 mod server;
 pub mod tls;
 pub mod websocket;
 mod wire;
 mod worker;
 
+pub use doors::{BindError, ListenerChanges};
 pub use options::{ListenerOptions, ListenerProtocol, ServerOptions, Transport, WebSocketOptions};
-pub use server::{BindError, Running, Server, StartError};
+pub use server::{Changes, Running, Server, StartError};

@@ -3,7 +3,8 @@
 //! TLS handshake, WebSocket handshake, and the choice among the protocols of a listener by the first bytes. All of it is
 //! one boxed future with one deadline; what lasts is as small as [`Opened`].
 
-use crate::acceptor::{Listener, WebSocketListener};
+use crate::handshakes::Handshakes;
+use crate::listener::{Listener, WebSocketListener};
 use crate::options::ListenerProtocol;
 use crate::websocket::{Decoder, DecoderOptions, Handshake, TextPolicy};
 use rustls::ServerConnection;
@@ -67,7 +68,11 @@ impl OpeningError {
 }
 
 /// Opens one connection of a listener.
-pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opened, OpeningError> {
+pub(crate) async fn open(
+    socket: TcpStream,
+    listener: &Listener,
+    handshakes: &Handshakes,
+) -> Result<Opened, OpeningError> {
     let Some(acceptor) = &listener.tls else {
         let (mut socket, websocket, protocol, first) = open_plain(socket, listener).await?;
         socket.flush().await?;
@@ -75,7 +80,7 @@ pub(crate) async fn open(socket: TcpStream, listener: &Listener) -> Result<Opene
         return Ok(Opened { socket, tls: None, websocket, protocol, first, certificate });
     };
     check_encrypted(&socket).await?;
-    let encrypted = acceptor.accept(socket).await.map_err(OpeningError::Tls)?;
+    let encrypted = handshakes.run(|| acceptor.accept(socket)).await.map_err(OpeningError::Tls)?;
     let (mut encrypted, websocket, protocol, first) = open_plain(encrypted, listener).await?;
     encrypted.flush().await?;
     let (socket, mut session) = encrypted.into_inner();

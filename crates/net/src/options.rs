@@ -1,9 +1,10 @@
 //! What a server is made from; all of it checked by whoever reads the configuration.
 
+use crate::tls::TlsMaterial;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_broker::{Authenticator, Limits};
+use tidegate_broker::{Authenticator, Limits, PublishLimits};
 use tidegate_protocol::Protocol;
 
 /// Everything about the gateway's client side.
@@ -33,13 +34,18 @@ pub struct ListenerOptions {
     /// What stands between the socket and the protocol, beside TLS.
     pub transport: Transport,
     /// Present when connections are encrypted.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<TlsMaterial>>,
     /// The protocols that are spoken here, at least one.
     pub protocols: Vec<ListenerProtocol>,
     /// Whether clients without credentials are welcome.
     pub allow_anonymous: bool,
     /// Open connections of this listener. At the limit a new one is closed at once.
     pub connections_max: usize,
+    /// Connections that are accepted in a second, with a burst of one second; any number where nothing is set. What comes faster
+    /// waits in the kernel's backlog.
+    pub connection_rate: Option<u64>,
+    /// How fast one client may publish.
+    pub publish_limits: PublishLimits,
     /// How long a connection may take until its protocol's opening is complete, TLS and WebSocket included.
     pub connect_timeout: Duration,
 }

@@ -1,35 +1,20 @@
-//! Starting and stopping: bind everything, then start everything.
+//! Starting, changing and stopping: bind everything, then start everything; prepare everything, then change everything.
 //!
 //! Nothing runs before every listener is bound, so that a port in use leaves nothing half-started.
 
-use crate::acceptor::{Acceptor, Dealer, Listener};
+use crate::acceptor::Dealer;
+use crate::doors::{self, BindError, Door, ListenerChanges};
 use crate::options::{ListenerOptions, ServerOptions};
 use crate::worker::{self, Command, WorkerStart};
-use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
-use tidegate_broker::{Bell, Node, NodeOptions, WORKERS_MAX};
+use tidegate_broker::{Authenticator, Bell, Limits, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
 use tokio::sync::{Notify, mpsc, watch};
 
-/// Connections that the kernel keeps until they are accepted: a fleet that reconnects comes all at once.
-const BACKLOG: i32 = 4096;
 /// Connections on their way to one worker.
 const COMMANDS_MAX: usize = 4096;
-
-/// A listener that could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("listener `{listener}` cannot listen on {address}: {error}")]
-pub struct BindError {
-    /// The listener's name.
-    pub listener: Arc<str>,
-    /// Its address.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub error: io::Error,
-}
 
 /// The gateway could not be started although its ports were free.
 #[derive(Debug, thiserror::Error)]
@@ -46,22 +31,39 @@ pub struct Server {
     node: Arc<Node>,
     bells: Vec<Arc<Notify>>,
     options: ServerOptions,
-    sockets: Vec<(TcpListener, SocketAddr)>,
+    doors: Vec<Door>,
 }
 
 /// A gateway that serves.
 pub struct Running {
     node: Arc<Node>,
-    addresses: Vec<(Arc<str>, SocketAddr)>,
+    doors: Vec<Door>,
+    dealer: Arc<Dealer>,
+    unrecognised: usize,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What can change while a gateway serves.
+pub struct Changes {
+    /// The broker's limits.
+    pub limits: Limits,
+    /// Who checks credentials from now on.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// As [`ServerOptions::connections_max`].
+    pub connections_max: usize,
+    /// The listeners that are to be open.
+    pub listeners: Vec<ListenerOptions>,
 }
 
 impl Server {
     /// Opens every listener.
     pub fn bind(mut options: ServerOptions) -> Result<Server, BindError> {
         options.workers = options.workers.clamp(1, WORKERS_MAX);
-        let sockets = options.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let unrecognised = options.protocols.len();
+        let listeners = std::mem::take(&mut options.listeners).into_iter();
+        let doors =
+            listeners.map(|listener| Door::bind(listener, unrecognised)).collect::<Result<Vec<_>, _>>()?;
         let bells: Vec<Arc<Notify>> = (0..options.workers).map(|_| Arc::new(Notify::new())).collect();
         let ring = |bell: &Arc<Notify>| -> Bell {
             let bell = bell.clone();
@@ -75,7 +77,7 @@ impl Server {
             bells: bells.iter().map(ring).collect(),
             authenticator: options.authenticator.clone(),
         });
-        Ok(Server { node, bells, options, sockets })
+        Ok(Server { node, bells, options, doors })
     }
 
     /// What the workers share; for metrics.
@@ -83,50 +85,35 @@ impl Server {
         &self.node
     }
 
-    /// Starts the workers and serves.
+    /// Starts the workers and serves. Blocks for a moment; not for use inside a runtime.
     pub fn start(self) -> Result<Running, StartError> {
-        let Server { node, bells, options, sockets } = self;
+        let Server { node, bells, options, mut doors } = self;
         let (stop, stopped) = watch::channel(false);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             bells.iter().map(|_| mpsc::channel::<Command>(COMMANDS_MAX)).unzip();
         let dealer = Arc::new(Dealer::new(senders, options.connections_max));
-        let addresses =
-            options.listeners.iter().zip(&sockets).map(|(listener, (_, at))| (listener.name.clone(), *at));
-        let addresses = addresses.collect();
-        let protocols = options.protocols.len();
-        let mut acceptors: Vec<Vec<Acceptor>> = bells.iter().map(|_| Vec::new()).collect();
-        for (number, (listener, (socket, address))) in options.listeners.into_iter().zip(sockets).enumerate()
-        {
-            let listener = Arc::new(Listener::new(listener, address, protocols));
-            let acceptor = Acceptor { socket, listener, dealer: dealer.clone(), stopped: stopped.clone() };
-            if let Some(acceptors) = acceptors.get_mut(number % bells.len()) {
-                acceptors.push(acceptor);
-            }
-        }
         let mut threads = Vec::new();
-        for (number, ((bell, commands), acceptors)) in
-            bells.into_iter().zip(receivers).zip(acceptors).enumerate()
-        {
+        for (number, (bell, commands)) in bells.into_iter().zip(receivers).enumerate() {
             let start = WorkerStart {
                 number,
                 node: node.clone(),
                 bell,
                 commands,
-                acceptors,
                 stopped: stopped.clone(),
                 shutdown_timeout: options.shutdown_timeout,
             };
             let thread = worker::spawn(start).map_err(|error| StartError { worker: number, error })?;
             threads.push(thread);
         }
-        Ok(Running { node, addresses, stop, threads })
+        doors.iter_mut().for_each(|door| door.start(&dealer));
+        Ok(Running { node, doors, dealer, unrecognised: options.protocols.len(), stop, threads })
     }
 }
 
 impl Running {
     /// The listeners' names with the addresses that they have.
-    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        self.doors.iter().map(|door| (door.name().clone(), door.address)).collect()
     }
 
     /// What the workers share; for metrics.
@@ -134,10 +121,24 @@ impl Running {
         &self.node
     }
 
+    /// Opens, closes and changes listeners and takes other limits over. Where a listener cannot be opened nothing changes.
+    ///
+    /// Whoever is connected stays, with the options under which it came; but not where its listener is closed or its client certificate is no
+    /// longer accepted: it is told and closed soon after this has returned. Blocks for a moment; not for use inside a runtime.
+    pub fn reconfigure(&mut self, changes: Changes) -> Result<ListenerChanges, BindError> {
+        let prepared = doors::prepare(&self.doors, changes.listeners)?;
+        self.dealer.limit(changes.connections_max);
+        let changed = doors::apply(&mut self.doors, prepared, &self.dealer, self.unrecognised);
+        self.node
+            .reconfigure(Reconfiguration { limits: changes.limits, authenticator: changes.authenticator });
+        Ok(changed)
+    }
+
     /// Closes the listeners, tells every client, sends what is queued for it within the shutdown timeout, and returns when
     /// all workers have ended. Blocks.
     pub fn stop(self) {
         self.stop.send_replace(true);
+        drop(self.doors);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a worker ended by a panic");
@@ -145,22 +146,3 @@ impl Running {
         }
     }
 }
-
-fn bind(listener: &ListenerOptions) -> Result<(TcpListener, SocketAddr), BindError> {
-    let open = || -> io::Result<(TcpListener, SocketAddr)> {
-        let socket =
-            Socket::new(Domain::for_address(listener.bind), Type::STREAM, Some(SocketProtocol::TCP))?;
-        // A restart must not wait for the old connections' ends. A port that somebody listens on stays refused.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&listener.bind.into())?;
-        socket.listen(BACKLOG)?;
-        let socket = TcpListener::from(socket);
-        let address = socket.local_addr()?;
-        Ok((socket, address))
-    };
-    open().map_err(|error| BindError { listener: listener.name.clone(), address: listener.bind, error })
-}
-
-/// How many connections are open, for the limits.
-pub(crate) type Open = Arc<AtomicUsize>;

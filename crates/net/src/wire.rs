@@ -4,6 +4,7 @@
 //! the socket takes no more, the task waits for it and asks the shard to flush again. Nothing is buffered here beyond what
 //! one flush has already framed or encrypted.
 
+use crate::listener::Port;
 use crate::websocket::{CloseCode, Opcode, encode_close, encode_pong, push_frame_header};
 use crate::worker::Worker;
 use rustls::ServerConnection;
@@ -339,14 +340,16 @@ pub(crate) struct WireOutlet {
     pub(crate) wire: Rc<Wire>,
     pub(crate) worker: Rc<Worker>,
     pub(crate) peer: SocketAddr,
-    pub(crate) listener: Arc<str>,
+    pub(crate) port: Arc<Port>,
+    /// The state of the port's trust in which the client's certificate was found good.
+    pub(crate) trust: Cell<u64>,
 }
 
 impl WireOutlet {
     /// A line for a connection that did not end as its protocol asks.
     fn log(&self, close: &Close, client_id: Option<&str>) {
         let (peer, listener, reason, detail) =
-            (self.peer, &self.listener, close.reason.label(), &close.detail);
+            (self.peer, &self.port.name, close.reason.label(), &close.detail);
         let client_id = client_id.unwrap_or_default();
         match close.reason {
             CloseReason::Disconnected | CloseReason::PeerClosed | CloseReason::ServerShutdown => {
@@ -375,6 +378,18 @@ impl Outlet for WireOutlet {
     fn resume(&mut self) {
         self.wire.resumed.set(true);
         self.wire.wake();
+    }
+
+    /// The session keeps the chain that the client has shown, so asking again costs no memory.
+    fn objection(&self) -> Option<Close> {
+        let mut trust = self.trust.get();
+        let chain = || {
+            let shown = self.wire.with_tls(|tls| tls.peer_certificates().map(<[_]>::to_vec));
+            shown.flatten().unwrap_or_default()
+        };
+        let objection = self.port.objection(&mut trust, chain);
+        self.trust.set(trust);
+        objection
     }
 
     fn end(self: Box<Self>, output: Output, close: &Close, client_id: Option<&str>) {

@@ -1,12 +1,14 @@
 //! One worker: a thread with a runtime, a shard and the tasks that serve it.
 //!
-//! Every connection is one task. Beside them a worker has four more: one that takes commands, one that reads the mailbox
-//! when its bell rings, one that waits for timers, and one flusher. Whoever has changed the shard calls [`Worker::event`], which wakes the
+//! Every connection is one task, and so is each listener that the worker accepts for. Beside them a worker has five more: one that takes
+//! commands, one that reads the mailbox when its bell rings, one that waits for timers, one that grants TLS handshakes their turns, and one flusher. Whoever has changed the shard calls [`Worker::event`], which wakes the
 //! flusher and the timer where there is something to do; the flusher runs after the tasks that were ready before it,
 //! so that one write carries the output of the whole turn.
 
-use crate::acceptor::{Acceptor, Listener, Permit};
+use crate::acceptor::{Acceptor, Permit};
 use crate::connection;
+use crate::handshakes::Handshakes;
+use crate::listener::Listener;
 use crate::notices::Notices;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -32,6 +34,8 @@ pub(crate) const REST_BYTES: usize = 4 << 10;
 pub(crate) enum Command {
     /// Serve a new connection.
     Serve { socket: std::net::TcpStream, peer: SocketAddr, listener: Arc<Listener>, permit: Permit },
+    /// Accept for a listener until it is closed.
+    Accept(Acceptor),
 }
 
 /// What a worker begins with.
@@ -40,7 +44,6 @@ pub(crate) struct WorkerStart {
     pub(crate) node: Arc<Node>,
     pub(crate) bell: Arc<Notify>,
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) acceptors: Vec<Acceptor>,
     pub(crate) stopped: watch::Receiver<bool>,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -56,6 +59,7 @@ pub(crate) struct Worker {
     /// Where WebSocket frames are put together.
     pub(crate) frame_buffer: RefCell<Vec<u8>>,
     pub(crate) notices: Notices,
+    pub(crate) handshakes: Handshakes,
     /// Turns true when the gateway stops.
     pub(crate) stopped: watch::Receiver<bool>,
     flush_due: Notify,
@@ -130,14 +134,19 @@ impl Worker {
     }
 
     async fn run_commands(self: Rc<Self>, mut commands: mpsc::Receiver<Command>) {
-        while let Some(Command::Serve { socket, peer, listener, permit }) = commands.recv().await {
+        while let Some(command) = commands.recv().await {
             let worker = self.clone();
-            self.tasks.set(self.tasks.get() + 1);
-            spawn_local(async move {
-                let ended = TaskEnd(worker.clone());
-                connection::serve(worker, socket, peer, listener).await;
-                drop((permit, ended));
-            });
+            match command {
+                Command::Accept(acceptor) => drop(spawn_local(acceptor.run(worker))),
+                Command::Serve { socket, peer, listener, permit } => {
+                    self.tasks.set(self.tasks.get() + 1);
+                    spawn_local(async move {
+                        let ended = TaskEnd(worker.clone());
+                        connection::serve(worker, socket, peer, listener).await;
+                        drop((permit, ended));
+                    });
+                }
+            }
         }
     }
 
@@ -168,7 +177,7 @@ pub(crate) fn spawn(start: WorkerStart) -> io::Result<JoinHandle<()>> {
 }
 
 async fn run(start: WorkerStart) {
-    let WorkerStart { number, node, bell, commands, acceptors, mut stopped, shutdown_timeout } = start;
+    let WorkerStart { number, node, bell, commands, mut stopped, shutdown_timeout } = start;
     let worker = Rc::new(Worker {
         shard: RefCell::new(Shard::new(node.clone(), number)),
         node,
@@ -176,6 +185,7 @@ async fn run(start: WorkerStart) {
         tls_buffer: RefCell::default(),
         frame_buffer: RefCell::default(),
         notices: Notices::default(),
+        handshakes: Handshakes::new(),
         stopped: stopped.clone(),
         flush_due: Notify::new(),
         flush_waits: Cell::new(false),
@@ -183,12 +193,13 @@ async fn run(start: WorkerStart) {
         tasks: Cell::new(0),
         tasks_ended: Notify::new(),
     });
-    acceptors.into_iter().for_each(|acceptor| drop(spawn_local(acceptor.run())));
     let (flusher, timers, mail) = (worker.clone(), worker.clone(), worker.clone());
+    let handshakes = worker.clone();
     let mut service = JoinSet::new();
     service.spawn_local(async move { flusher.run_flusher().await });
     service.spawn_local(async move { timers.run_timers().await });
     service.spawn_local(async move { mail.run_mail(&bell).await });
+    service.spawn_local(async move { handshakes.handshakes.grant().await });
     let commands = spawn_local(worker.clone().run_commands(commands));
     tokio::select! {
         _ = stopped.wait_for(|stopped| *stopped) => {}

@@ -272,6 +272,14 @@ pub enum Refusal {
         /// `limits.subscriptions_per_session`.
         limit: usize,
     },
+    /// The client's name is longer than the limit.
+    #[error("the client's name has {bytes} bytes; the limit is {limit}")]
+    ClientIdTooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// `limits.client_id_bytes`.
+        limit: usize,
+    },
     /// As many sessions exist as may.
     #[error("there are {limit} sessions, which is the limit")]
     TooManySessions {

@@ -4,12 +4,13 @@
 //! that is refused ends with exit code 2 and leaves nothing behind.
 
 use crate::cli::{Configuration, complain, say};
+use crate::reload::Live;
 use crate::{logging, registry};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tidegate_admin::{AdminServer, Readiness, Stage};
-use tidegate_broker::Limits;
+use tidegate_broker::{Limits, PublishLimits};
 use tidegate_config::{ClientAuth, Config, Listener, Loaded, Sources, Tls, Transport, load};
 use tidegate_net::tls::{self, Application, SniCertificate, TlsOptions};
 use tidegate_net::{ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions};
@@ -20,9 +21,9 @@ use tracing::{info, warn};
 /// limits do. It is a brake on nonsense.
 const WEBSOCKET_MESSAGE_BYTES_MAX: u64 = 1 << 30;
 
-/// Why the gateway does not start.
+/// Why the gateway does not start, or goes on as it was.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
     #[error("listener `{listener}`: {option}: {message}")]
@@ -54,20 +55,20 @@ pub(crate) fn check(configuration: &Configuration) -> ExitCode {
     }
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT; reads the configuration again at each SIGHUP.
 pub(crate) fn run(configuration: &Configuration) -> ExitCode {
     let loaded = match read(configuration) {
         Ok(loaded) => loaded,
         Err(report) => return refuse(&report),
     };
-    logging::start(&loaded.config.log);
+    let level = logging::start(&loaded.config.log);
     for warning in &loaded.warnings {
         warn!(key = %warning.key, "{}", warning.message);
     }
     if configuration.config.is_none() {
         note_defaults(&loaded.config);
     }
-    match serve(loaded.config) {
+    match serve(configuration, loaded.config, level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refused) => {
             tracing::error!("{refused}");
@@ -81,7 +82,8 @@ fn refuse(report: &str) -> ExitCode {
     ExitCode::from(crate::EXIT_REFUSED)
 }
 
-fn read(configuration: &Configuration) -> Result<Loaded, String> {
+/// Reads file, environment and flags; the report of what is wrong otherwise.
+pub(crate) fn read(configuration: &Configuration) -> Result<Loaded, String> {
     let overrides = configuration.overrides().map_err(|error| format!("error: {error}"))?;
     let registry = registry::for_configuration();
     let sources = Sources {
@@ -94,7 +96,7 @@ fn read(configuration: &Configuration) -> Result<Loaded, String> {
     load(&sources).map_err(|report| report.to_string())
 }
 
-fn serve(config: Config) -> Result<(), Refused> {
+fn serve(configuration: &Configuration, config: Config, level: logging::Level) -> Result<(), Refused> {
     raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Refused::Signals)?;
@@ -114,10 +116,16 @@ fn serve(config: Config) -> Result<(), Refused> {
     }
     readiness.set(Stage::Ready);
     info!(node = %config.node, version = env!("CARGO_PKG_VERSION"), workers = config.workers, "ready");
-    let signal = runtime.block_on(signals.next());
+    let mut live = Live { configuration: configuration.clone(), config, running, level };
+    let signal = loop {
+        match runtime.block_on(signals.next()) {
+            Asked::Reload => live.reload(),
+            Asked::Stop(signal) => break signal,
+        }
+    };
     info!(signal, "stopping");
     readiness.set(Stage::Stopping);
-    running.stop();
+    live.running.stop();
     if let Some(http) = http {
         http.stop();
     }
@@ -147,10 +155,19 @@ fn announce(config: &Config, running: &Running) {
     }
 }
 
-/// The signals that ask for an end.
+/// The signals that ask for something.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal asks for.
+enum Asked {
+    /// To read the configuration again (SIGHUP).
+    Reload,
+    /// To end, by the signal of this name.
+    Stop(&'static str),
 }
 
 impl Signals {
@@ -159,14 +176,16 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for the first of them, and tells its name.
-    async fn next(&mut self) -> &'static str {
+    /// Waits for the first of them.
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Asked::Reload,
         }
     }
 }
@@ -189,11 +208,17 @@ fn server_options(config: &Config) -> Result<ServerOptions, Refused> {
         shutdown_timeout: config.shutdown_timeout.duration(),
         authenticator: None,
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
-        listeners: config.listeners.iter().map(listener_options).collect::<Result<_, _>>()?,
+        listeners: listeners(config)?,
     })
 }
 
-fn limits(config: &Config) -> Limits {
+/// The listeners as the driver takes them; all their files are read here.
+pub(crate) fn listeners(config: &Config) -> Result<Vec<ListenerOptions>, Refused> {
+    config.listeners.iter().map(listener_options).collect()
+}
+
+/// The limits as the broker takes them.
+pub(crate) fn limits(config: &Config) -> Limits {
     let limits = &config.limits;
     let bytes = |size: tidegate_config::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
     Limits {
@@ -207,6 +232,7 @@ fn limits(config: &Config) -> Limits {
         retained_bytes: bytes(limits.retained_bytes),
         topic_levels: limits.topic_levels,
         topic_bytes: limits.topic_bytes,
+        client_id_bytes: limits.client_id_bytes,
         session_expiry_max: limits.session_expiry_max.duration(),
         output_bytes: bytes(limits.output_buffer),
     }
@@ -224,7 +250,7 @@ fn listener_options(listener: &Listener) -> Result<ListenerOptions, Refused> {
         Transport::Tcp => Application::Stream,
         Transport::WebSocket => Application::WebSocket,
     };
-    let encrypt = |tls: &Tls| tls::server_config(&tls_options(tls, application));
+    let encrypt = |tls: &Tls| tls::material(&tls_options(tls, application));
     Ok(ListenerOptions {
         name: Arc::from(listener.name.as_str()),
         bind: listener.bind,
@@ -236,6 +262,11 @@ fn listener_options(listener: &Listener) -> Result<ListenerOptions, Refused> {
         protocols: listener.protocols.iter().map(open).collect::<Result<_, Refused>>()?,
         allow_anonymous: listener.allow_anonymous,
         connections_max: listener.max_connections.unwrap_or(usize::MAX),
+        connection_rate: listener.connection_rate.map(|rate| rate as u64),
+        publish_limits: PublishLimits {
+            messages_per_second: listener.publish_rate.map(|rate| rate as u64),
+            bytes_per_second: listener.publish_bytes_rate.map(|rate| rate.bytes()),
+        },
         connect_timeout: listener.connect_timeout.duration(),
     })
 }
@@ -266,6 +297,7 @@ fn tls_options(tls: &Tls, application: Application) -> TlsOptions {
         key: tls.key.clone(),
         sni: tls.sni.iter().map(certificate).collect(),
         client_ca: tls.client_ca.clone(),
+        crl: tls.crl.clone(),
         client_auth: match tls.client_auth {
             None => tls::ClientAuth::None,
             Some(ClientAuth::Optional) => tls::ClientAuth::Optional,

@@ -8,6 +8,7 @@ mod cli;
 mod gateway;
 mod logging;
 mod registry;
+mod reload;
 
 use clap::Parser;
 use cli::{Cli, Command};

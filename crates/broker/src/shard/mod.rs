@@ -14,9 +14,11 @@ mod review;
 pub(crate) mod session;
 mod slot;
 mod system;
+mod throttle;
 mod waiting;
 
 pub use slot::Outlet;
+pub use throttle::PublishLimits;
 
 use crate::Limits;
 use crate::authenticator::Entrance;
@@ -36,7 +38,7 @@ use std::collections::BinaryHeap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_protocol::{Close, CloseReason, Connection, Context, Encoded, Output};
 
 /// Bytes that the routes of one worker may take.
@@ -46,6 +48,9 @@ const TIMERS_SPARE: usize = 256;
 
 /// Sessions whose time has come that are looked after in one turn.
 const SESSIONS_PER_TURN: usize = 64;
+
+/// How long after a rest a client's silence counts again: it is read from first.
+const AFTER_REST: Duration = Duration::from_secs(1);
 
 /// Names a connection of this shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,6 +169,7 @@ impl Shard {
             last_route: None,
             deferred: Vec::new(),
             dirty: false,
+            pace: None,
             starved: false,
             unsent_since: None,
             unsent_deliveries: 0,
@@ -415,6 +421,11 @@ impl Shard {
     fn set_timer(&mut self, slot: usize) {
         let Some(here) = self.slots.get_mut(slot) else { return };
         let wanted = here.machine.as_ref().and_then(|machine| machine.next_timeout());
+        self.set_timer_at(slot, wanted);
+    }
+
+    fn set_timer_at(&mut self, slot: usize, wanted: Option<Instant>) {
+        let Some(here) = self.slots.get_mut(slot) else { return };
         if let Some(at) = wanted.filter(|at| here.timer.is_none_or(|set| *at < set)) {
             here.timer = Some(at);
             self.timer_moved |= self.timers.peek().is_none_or(|Reverse((first, ..))| at < *first);
@@ -462,8 +473,11 @@ impl Shard {
     }
 
     fn handle_timer(&mut self, key: SlotKey, now: Instant) {
-        if let Some(here) = self.slots.get_mut(key.slot) {
-            here.timer = None;
+        let Some(here) = self.slots.get_mut(key.slot) else { return };
+        here.timer = None;
+        if let Some(until) = here.rests_until(now) {
+            // Who is not read from cannot speak up in time.
+            return self.set_timer_at(key.slot, Some(until + AFTER_REST));
         }
         match self.with_machine(key.slot, now, |machine, context| machine.handle_timeout(context)) {
             Some(Err(close)) => self.close(key, &close, now),

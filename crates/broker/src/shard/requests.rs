@@ -169,6 +169,9 @@ impl Broker for Requests<'_> {
     }
 
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
+        if let Some(pace) = self.shard.slots.get_mut(self.slot).and_then(|slot| slot.pace.as_mut()) {
+            pace.take(publish.topic.len() + publish.payload.len(), self.now);
+        }
         let route = self.shard.route_of(self.slot, publish.topic).inspect_err(|error| self.count(*error))?;
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         if let Some(counters) = self.shard.metrics.protocols.get(slot.protocol) {

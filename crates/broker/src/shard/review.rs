@@ -43,6 +43,13 @@ impl Shard {
         slots.for_each(|slot| self.review_connection(slot, now));
     }
 
+    /// Looks at one connection out of turn: one that was under way to being opened when the rules changed.
+    pub fn review(&mut self, key: SlotKey, now: Instant) {
+        if self.is_open(key) {
+            self.review_connection(key.slot, now);
+        }
+    }
+
     fn review_connection(&mut self, slot: usize, now: Instant) {
         let Some(here) = self.slots.get(slot) else { return };
         let key = SlotKey { slot, connection: here.connection };

@@ -39,6 +39,10 @@ impl Shard {
             return Attachment::Refused(Refusal::UnknownConsumer);
         }
         let holder = Holder { worker: self.worker, slot, connection: here.connection };
+        let (bytes, limit) = (attach.client_id.len(), self.limits.client_id_bytes);
+        if bytes > limit {
+            return Attachment::Refused(Refusal::ClientIdTooLong { bytes, limit });
+        }
         if let Some(Err(refusal)) =
             attach.will.as_ref().map(|will| self.check_size(will.topic.as_str().as_bytes()))
         {

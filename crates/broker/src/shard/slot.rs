@@ -2,6 +2,7 @@
 
 use super::admission::Admission;
 use super::replay::Replay;
+use super::throttle::PublishPace;
 use crate::budget::Room;
 use crate::metrics::WorkerMetrics;
 use crate::queue::{Queue, Queued};
@@ -58,6 +59,8 @@ pub(crate) struct Slot {
     /// Deliveries to this connection that its own input caused; by queue, because the same input may end its consumer.
     pub(crate) deferred: Vec<(Arc<Queue>, Queued)>,
     pub(crate) dirty: bool,
+    /// How fast it publishes, where that has a limit.
+    pub(crate) pace: Option<Box<PublishPace>>,
     /// Whether a consumer waits for room in the output.
     pub(crate) starved: bool,
     /// Since when there is unsent output, and how many deliveries are in it.

@@ -156,6 +156,16 @@ fn a_known_filter_may_change_at_the_limit_of_all_subscriptions() {
     assert!(again.is_ok_and(|subscribed| subscribed.existed), "{again:?}");
 }
 
+/// `limits.client_id_bytes`: names are kept for as long as their sessions.
+#[test]
+fn a_long_client_id_is_refused() {
+    let mut world = World::with_limits(1, Limits { client_id_bytes: 5, ..Limits::default() });
+    let refused = world.toy(0).attach(&mut world, session("longer"));
+    let expected = Refusal::ClientIdTooLong { bytes: 6, limit: 5 };
+    assert!(matches!(refused, Attachment::Refused(refusal) if refusal == expected), "{refused:?}");
+    world.attached(0, session("short"));
+}
+
 #[test]
 fn topics_and_filters_have_limits() {
     let mut world = World::with_limits(1, Limits { topic_levels: 2, topic_bytes: 10, ..Limits::default() });

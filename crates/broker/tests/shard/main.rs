@@ -15,6 +15,7 @@ mod self_delivery;
 mod sessions;
 mod system;
 mod taking_over;
+mod throttling;
 mod timers;
 mod wills;
 

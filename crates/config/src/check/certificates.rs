@@ -9,12 +9,15 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 
 use crate::file::{FileError, read_bytes};
 
 /// Largest certificate or key file. A bundle of all public authorities is a quarter of this.
 const PEM_BYTES_MAX: u64 = 1 << 20;
+
+/// Largest file of revocation lists: half a million revoked certificates.
+const CRL_BYTES_MAX: u64 = 64 << 20;
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -25,6 +28,10 @@ pub(super) enum CertificateProblem {
     File(#[from] FileError),
     #[error("the file holds no PEM certificate (`-----BEGIN CERTIFICATE-----`)")]
     NoCertificate,
+    #[error("the file holds no PEM revocation list (`-----BEGIN X509 CRL-----`)")]
+    NoRevocationList,
+    #[error("a revocation list in the file is damaged or of a kind that is not supported")]
+    UnsupportedRevocationList,
     #[error("the file holds no PEM private key (`-----BEGIN PRIVATE KEY-----`)")]
     NoKey,
     #[error("the file holds an encrypted private key; only plain keys can be read")]
@@ -67,6 +74,19 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
         return Err(CertificateProblem::NoCertificate);
     }
     Ok(certificates)
+}
+
+/// All revocation lists of a PEM file, at least one. What is in them is not looked at yet.
+pub(super) fn read_revocation_lists(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, CertificateProblem> {
+    let bytes = read_bytes(path, CRL_BYTES_MAX)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    let lists = lists.map_err(|_| CertificateProblem::DamagedPem)?;
+    match lists.is_empty() {
+        true => Err(CertificateProblem::NoRevocationList),
+        false => Ok(lists),
+    }
 }
 
 /// The first private key of a PEM file.

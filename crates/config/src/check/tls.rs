@@ -1,16 +1,18 @@
 //! The TLS table of each listener: files, pairs, authorities, server names.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::certificates::{
-    CertificateProblem, Pair, Validity, authorities, pair, read_certificates, read_key, validity,
+    CertificateProblem, Pair, Validity, authorities, pair, read_certificates, read_key,
+    read_revocation_lists, validity,
 };
 use crate::diagnostic::{printable, quoted};
 use crate::findings::{Findings, Part, item, join};
@@ -132,18 +134,43 @@ impl Check<'_, '_> {
                     "add `client_auth = \"required\"` or `client_auth = \"optional\"`".to_owned();
                 self.findings.error(&authority_path, Part::Key, message, Some(suggestion));
             }
-            (Some(file), Some(_)) => self.authorities(&authority_path, file),
+            (Some(file), Some(_)) => self.authorities(&authority_path, file, path, &tls.crl),
+        }
+        if !tls.crl.is_empty() && tls.client_auth.is_none() {
+            let suggestion = "add `client_auth` and `client_ca` or remove `crl`".to_owned();
+            let message = "`crl` has no effect without `client_auth`";
+            self.findings.error(&join(path, "crl"), Part::Key, message, Some(suggestion));
         }
     }
 
-    fn authorities(&mut self, path: &str, file: &Path) {
+    /// Every list of every file by itself, so that what is wrong is found in its own file.
+    fn revocation_lists(&mut self, path: &str, files: &[PathBuf], store: &Arc<RootCertStore>) {
+        for (index, file) in files.iter().enumerate() {
+            let path = item(&join(path, "crl"), index);
+            if self.findings.is_reported(&path) {
+                continue;
+            }
+            let usable = read_revocation_lists(file).and_then(|lists| {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(store.clone(), self.provider.clone());
+                let built = verifier.with_crls(lists).build();
+                built.map(drop).map_err(|_| CertificateProblem::UnsupportedRevocationList)
+            });
+            if let Err(problem) = usable {
+                self.file_error(&path, "crl", file, &problem);
+            }
+        }
+    }
+
+    fn authorities(&mut self, path: &str, file: &Path, table: &str, crl: &[PathBuf]) {
         let Some(certificates) = self.certificates(path, "client_ca", file) else { return };
         let store = match authorities(&certificates) {
-            Ok(store) => store,
+            Ok(store) => Arc::new(store),
             Err(problem) => return self.file_error(path, "client_ca", file, &problem),
         };
         let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(store), self.provider.clone()).build();
+            WebPkiClientVerifier::builder_with_provider(store.clone(), self.provider.clone()).build();
+        self.revocation_lists(table, crl, &store);
         if let Err(error) = verifier {
             let message = format!("`client_ca`: {} cannot be used: {error}", shown(file));
             self.findings.error(path, Part::Value, message, None);

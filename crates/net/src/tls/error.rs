@@ -88,6 +88,18 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// `crl` is given, but clients are not asked for certificates.
+    #[error("crl names {path}, but client_auth does not ask for client certificates")]
+    CrlUnused {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No `X509 CRL` section.
+    #[error("{path} holds no revocation list (no \"BEGIN X509 CRL\" section)")]
+    NoCrl {
+        /// The file.
+        path: PathBuf,
+    },
     /// A certificate in `client_ca` cannot be a trust anchor.
     #[error("{path} holds a certificate that cannot be an authority: {source}")]
     ClientCaRejected {

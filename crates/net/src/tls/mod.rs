@@ -5,11 +5,12 @@
 //! which is given explicitly so that no other provider of the process can take its place.
 //!
 //! The server never speaks first in any protocol here, so half-RTT data stays off, and 0-RTT data too, because it can
-//! be replayed. Revocation lists are not read.
+//! be replayed.
 
 mod error;
 mod files;
 mod identity;
+mod material;
 mod resolver;
 
 use std::path::PathBuf;
@@ -22,7 +23,9 @@ use rustls::{RootCertStore, ServerConfig};
 
 pub use error::TlsError;
 pub use identity::subject_common_name;
+pub use material::TlsMaterial;
 
+use files::Files;
 use resolver::CertificateByName;
 
 /// What a listener presents, and what it asks of its clients.
@@ -36,6 +39,9 @@ pub struct TlsOptions {
     pub sni: Vec<SniCertificate>,
     /// A PEM file: the certificate authorities of clients. Needed when `client_auth` asks for certificates.
     pub client_ca: Option<PathBuf>,
+    /// PEM files: certificate revocation lists (RFC 5280 section 5). With any of them a client's certificate passes only where a list of its
+    /// authority does not name it.
+    pub crl: Vec<PathBuf>,
     /// Whether clients are asked for a certificate.
     pub client_auth: ClientAuth,
     /// What the connections carry once they are encrypted.
@@ -75,15 +81,28 @@ pub enum Application {
     WebSocket,
 }
 
-/// Reads all files and makes the configuration of a listener.
+/// Reads all files and makes what a listener needs.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong, with the file that it is wrong in.
-pub fn server_config(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn material(options: &TlsOptions) -> Result<Arc<TlsMaterial>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let resolver = CertificateByName::load(options, &provider)?;
-    let verifier = client_verifier(options, &provider)?;
+    let mut files = Files::default();
+    let resolver = CertificateByName::load(options, &mut files, &provider)?;
+    let verifier = client_verifier(options, &mut files, &provider)?;
+    let config = server_config(options, resolver, verifier.clone(), provider)?;
+    let verifier = verifier.filter(|verifier| verifier.offer_client_auth());
+    Ok(Arc::new(TlsMaterial::new(config, verifier, options.clone(), files.fingerprint())))
+}
+
+fn server_config(
+    options: &TlsOptions,
+    resolver: CertificateByName,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let verifier = verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Unsupported)?
@@ -102,27 +121,36 @@ pub fn server_config(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError
 
 fn client_verifier(
     options: &TlsOptions,
+    read: &mut Files,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let path = match (options.client_auth, &options.client_ca) {
-        (ClientAuth::None, None) => return Ok(WebPkiClientVerifier::no_client_auth()),
+        // Whoever names a revocation list believes that it counts.
+        (ClientAuth::None, None) => {
+            return options
+                .crl
+                .first()
+                .map_or(Ok(None), |path| Err(TlsError::CrlUnused { path: path.clone() }));
+        }
         // Whoever names an authority believes that clients are checked.
         (ClientAuth::None, Some(path)) => return Err(TlsError::ClientCaUnused { path: path.clone() }),
         (_, None) => return Err(TlsError::ClientCaMissing),
         (_, Some(path)) => path,
     };
     let mut roots = RootCertStore::empty();
-    for certificate in files::certificates(path)? {
+    for certificate in read.certificates(path)? {
         roots
             .add(certificate)
             .map_err(|source| TlsError::ClientCaRejected { path: path.clone(), source: Box::new(source) })?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(read.revocation_lists(&options.crl)?);
     let builder = match options.client_auth {
         ClientAuth::Optional => builder.allow_unauthenticated(),
         _ => builder,
     };
-    builder.build().map_err(|source| TlsError::ClientVerifier { path: path.clone(), source })
+    let verifier: Result<Arc<dyn ClientCertVerifier>, _> = builder.build().map(|verifier| verifier as _);
+    verifier.map(Some).map_err(|source| TlsError::ClientVerifier { path: path.clone(), source })
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::DnsName;
 
-use super::{TlsError, TlsOptions, files};
+use super::files::Files;
+use super::{TlsError, TlsOptions};
 
 /// The certificates of one listener.
 #[derive(Debug)]
@@ -24,8 +25,12 @@ pub(super) struct CertificateByName {
 }
 
 impl CertificateByName {
-    pub(super) fn load(options: &TlsOptions, provider: &CryptoProvider) -> Result<Self, TlsError> {
-        let default = Arc::new(files::certified_key(&options.cert, &options.key, provider)?);
+    pub(super) fn load(
+        options: &TlsOptions,
+        files: &mut Files,
+        provider: &CryptoProvider,
+    ) -> Result<Self, TlsError> {
+        let default = Arc::new(files.certified_key(&options.cert, &options.key, provider)?);
         let mut resolver = Self { default, exact: HashMap::new(), wildcard: HashMap::new() };
         for entry in &options.sni {
             let (hosts, name) = match entry.host.strip_prefix("*.") {
@@ -35,7 +40,7 @@ impl CertificateByName {
             let name = DnsName::try_from(name)
                 .map_err(|_| TlsError::SniHost { host: entry.host.clone() })?
                 .to_lowercase_owned();
-            let key = Arc::new(files::certified_key(&entry.cert, &entry.key, provider)?);
+            let key = Arc::new(files.certified_key(&entry.cert, &entry.key, provider)?);
             if hosts.insert(name.as_ref().to_owned(), key).is_some() {
                 return Err(TlsError::SniHostTwice { host: entry.host.to_ascii_lowercase() });
             }

@@ -15,6 +15,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::*;
 
+mod revocation;
+
 /// A folder of the test's own, removed at its end.
 struct Folder(PathBuf);
 
@@ -117,7 +119,7 @@ impl Site {
     }
 
     fn error(&self) -> String {
-        server_config(&self.options).unwrap_err().to_string()
+        material(&self.options).unwrap_err().to_string()
     }
 }
 
@@ -165,7 +167,7 @@ fn shown(connection: &ClientConnection) -> CertificateDer<'_> {
 #[test]
 fn good_pair_serves_both_versions() {
     let site = Site::new();
-    let config = server_config(&site.options).unwrap();
+    let config = material(&site.options).unwrap().config().clone();
     for (version, expected) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
         let mut client = site.client(version, None);
         client.alpn_protocols = vec![b"mqtt".to_vec()];
@@ -180,7 +182,7 @@ fn good_pair_serves_both_versions() {
 #[test]
 fn second_connection_resumes_by_ticket() {
     let site = Site::new();
-    let config = server_config(&site.options).unwrap();
+    let config = material(&site.options).unwrap().config().clone();
     for version in [&TLS12, &TLS13] {
         let client = Arc::new(site.client(version, None));
         let (first, _) = shake_again(&config, &client, "gateway.example").unwrap();
@@ -195,7 +197,7 @@ fn second_connection_resumes_by_ticket() {
 fn websocket_listener_chooses_http_1_1() {
     let mut site = Site::new();
     site.options.application = Application::WebSocket;
-    let config = server_config(&site.options).unwrap();
+    let config = material(&site.options).unwrap().config().clone();
     let mut client = site.client(&TLS13, None);
     client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let (server, _) = shake(&config, client, "gateway.example").unwrap();
@@ -209,7 +211,7 @@ fn certificate_is_chosen_by_host_name() {
     let mut site = Site::new();
     let full = site.add_host("a.plant.example");
     let wildcard = site.add_host("*.plant.example");
-    let config = server_config(&site.options).unwrap();
+    let config = material(&site.options).unwrap().config().clone();
     for (host, pair) in [
         ("a.plant.example", &full),
         ("A.Plant.Example", &full),
@@ -230,7 +232,7 @@ fn certificate_is_chosen_by_host_name() {
 fn required_client_certificate_is_checked() {
     let (mut site, clients) = (Site::new(), authority("client authority"));
     site.ask_clients(ClientAuth::Required, &clients);
-    let config = server_config(&site.options).unwrap();
+    let config = material(&site.options).unwrap().config().clone();
     let good = Pair::new(&clients, "sensor-7");
     let foreign = Pair::new(&authority("client authority"), "sensor-7");
     for version in [&TLS12, &TLS13] {
@@ -248,7 +250,7 @@ fn required_client_certificate_is_checked() {
 fn optional_client_certificate_is_checked_when_it_comes() {
     let (mut site, clients) = (Site::new(), authority("client authority"));
     site.ask_clients(ClientAuth::Optional, &clients);
-    let config = server_config(&site.options).unwrap();
+    let config = material(&site.options).unwrap().config().clone();
     let (server, _) = shake(&config, site.client(&TLS13, None), "gateway.example").unwrap();
     assert!(server.peer_certificates().is_none());
     let good = Pair::new(&clients, "sensor-7");
@@ -284,7 +286,7 @@ fn wrong_file_is_named() {
         (write("der.pem", der), site.options.key.clone(), "cannot be used"),
     ];
     for (cert, key, message) in vectors {
-        let error = server_config(&TlsOptions { cert, key, ..site.options.clone() }).unwrap_err().to_string();
+        let error = material(&TlsOptions { cert, key, ..site.options.clone() }).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
         assert!(error.contains(".pem"), "{error}");
     }
@@ -305,7 +307,7 @@ fn wrong_sni_host_is_named() {
     let mut site = Site::new();
     site.add_host("*.name.example");
     site.add_host("name.example");
-    server_config(&site.options).unwrap();
+    material(&site.options).unwrap();
     site.add_host("NAME.example");
     assert_eq!(site.error(), "the SNI host \"name.example\" has two certificates");
 }
