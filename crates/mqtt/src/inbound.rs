@@ -33,6 +33,9 @@ use tidegate_protocol::{Close, Context, Publish as PublishRequest, Published, Re
 /// How long a client of MQTT 3.1.1 is left with a message that was refused for now.
 pub(crate) const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(30);
 
+/// How long nothing more is read from a client that has more messages unacknowledged than it may.
+const LENIENT_REST: Duration = Duration::from_millis(100);
+
 /// What is wrong with a payload that is not as its payload format indicator says.
 pub(crate) const NOT_TEXT: &str =
     "the payload is not UTF-8, which its payload format indicator says that it is";
@@ -118,7 +121,7 @@ impl Inbound {
         let Some(id) = publish.packet_id else {
             return self.route(publish, wire, context).map(|_| ());
         };
-        self.check_receive_maximum(id, wire)?;
+        self.check_receive_maximum(id, wire, context)?;
         match publish.qos {
             QoS::ExactlyOnce => self.handle_exactly_once(id, publish, wire, context),
             _ => self.handle_at_least_once(id, publish, wire, context),
@@ -202,14 +205,27 @@ impl Inbound {
     }
 
     /// [MQTT-3.3.4-7]: QoS 1 is acknowledged at once, so what can be outstanding are the QoS 2 messages.
-    fn check_receive_maximum(&self, id: NonZeroU16, wire: &Wire) -> Result<(), Close> {
-        let full = self.received.len() >= usize::from(self.receive_maximum);
-        let is_strict = self.receive_maximum_policy == ReceiveMaximumPolicy::Strict;
-        if is_strict && wire.version == Version::V5 && full && !self.received.contains(&id) {
-            let detail = format!("more than {} messages are unacknowledged", self.receive_maximum);
-            return Err(fault(ReasonCode::ReceiveMaximumExceeded, detail));
+    fn check_receive_maximum(
+        &self,
+        id: NonZeroU16,
+        wire: &Wire,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        let is_full = self.received.len() >= usize::from(self.receive_maximum);
+        if !is_full || wire.version < Version::V5 || self.received.contains(&id) {
+            return Ok(());
         }
-        Ok(())
+        match self.receive_maximum_policy {
+            ReceiveMaximumPolicy::Strict => {
+                let detail = format!("more than {} messages are unacknowledged", self.receive_maximum);
+                Err(fault(ReasonCode::ReceiveMaximumExceeded, detail))
+            }
+            // Not read at all, it could never release anything.
+            ReceiveMaximumPolicy::Lenient => {
+                context.broker.slow_down(LENIENT_REST);
+                Ok(())
+            }
+        }
     }
 
     /// Asks the broker to route the message.

@@ -42,7 +42,7 @@ const RESPONSE_INFORMATION_BYTES_MAX: usize = 1024;
 pub enum ReceiveMaximumPolicy {
     /// It is disconnected with the reason code 0x93 (section 4.9).
     Strict,
-    /// Its messages are taken.
+    /// Its messages are taken, and it is read from more slowly.
     Lenient,
 }
 
@@ -63,8 +63,8 @@ pub struct MqttOptions {
     /// The most messages with QoS 1 and 2 that an MQTT 5.0 client may have unacknowledged on its way to the gateway;
     /// announced to it. 1 to 65 535, default 1024.
     pub receive_maximum: u32,
-    /// What happens to a client that has more messages on their way than that: `strict` disconnects it, `lenient` does not.
-    /// Default `strict`.
+    /// What happens to a client that has more messages on their way than that: `strict` disconnects it, `lenient` reads
+    /// from it ten times a second at most. Default `strict`.
     pub receive_maximum_policy: ReceiveMaximumPolicy,
     /// The highest topic alias that an MQTT 5.0 client may use; 0 allows none. Each alias can hold a topic in memory for as
     /// long as its connection lasts. Default 16.

@@ -50,6 +50,10 @@ pub trait Broker {
     /// Routes a message. `Ok` is the acknowledgement event: what it promises is what the publisher may be told.
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal>;
 
+    /// Lets the driver read nothing more from this connection for a while, because its peer sends more than it may. What has been read
+    /// already is still handled.
+    fn slow_down(&mut self, time: Duration);
+
     /// Counts a message of this connection that the machine turned away without asking: `reason` is a label in metrics.
     fn note_dropped(&mut self, reason: &'static str);
 

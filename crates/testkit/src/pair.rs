@@ -193,7 +193,7 @@ impl World {
                     return true;
                 }
                 Fed::Waiting { consumed } => consumed,
-                Fed::Open { consumed, wanted: more } => {
+                Fed::Open { consumed, wanted: more, .. } => {
                     wanted = more;
                     consumed
                 }

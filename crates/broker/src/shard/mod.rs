@@ -68,6 +68,8 @@ pub enum Fed {
         consumed: usize,
         /// Bytes that must be there, counted from the first that was not consumed, before feeding makes sense.
         wanted: usize,
+        /// Until when the connection must not be fed, because it sends more than it may.
+        rests_until: Option<Instant>,
     },
     /// As `Open`, but an answer is awaited: feed nothing until the outlet or the shard says so through [`Shard::is_waiting`].
     Waiting {
@@ -212,7 +214,7 @@ impl Shard {
             Some(slot) if slot.awaits_answer() => Fed::Waiting { consumed },
             Some(slot) => {
                 let wanted = slot.machine.as_ref().map_or(1, |machine| machine.bytes_wanted());
-                Fed::Open { consumed, wanted: wanted.max(1) }
+                Fed::Open { consumed, wanted: wanted.max(1), rests_until: slot.rests_until(now) }
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::queue::Queued;
 use crate::retained::Search;
 use crate::route::{Binding, Grant, Subscription};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
     Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag, Detach,
@@ -181,6 +181,12 @@ impl Broker for Requests<'_> {
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
         let outcome = self.shard.distribute(&route, &mut publication, self.now);
         outcome.inspect_err(|error| self.count(*error))
+    }
+
+    fn slow_down(&mut self, time: Duration) {
+        if let Some(slot) = self.shard.slots.get_mut(self.slot) {
+            slot.rest(time, self.now);
+        }
     }
 
     fn note_dropped(&mut self, reason: &'static str) {

@@ -6,7 +6,7 @@
 use super::slot::Slot;
 use super::{Shard, SlotKey};
 use crate::pace::Pace;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How fast one client may publish; no limit where nothing is set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,10 +18,12 @@ pub struct PublishLimits {
 }
 
 /// What one connection has published of late.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PublishPace {
     messages: Option<Pace>,
     bytes: Option<Pace>,
+    /// Until when it rests because its protocol says so.
+    slowed_until: Option<Instant>,
 }
 
 impl PublishPace {
@@ -37,7 +39,8 @@ impl PublishPace {
 
     fn rests_until(&self, now: Instant) -> Option<Instant> {
         let paces = [&self.messages, &self.bytes];
-        paces.into_iter().flatten().filter_map(|pace| pace.rests_until(now)).max()
+        let slowed_until = self.slowed_until.filter(|until| *until > now);
+        paces.into_iter().flatten().filter_map(|pace| pace.rests_until(now)).chain(slowed_until).max()
     }
 }
 
@@ -47,8 +50,8 @@ impl Shard {
         let pace = |rate: Option<u64>| rate.map(|rate| Pace::new(rate, now));
         let (messages, bytes) = (pace(limits.messages_per_second), pace(limits.bytes_per_second));
         if let Some(slot) = self.slots.get_mut(key.slot).filter(|slot| slot.connection == key.connection) {
-            slot.pace =
-                (messages.is_some() || bytes.is_some()).then(|| Box::new(PublishPace { messages, bytes }));
+            slot.pace = (messages.is_some() || bytes.is_some())
+                .then(|| Box::new(PublishPace { messages, bytes, slowed_until: None }));
         }
     }
 
@@ -70,6 +73,11 @@ impl Shard {
 }
 
 impl Slot {
+    /// Lets the connection rest for a while, whatever its pace.
+    pub(super) fn rest(&mut self, time: Duration, now: Instant) {
+        self.pace.get_or_insert_default().slowed_until = now.checked_add(time);
+    }
+
     /// Until when the connection must not be fed.
     pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.pace.as_ref().and_then(|pace| pace.rests_until(now))

@@ -7,7 +7,7 @@ use crate::packets::{
 use std::time::Duration;
 use tidegate_message::QoS;
 use tidegate_mqtt::codec::{Packet, Property, ReasonCode, Version, decode};
-use tidegate_mqtt::{Mqtt, MqttOptions};
+use tidegate_mqtt::{Mqtt, MqttOptions, ReceiveMaximumPolicy};
 use tidegate_protocol::{CloseReason, Protocol};
 use tidegate_testkit::pair::{Link, World};
 use tidegate_testkit::script::peer;
@@ -193,6 +193,22 @@ fn retained_messages_and_silence() {
         assert_eq!(publisher.ended(), Some(CloseReason::KeepAliveTimeout));
         assert!(!subscriber.is_ended());
     }
+}
+
+/// The listener option `receive_maximum_policy`: the driver is told to wait, and may go on a moment later.
+#[test]
+fn client_beyond_its_receive_maximum_is_read_from_slowly() {
+    let receive_maximum_policy = ReceiveMaximumPolicy::Lenient;
+    let options = MqttOptions { receive_maximum: 1, receive_maximum_policy, ..MqttOptions::default() };
+    let mut pair = Pair::with(options);
+    let (publisher, _) = pair.connects(0, V5, connect(V5).bytes(), false);
+    let now = pair.world.now;
+    pair.sends(&publisher, publish_2(V5, 1, "a", "1"));
+    assert_eq!(pair.world.shard(0).rests_until(publisher.key(), now), None);
+    pair.sends(&publisher, publish_2(V5, 2, "a", "2"));
+    let until = now + Duration::from_millis(100);
+    assert_eq!(pair.world.shard(0).rests_until(publisher.key(), now), Some(until));
+    assert_eq!(pair.world.shard(0).rests_until(publisher.key(), until), None);
 }
 
 /// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]: what a client left unacknowledged for longer than `ack_timeout` goes back to its session, and

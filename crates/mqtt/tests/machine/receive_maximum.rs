@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_mqtt::codec::ReasonCode;
 use tidegate_mqtt::{MqttOptions, ReceiveMaximumPolicy};
 use tidegate_protocol::{Attached, Attachment, Refusal};
+use tidegate_testkit::script::Request;
 
 /// [MQTT-3.3.4-7]
 #[test]
@@ -27,7 +28,7 @@ fn messages_beyond_the_receive_maximum_close() {
     }
 }
 
-/// The listener option `receive_maximum_policy`: a lenient listener takes what is too much, with all that belongs to it.
+/// The listener option `receive_maximum_policy`: a lenient listener takes what is too much, with all that belongs to it, and slows down.
 #[test]
 fn lenient_listener_takes_messages_beyond_the_receive_maximum() {
     let receive_maximum_policy = ReceiveMaximumPolicy::Lenient;
@@ -35,9 +36,13 @@ fn lenient_listener_takes_messages_beyond_the_receive_maximum() {
     let mut client = Client::connected_with(connect(V5), options);
     for number in 1..10 {
         client.sends(publish_2(V5, number, "a", "x")).receives([pubrec(number)]);
+        let slowed =
+            client.harness.take_requests().iter().any(|request| matches!(request, Request::SlowDown(_)));
+        assert_eq!(slowed, number > 2);
     }
+    client.sends(publish_2(V5, 9, "a", "x")).receives([pubrec(9)]).asks([]);
     client.sends(publish_1(V5, 10, "a", "x")).receives([puback(10)]);
-    assert_eq!(client.harness.take_requests().len(), 10);
+    assert!(matches!(client.harness.take_requests()[..], [Request::SlowDown(_), Request::Publish { .. }]));
     for number in 1..10 {
         client.sends(pubrel(number)).receives([pubcomp(number)]);
     }

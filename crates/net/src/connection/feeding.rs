@@ -99,8 +99,13 @@ impl Connection {
 
     fn feed_all(&mut self, input: &[u8]) -> Result<usize, Step> {
         match self.worker.event(|shard, now| shard.handle_bytes(self.key, input, now)) {
-            Fed::Open { consumed, wanted } => {
+            Fed::Open { consumed, wanted, rests_until } => {
                 self.wanted = wanted;
+                // One whose pace is limited is looked after piece by piece.
+                if let Some(until) = rests_until.filter(|_| !self.is_paced) {
+                    self.worker.event(|shard, now| shard.count_rest(self.key, until, now));
+                    self.resting = Some(Box::pin(sleep_until(until.into())));
+                }
                 Ok(consumed)
             }
             Fed::Waiting { consumed } => {

@@ -140,6 +140,10 @@ impl Broker for RecordingBroker {
         self.published.pop_front().unwrap_or(Ok(Published { matched: true }))
     }
 
+    fn slow_down(&mut self, time: Duration) {
+        self.requests.push(Request::SlowDown(time));
+    }
+
     fn note_dropped(&mut self, reason: &'static str) {
         self.requests.push(Request::NoteDropped(reason));
     }

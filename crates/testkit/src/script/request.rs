@@ -54,6 +54,7 @@ pub enum Request {
         properties: Option<Properties>,
         expiry: Option<Duration>,
     },
+    SlowDown(Duration),
     NoteDropped(&'static str),
     Settle {
         consumer: ConsumerId,
