@@ -178,3 +178,39 @@ fn conversation_is_answered_in_one_piece_and_in_many() {
         assert_eq!(packets(&received), answers);
     }
 }
+
+/// One packet of less than 128 bytes.
+fn packet(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = vec![0; 2];
+    stream.read_exact(&mut bytes).expect("a packet in time");
+    bytes.resize(2 + usize::from(bytes[1]), 0);
+    stream.read_exact(&mut bytes[2..]).expect("the whole packet");
+    bytes
+}
+
+/// The listener option `receive_maximum_policy`: a client beyond its receive maximum is read from more slowly, and is served all the same.
+#[test]
+fn lenient_listener_serves_a_client_beyond_its_receive_maximum() {
+    let gateway = Gateway::start(
+        r#"
+[[listener]]
+name = "mqtt"
+bind = "127.0.0.1:0"
+protocols = ["mqtt"]
+allow_anonymous = true
+mqtt = { receive_maximum = 1, receive_maximum_policy = "lenient" }
+"#,
+    );
+    let mut stream = connect(&gateway);
+    stream.write_all(CONNECT_V5).expect("the gateway reads");
+    assert_eq!(packet(&mut stream)[0], 0x20);
+    for id in 1..5 {
+        stream.write_all(&[0x34, 7, 0, 1, b'a', 0, id, 0, b'x']).expect("the gateway reads");
+        // Nobody subscribes.
+        assert_eq!(packet(&mut stream), [0x50, 3, 0, id, 0x10]);
+    }
+    for id in 1..5 {
+        stream.write_all(&[0x62, 2, 0, id]).expect("the gateway reads");
+        assert_eq!(packet(&mut stream), [0x70, 2, 0, id]);
+    }
+}
