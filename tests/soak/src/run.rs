@@ -44,6 +44,8 @@ struct Soak<'a> {
     tell: fn(&str),
     started: Instant,
     resident_bytes: Vec<u64>,
+    /// Ctrl-C ends the churn; the round is finished and reported.
+    is_interrupted: bool,
 }
 
 impl<'a> Soak<'a> {
@@ -61,14 +63,15 @@ impl<'a> Soak<'a> {
             standings: (0..clients).map(|_| Cell::new(Standing::Quiet)).collect(),
             connections: Connections::default(),
         });
-        Soak { options, gateway, roster, phase, tell, started: Instant::now(), resident_bytes: Vec::new() }
+        let (started, resident_bytes) = (Instant::now(), Vec::new());
+        Soak { options, gateway, roster, phase, tell, started, resident_bytes, is_interrupted: false }
     }
 
     async fn run(mut self) -> Result<Report, GatewayError> {
         self.populate();
         let mut churned = Duration::ZERO;
         let mut rounds = 0;
-        while churned < self.options.duration {
+        while churned < self.options.duration && !self.is_interrupted {
             let length = self.options.round.min(self.options.duration - churned);
             self.round(rounds, length).await;
             churned += length;
@@ -105,7 +108,10 @@ impl<'a> Soak<'a> {
 
     async fn round(&mut self, number: usize, length: Duration) {
         self.enter(Phase::Churn);
-        sleep(length).await;
+        tokio::select! {
+            () = sleep(length) => {}
+            _ = tokio::signal::ctrl_c() => self.is_interrupted = true,
+        }
         self.enter(Phase::Drain);
         self.drain().await;
         let busy = self.roster.open_connections();

@@ -184,6 +184,12 @@ impl Service {
         None
     }
 
+    /// To the auditor each connection is a publisher of its own: without a session nothing says that what an earlier connection
+    /// has sent is read before what this one sends.
+    fn publisher(&self) -> usize {
+        self.number + self.connections as usize * self.roster.standings.len()
+    }
+
     fn name(&mut self) -> String {
         self.next_name += 1;
         self.next_name.to_string()
@@ -195,7 +201,7 @@ impl Service {
         for _ in 0..1 + self.random.below(10) {
             let (qos, bytes) = (*self.random.pick(&QoS::ALL), self.random.below(300).max(STAMP_BYTES));
             let mut auditor = self.roster.auditor.borrow_mut();
-            let stamp = auditor.next_stamp(self.number, topic);
+            let stamp = auditor.next_stamp(self.publisher(), topic);
             auditor.publishing(stamp, qos, false);
             drop(auditor);
             let receipt = (!self.random.one_in(4)).then(|| self.name());

@@ -224,7 +224,8 @@ impl Session {
         }
     }
 
-    /// A retained message answers every request that it is new enough for. An error where it is too old for all of them.
+    /// A retained message answers every request that it is new enough for. An error where it is too old for all of them: the number of
+    /// the one that had replaced it.
     pub(super) fn receive_retained(&mut self, topic: TopicId, sequence: u32) -> Result<(), u32> {
         if let Some(floors) = self.retained.get_mut(&topic) {
             floors.retain(|floor| *floor > sequence);
