@@ -11,11 +11,15 @@ mod configurations;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod gmqtt_clients;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
 mod javascript_clients;
+#[cfg(test)]
+mod large_payloads;
 #[cfg(test)]
 mod mosquitto_clients;
 #[cfg(test)]
@@ -38,3 +42,5 @@ mod stomp_clients;
 mod system_topics;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod version_matrix;

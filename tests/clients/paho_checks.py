@@ -231,6 +231,45 @@ def unsubscribe():
     client.expect("stays", b"found")
 
 
+def respond():
+    """Answers one request, and is done."""
+    client = Client()
+    client.subscribe("requests/#", qos=1)
+    print("listening", flush=True)
+    request = client.receive()
+    answer = Properties(PacketTypes.PUBLISH)
+    if hasattr(request.properties, "CorrelationData"):
+        answer.CorrelationData = request.properties.CorrelationData
+    client.publish(request.properties.ResponseTopic, b"answer to " + request.payload, qos=1, properties=answer)
+    client.close()
+
+
+def delayed_will():
+    delay = Properties(PacketTypes.WILLMESSAGE)
+    delay.WillDelayInterval = 2
+    watcher, marker = Client(), Client()
+    watcher.subscribe("wills/#", qos=1)
+
+    def mortal(name, clean=False):
+        will = {"topic": f"wills/{name}", "payload": "gone", "qos": 1, "properties": delay}
+        return Client(name, clean=clean, session_expiry_seconds=600, will=will)
+
+    # The one that comes back in time, by taking its old connection over, or after having lost it.
+    mortal("returning")
+    again = mortal("returning")
+    again.break_off()
+    assert mortal("returning").session_present
+    # The one that stays away: two seconds later its will is all that has come.
+    mortal("staying-away").break_off()
+    watcher.expect("wills/staying-away", b"gone")
+    # The one that ends its session by starting a new one: its old will does not wait ([MQTT-3.1.3-9]).
+    mortal("starting-anew").break_off()
+    mortal("starting-anew", clean=True)
+    watcher.expect("wills/starting-anew", b"gone")
+    marker.publish("wills/end", "", qos=1)
+    watcher.expect("wills/end", b"")
+
+
 def told_of_shutdown():
     client = Client()
     print("connected", flush=True)
