@@ -9,6 +9,7 @@ use crate::inbound::{IDENTIFIER_IN_USE, Inbound};
 use crate::options::MqttOptions;
 use crate::outbound::Outbound;
 use crate::reason::{fault, in_disconnect, last_word, undecodable};
+use crate::reauthenticating::Reauthentication;
 use crate::saved::Saved;
 use crate::sending::Sending;
 use crate::sent_aliases::SentAliases;
@@ -16,7 +17,8 @@ use crate::subscriptions::{handle_subscribe, handle_unsubscribe, refuse_subscrib
 use crate::wire::Wire;
 use std::time::{Duration, Instant};
 use tidegate_protocol::{
-    Close, CloseReason, Context, Delivery, Detach, Encoded, Output, Refused, WillAction,
+    Authenticated, Close, CloseReason, Context, Delivery, Denial, Detach, Encoded, Output, Refused,
+    WillAction,
 };
 
 /// How a packet is answered whose identifier stands for something else.
@@ -31,6 +33,8 @@ pub(crate) struct Connected {
     outbound: Outbound,
     /// The topic aliases that the client allows; most allow none.
     sent_aliases: Option<Box<SentAliases>>,
+    /// Only for a client that began with an authentication method.
+    reauthentication: Option<Box<Reauthentication>>,
     /// The longest silence that the client may keep.
     silence_max: Option<Duration>,
     last_received: Instant,
@@ -52,6 +56,7 @@ impl Connected {
             inbound: Inbound::new(options),
             outbound: Outbound::new(options.in_flight_max(), options.ack_time(), now),
             sent_aliases: SentAliases::new(opening.topic_alias_max),
+            reauthentication: opening.method.map(Reauthentication::by),
             last_received: now,
             is_greeted,
             // [MQTT-3.1.2-8]
@@ -77,6 +82,9 @@ impl Connected {
         let mut taken = 0;
         // Most reads end with a packet: nothing has to be found out about an empty rest.
         while let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) {
+            if self.reauthentication.as_ref().is_some_and(|proof| proof.is_waiting()) {
+                break;
+            }
             let Some(length) = self.handle_first(rest, packet_bytes_max, context)? else { break };
             taken += length;
             self.last_received = context.now;
@@ -149,12 +157,27 @@ impl Connected {
             Packet::Disconnect(disconnect) => Err(self.leave(disconnect)),
             // [MQTT-3.1.0-2]
             Packet::Connect(_) => Err(fault(ReasonCode::ProtocolError, "a second CONNECT")),
-            // [MQTT-4.12.0-7]
-            Packet::Auth(_) => Err(fault(ReasonCode::ProtocolError, "AUTH without an authentication method")),
+            Packet::Auth(auth) => match &mut self.reauthentication {
+                Some(proof) => proof.handle_auth(auth, &self.client_id, &self.wire, context),
+                // [MQTT-4.12.0-7]
+                None => Err(fault(ReasonCode::ProtocolError, "AUTH without an authentication method")),
+            },
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 let detail = format!("only a server sends {}", packet.packet_type());
                 Err(fault(ReasonCode::ProtocolError, detail))
             }
+        }
+    }
+
+    /// The broker's late answer to an AUTH.
+    pub(crate) fn handle_authenticated(
+        &mut self,
+        answer: Result<Authenticated, Denial>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        match &mut self.reauthentication {
+            Some(proof) => proof.handle_answer(answer, &self.wire, context),
+            None => Ok(()),
         }
     }
 

@@ -174,6 +174,9 @@ impl Connection for MqttConnection {
         let reply = match reply {
             Reply::Attached(answer) => answer,
             Reply::Authenticated(answer) => {
+                if let Phase::Connected(connected) = &mut self.phase {
+                    return connected.handle_authenticated(answer, context);
+                }
                 let Some(candidate) = self.take_candidate() else { return Ok(()) };
                 let authenticated = answer.map_err(crate::reason::of_denial)?;
                 let stage = candidate.proceed(authenticated, context)?;

@@ -30,6 +30,7 @@ mod options;
 mod outbound;
 mod protocol;
 mod reason;
+mod reauthenticating;
 mod saved;
 mod sending;
 mod sent_aliases;

@@ -223,3 +223,89 @@ fn auth_without_a_method_is_a_protocol_error() {
     let mut client = Client::connected(V5);
     client.sends(auth(ReasonCode::ReAuthenticate, &[METHOD])).is_disconnected(ReasonCode::ProtocolError);
 }
+
+/// A client that was let in by its method.
+fn proven() -> Client {
+    let mut client = challenged();
+    client.harness.broker.authentications.push_back(Authentication::Now(accepted(b"v=1")));
+    client.sends(proceeding(b"proof")).is_accepted();
+    client.harness.take_requests();
+    client.harness.broker.evidence.clear();
+    client
+}
+
+fn anew(data: &[u8]) -> Vec<u8> {
+    auth(ReasonCode::ReAuthenticate, &[METHOD, Property::AuthenticationData(data)])
+}
+
+/// [MQTT-4.12.1-1] [MQTT-4.12.0-2] [MQTT-4.12.0-5] [MQTT-3.15.2-1]: step by step like the first time, with AUTH 0x00 at its
+/// end, and everything else goes on between the steps. As often as the client likes.
+#[test]
+fn a_known_client_proves_itself_anew() {
+    let mut client = proven();
+    for _ in 0..2 {
+        client
+            .harness
+            .broker
+            .authentications
+            .extend([challenge(b"salt"), Authentication::Now(accepted(b"v=2"))]);
+        client.sends(anew(b"hello")).receives([proceeding(b"salt")]);
+        client.sends([0xC0, 0]).receives([vec![0xD0, 0]]);
+        let success = auth(ReasonCode::Success, &[METHOD, Property::AuthenticationData(b"v=2")]);
+        client.sends(proceeding(b"proof")).receives([success]);
+        let steps = [
+            Evidence::Begin { method: "SCRAM-SHA-256".to_owned(), data: b"hello".to_vec() },
+            Evidence::Continue { data: b"proof".to_vec() },
+        ];
+        assert_eq!(std::mem::take(&mut client.harness.broker.evidence), steps);
+    }
+    assert_eq!(client.harness.closed(), None);
+}
+
+/// [MQTT-4.12.1-2]: the connection ends with a code that a DISCONNECT can carry, whether the answer comes at once or later.
+#[test]
+fn a_client_that_fails_to_prove_itself_anew_is_disconnected() {
+    for (denial, expected) in [
+        (Denial::BadCredentials, ReasonCode::NotAuthorized),
+        (Denial::AnotherUser, ReasonCode::NotAuthorized),
+        (Denial::MalformedExchange, ReasonCode::NotAuthorized),
+        (Denial::Busy, ReasonCode::ServerBusy),
+    ] {
+        let mut client = proven();
+        client.harness.broker.authentications.push_back(Authentication::Refused(denial));
+        client.sends(anew(b"hello")).is_disconnected(expected);
+        let mut client = proven();
+        client.harness.broker.authentications.push_back(Authentication::Later);
+        client.sends(anew(b"hello")).receives_nothing();
+        client.harness.reply_authenticated(Err(denial));
+        client.is_disconnected(expected);
+    }
+}
+
+/// Section 4.12.1: packets behind an AUTH whose answer takes long are handled when it is there.
+#[test]
+fn packets_wait_for_a_proof_that_takes_long() {
+    let mut client = proven();
+    client.harness.broker.authentications.push_back(Authentication::Later);
+    client.sends([anew(b"hello"), vec![0xC0, 0]].concat()).receives_nothing();
+    client.harness.reply_authenticated(Ok(Authenticated::Challenge(b"salt".to_vec())));
+    client.receives([proceeding(b"salt"), vec![0xD0, 0]]);
+}
+
+/// [MQTT-4.12.1-1] [MQTT-4.12.0-3]: with another method, or out of its order.
+#[test]
+fn auth_out_of_its_order_ends_the_connection() {
+    let other = Property::AuthenticationMethod("PLAIN");
+    for bytes in [
+        auth(ReasonCode::ReAuthenticate, &[other]),
+        auth(ReasonCode::Success, &[METHOD]),
+        proceeding(b"proof"),
+        vec![0xF0, 0],
+    ] {
+        proven().sends(bytes).is_disconnected(ReasonCode::ProtocolError);
+    }
+    let mut client = proven();
+    client.harness.broker.authentications.push_back(challenge(b"salt"));
+    client.sends(anew(b"hello")).receives([proceeding(b"salt")]);
+    client.sends(anew(b"hello")).is_disconnected(ReasonCode::ProtocolError);
+}
