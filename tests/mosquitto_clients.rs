@@ -101,3 +101,19 @@ fn persistent_session_gets_what_was_published_while_away() {
         assert_eq!(received(&mut returned), format!("{topic} 1 0 two"));
     }
 }
+
+/// MQTT 5.0 section 4.8.2; clients of 3.1.1 share in the same way, also with those of 5.0.
+#[test]
+fn shared_subscription_gives_each_message_to_one_member() {
+    let gateway = Gateway::standard();
+    let port = gateway.port("mqtt");
+    let mut members = VERSIONS.map(|version| {
+        subscribed_mosquitto(port, &["-V", version, "-q", "1", "-t", "$share/workers/jobs/+"])
+    });
+    for payload in ["one", "three", "two"] {
+        mosquitto_pub(port, &["-t", "jobs/x", "-q", "1", "-m", payload]);
+    }
+    let mut got = members.each_mut().map(received);
+    got.sort_unstable();
+    assert_eq!(got, ["jobs/x 1 0 one", "jobs/x 1 0 three", "jobs/x 1 0 two"]);
+}

@@ -81,3 +81,9 @@ fn connack_tells_whether_a_session_was_there() {
 fn unsubscribing_ends_deliveries() {
     check("unsubscribe", &["3.1.1", "5"]);
 }
+
+/// MQTT 5.0 section 4.8.2: members share what is published; what a member leaves unacknowledged goes to another.
+#[test]
+fn shared_subscriptions_divide_the_messages() {
+    check("shared", &["3.1.1", "5"]);
+}

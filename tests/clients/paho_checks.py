@@ -22,7 +22,7 @@ NUMBERS = itertools.count()
 class Client:
     """A connected paho client whose messages and acknowledgements are queues."""
 
-    def __init__(self, client_id=None, clean=True, session_expiry_seconds=0, will=None):
+    def __init__(self, client_id=None, clean=True, session_expiry_seconds=0, will=None, manual_ack=False):
         self.messages, self.disconnected = queue.Queue(), queue.Queue()
         self.acknowledged, self._connected = queue.Queue(), queue.Queue()
         self.id = client_id or f"{SCENARIO}-{next(NUMBERS)}"
@@ -32,6 +32,7 @@ class Client:
             client_id=self.id,
             protocol=mqtt.MQTTv5 if V5 else mqtt.MQTTv311,
             reconnect_on_failure=False,
+            manual_ack=manual_ack,
             **extra,
         )
         self.paho.on_connect = lambda _c, _u, flags, reason, _p: self._connected.put((flags, reason))
@@ -268,6 +269,32 @@ def delayed_will():
     watcher.expect("wills/starting-anew", b"gone")
     marker.publish("wills/end", "", qos=1)
     watcher.expect("wills/end", b"")
+
+
+def shared():
+    members, everything, publisher = [Client(), Client()], Client(), Client()
+    got = queue.Queue()
+    for member in members:
+        member.paho.on_message = lambda client, _u, message: got.put((client, message.payload))
+        member.subscribe("$share/workers/jobs/#", qos=1)
+    everything.subscribe("jobs/#", qos=1)
+    for number in range(20):
+        publisher.publish("jobs/x", str(number), qos=1)
+        everything.expect("jobs/x", str(number).encode())
+    pairs = [got.get(timeout=DEADLINE_SECONDS) for _ in range(20)]
+    assert sorted(int(payload) for _, payload in pairs) == list(range(20)), pairs
+    assert {id(client) for client, _ in pairs} == {id(member.paho) for member in members}, "one had nothing to do"
+    for member in members:
+        member.unsubscribe("$share/workers/jobs/#")
+    forgetful = Client(manual_ack=True)
+    forgetful.subscribe("$share/workers/jobs/#", qos=1)
+    publisher.publish("jobs/y", "left behind", qos=1)
+    forgetful.expect("jobs/y", b"left behind")
+    careful = Client()
+    careful.subscribe("$share/workers/jobs/#", qos=1)
+    forgetful.break_off()
+    assert not careful.expect("jobs/y", b"left behind").dup
+    assert got.empty(), "who has left gets nothing"
 
 
 def told_of_shutdown():

@@ -10,12 +10,15 @@
 
 mod authenticator;
 mod budget;
+mod filters;
+mod group;
 mod limits;
 mod mailbox;
 mod metrics;
 mod node;
 mod pace;
 mod queue;
+mod queued;
 mod retained;
 mod route;
 mod route_cache;

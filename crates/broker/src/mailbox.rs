@@ -1,5 +1,6 @@
 //! How workers reach each other: one mailbox each, rung once per batch.
 
+use crate::group::Group;
 use crate::queue::Queue;
 use crate::router::Moved;
 use crate::sessions::{Holder, SessionKey};
@@ -24,6 +25,8 @@ pub(crate) enum Letter {
     Parcel(Parcel),
     /// Something was put into the queue of one of your consumers.
     Wake(Arc<Queue>),
+    /// The group has something for one of your consumers, which is a member of it.
+    Offer { group: Arc<Group>, member: Arc<Queue> },
     /// This queue has moved: tell its old home when you have sent it everything older.
     Moved(Arc<Queue>, Moved),
     /// You, its old home, have everything older from one more worker.

@@ -40,7 +40,8 @@ pub struct Reconfiguration {
 
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
 ///
-/// Lock order: a session shard, then the agenda of the sessions; a queue's filters, then the tree, then a queue's move; everything else alone.
+/// Lock order: a session shard, then the agenda of the sessions; a queue's filters, then the bindings, then a queue's move
+/// or the members of a group; everything else alone.
 #[derive(Debug)]
 pub struct Node {
     limits: Mutex<Arc<Limits>>,

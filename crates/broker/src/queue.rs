@@ -5,70 +5,18 @@
 //! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
 
 use crate::budget::{QueueFull, Room, TotalBytes};
-use crate::route::Grant;
-use parking_lot::Mutex;
-use std::collections::{HashSet, VecDeque};
+use crate::filters::Filters;
+use crate::queued::{Queued, needs_settling};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
-use tidegate_message::{Message, QoS, TopicFilter};
-use tidegate_protocol::{DeliveryTag, Identity, Settlement, SubscriptionIds};
+use tidegate_message::QoS;
+use tidegate_protocol::{DeliveryTag, Identity, Settlement};
 
 /// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
 const MOVES_MAX: usize = 16;
-
-/// One delivery that waits, or that waits to be settled.
-#[derive(Debug, Clone)]
-pub(crate) struct Queued {
-    pub(crate) message: Arc<Message>,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) subscription_ids: SubscriptionIds,
-    /// Whether it may have reached a consumer before.
-    pub(crate) redelivered: bool,
-    /// The tag that it comes again under, where its session resumes ([MQTT-4.4.0-1]).
-    pub(crate) tag: Option<DeliveryTag>,
-}
-
-impl Queued {
-    /// The delivery of a live message under a grant.
-    pub(crate) fn live(message: Arc<Message>, grant: &Grant) -> Queued {
-        let qos = message.qos.min(grant.qos);
-        let retain = message.retain && grant.retain_as_published;
-        Queued {
-            message,
-            qos,
-            retain,
-            subscription_ids: grant.subscription_ids.clone(),
-            redelivered: false,
-            tag: None,
-        }
-    }
-
-    /// The delivery of a retained message to a new subscription ([MQTT-3.3.1-9], [MQTT-3.1.1/3.3.1-6]).
-    pub(crate) fn retained(message: Arc<Message>, grant: &Grant) -> Queued {
-        Queued { retain: true, ..Queued::live(message, grant) }
-    }
-
-    /// What it weighs in memory, its message included.
-    pub(crate) fn weight_bytes(&self) -> usize {
-        size_of::<Queued>() + self.message.weight_bytes()
-    }
-
-    /// Whether a consumer with this settlement has to settle it.
-    pub(crate) fn needs_settling(&self, settlement: Settlement) -> bool {
-        needs_settling(settlement, self.qos)
-    }
-}
-
-/// Whether a delivery at this level has to be settled.
-pub(crate) fn needs_settling(settlement: Settlement, qos: QoS) -> bool {
-    match settlement {
-        Settlement::Automatic => false,
-        Settlement::AboveAtMostOnce => qos > QoS::AtMostOnce,
-        Settlement::Always => true,
-    }
-}
 
 /// Where a queue's deliveries are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +55,12 @@ pub(crate) struct Queue {
     identity: Mutex<Option<Arc<Identity>>>,
     /// The generations of the last changes of home, and the home before each; ascending.
     moved: Mutex<Vec<(u64, u8)>>,
-    filters: Mutex<HashSet<TopicFilter>>,
+    filters: Mutex<Filters>,
     waiting: Mutex<Waiting>,
+    /// Whether its consumer, on another worker, would take what a group has for it.
+    takes_offers: AtomicBool,
+    /// Whether a group has something for which its consumer had no room.
+    is_called: AtomicBool,
     total: Arc<TotalBytes>,
 }
 
@@ -168,6 +120,8 @@ impl Queue {
             moved: Mutex::default(),
             filters: Mutex::default(),
             waiting: Mutex::default(),
+            takes_offers: AtomicBool::new(true),
+            is_called: AtomicBool::new(true),
             total,
         }
     }
@@ -232,28 +186,29 @@ impl Queue {
         next_move.map_or_else(|| self.address().worker, |(_, previous)| *previous)
     }
 
-    /// Remembers a filter that leads here. `Ok(true)` where it is new; an error at the limit.
-    pub(crate) fn add_filter(&self, filter: &TopicFilter, limit: usize) -> Result<bool, QueueFull> {
-        let mut filters = self.filters.lock();
-        if filters.contains(filter) {
-            return Ok(false);
-        }
-        match filters.len() < limit {
-            true => Ok(filters.insert(filter.clone())),
-            false => Err(QueueFull),
-        }
+    /// The filters that lead here.
+    pub(crate) fn filters(&self) -> MutexGuard<'_, Filters> {
+        self.filters.lock()
     }
 
-    pub(crate) fn remove_filter(&self, filter: &TopicFilter) -> bool {
-        self.filters.lock().remove(filter)
+    /// Says whether its consumer would take what a group has for it. Said before the consumer looks, so that between the two
+    /// of them, [`Queue::call`] then [`Queue::takes_offers`] here and this then [`Queue::answer`] there, one sees the other.
+    pub(crate) fn set_takes_offers(&self, takes: bool) {
+        self.takes_offers.store(takes, Ordering::SeqCst);
     }
 
-    pub(crate) fn has_filters(&self) -> bool {
-        !self.filters.lock().is_empty()
+    pub(crate) fn takes_offers(&self) -> bool {
+        self.takes_offers.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn take_filters(&self) -> HashSet<TopicFilter> {
-        std::mem::take(&mut *self.filters.lock())
+    /// A group has something for which its consumer had no room: it is to look when it has.
+    pub(crate) fn call(&self) {
+        self.is_called.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has been called since the last answer.
+    pub(crate) fn answer(&self) -> bool {
+        self.is_called.load(Ordering::SeqCst) && self.is_called.swap(false, Ordering::SeqCst)
     }
 
     /// Appends a delivery that was routed with this generation, unless a limit forbids it.
@@ -339,6 +294,17 @@ impl Queue {
 
     /// Takes the next delivery that is still worth something; returns also how many expired ones it threw away.
     pub(crate) fn pop(&self, has_credit: bool, settlement: Settlement, now: Instant) -> (Popped, usize) {
+        self.pop_at_most(QoS::ExactlyOnce, has_credit, settlement, now)
+    }
+
+    /// As [`Queue::pop`], for a consumer that receives at this level at the most.
+    pub(crate) fn pop_at_most(
+        &self,
+        level: QoS,
+        has_credit: bool,
+        settlement: Settlement,
+        now: Instant,
+    ) -> (Popped, usize) {
         let mut waiting = self.waiting.lock();
         let mut expired = 0;
         loop {
@@ -348,7 +314,7 @@ impl Queue {
             };
             // A delivery that the peer may already have must be repeated under its identifier ([MQTT-4.4.0-1]).
             let dead = front.tag.is_none() && front.message.is_expired(now);
-            if !dead && !has_credit && front.needs_settling(settlement) {
+            if !dead && !has_credit && needs_settling(settlement, front.qos.min(level)) {
                 return (Popped::NeedsCredit, expired);
             }
             if let Some(queued) = waiting.deliveries.pop_front() {
@@ -370,11 +336,14 @@ impl Queue {
         tags.fold((0, None), |(count, _), tag| (count + 1, Some(tag)))
     }
 
-    /// Throws everything away; returns how many deliveries that were.
-    pub(crate) fn clear(&self) -> usize {
-        let waiting = std::mem::take(&mut *self.waiting.lock());
+    /// Takes everything out, in order.
+    pub(crate) fn take_all(&self) -> VecDeque<Queued> {
+        let mut waiting = std::mem::take(&mut *self.waiting.lock());
         self.total.subtract(waiting.len(), waiting.bytes);
-        waiting.len()
+        for held in &mut waiting.held {
+            waiting.deliveries.append(&mut held.deliveries);
+        }
+        waiting.deliveries
     }
 }
 
@@ -391,7 +360,8 @@ mod tests {
     use crate::Limits;
     use bytes::Bytes;
     use std::time::Duration;
-    use tidegate_message::{Origin, Topic};
+    use tidegate_message::{Message, Origin, Topic};
+    use tidegate_protocol::SubscriptionIds;
 
     fn queue(limits: &Limits) -> Queue {
         Queue::new(1, 0, Arc::new(TotalBytes::new(limits)))
@@ -409,6 +379,7 @@ mod tests {
             subscription_ids: SubscriptionIds::new(),
             redelivered: false,
             tag: None,
+            group: None,
         }
     }
 

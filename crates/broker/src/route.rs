@@ -1,5 +1,6 @@
 //! The answer for one topic: who receives, and how.
 
+use crate::group::{Group, Member};
 use crate::queue::Queue;
 use std::sync::Arc;
 use tidegate_message::{QoS, Topic, TopicFilter};
@@ -8,7 +9,9 @@ use tidegate_protocol::SubscriptionIds;
 /// What one subscription asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
+    /// The queue of a consumer, or that of a group.
     pub(crate) queue: Arc<Queue>,
+    pub(crate) group: Option<Arc<Group>>,
     pub(crate) qos_max: QoS,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
@@ -25,6 +28,21 @@ pub(crate) struct Grant {
     pub(crate) qos: QoS,
     pub(crate) retain_as_published: bool,
     pub(crate) subscription_ids: SubscriptionIds,
+}
+
+impl Subscription {
+    /// What stands in the tree for a group; what its members were granted is theirs.
+    pub(crate) fn of_group(group: &Arc<Group>, since: u64) -> Subscription {
+        Subscription {
+            queue: group.queue.clone(),
+            group: Some(group.clone()),
+            qos_max: QoS::ExactlyOnce,
+            no_local: false,
+            retain_as_published: true,
+            subscription_id: None,
+            since,
+        }
+    }
 }
 
 impl Grant {
@@ -54,10 +72,19 @@ pub(crate) enum OwnMessages {
     Other(Box<Grant>),
 }
 
+/// A group and its members, as they were when the route was made.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) group: Arc<Group>,
+    pub(crate) members: Arc<Vec<Member>>,
+}
+
 /// One receiver of a topic.
 #[derive(Debug, Clone)]
 pub(crate) struct RouteEntry {
     pub(crate) queue: Arc<Queue>,
+    /// Present where the queue is that of a group, one of whose members receives.
+    pub(crate) shared: Option<Shared>,
     pub(crate) grant: Grant,
     pub(crate) own: OwnMessages,
 }
@@ -65,7 +92,13 @@ pub(crate) struct RouteEntry {
 impl RouteEntry {
     pub(crate) fn new(subscription: &Subscription) -> RouteEntry {
         let own = if subscription.no_local { OwnMessages::None } else { OwnMessages::Same };
-        RouteEntry { queue: subscription.queue.clone(), grant: Grant::of(subscription), own }
+        let shared = |group: &Arc<Group>| Shared { group: group.clone(), members: group.members() };
+        RouteEntry {
+            queue: subscription.queue.clone(),
+            shared: subscription.group.as_ref().map(shared),
+            grant: Grant::of(subscription),
+            own,
+        }
     }
 
     /// Takes a further matching subscription of the same queue into account.

@@ -3,6 +3,7 @@
 //! Every change of the tree makes a new generation; workers keep the routes that they have looked up until then.
 
 use crate::Limits;
+use crate::group::{Group, GroupName, Member};
 use crate::queue::Queue;
 use crate::retained::{Full, RetainedMessages, Search};
 use crate::route::{Binding, Route, RouteEntry, Subscription};
@@ -18,10 +19,36 @@ use tidegate_message::{Message, Topic, TopicFilter};
 /// The only routing state that workers share.
 #[derive(Debug)]
 pub(crate) struct Router {
-    tree: RwLock<SubscriptionTree<Subscription>>,
+    bindings: RwLock<Bindings>,
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
     subscriptions_max: AtomicUsize,
+}
+
+/// What leads to queues. A group stands in the tree once, whoever its members are.
+#[derive(Debug)]
+struct Bindings {
+    tree: SubscriptionTree<Subscription>,
+    groups: HashMap<GroupName, Arc<Group>, RandomState>,
+    /// Members of all groups together.
+    members: usize,
+}
+
+impl Bindings {
+    /// How many subscriptions clients have made.
+    fn len(&self) -> usize {
+        self.tree.len() - self.groups.len() + self.members
+    }
+
+    /// Lets a member go. Returns whether the group has ended with it; nothing where it was no member.
+    fn leave(&mut self, group: &Group, queue: &Queue) -> Option<bool> {
+        let (was_member, is_empty) = group.leave(queue);
+        self.members -= usize::from(was_member);
+        if is_empty && self.groups.remove(&group.name).is_some() {
+            self.tree.remove(&group.name.filter, group.queue.id);
+        }
+        was_member.then_some(is_empty)
+    }
 }
 
 /// A change of a queue's home.
@@ -39,7 +66,11 @@ pub(crate) struct TooManySubscriptions;
 impl Router {
     pub(crate) fn new(limits: &Limits) -> Router {
         Router {
-            tree: RwLock::new(SubscriptionTree::new()),
+            bindings: RwLock::new(Bindings {
+                tree: SubscriptionTree::new(),
+                groups: HashMap::default(),
+                members: 0,
+            }),
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),
             subscriptions_max: limits.subscriptions.into(),
@@ -67,43 +98,81 @@ impl Router {
         filter: &TopicFilter,
         subscription: Subscription,
     ) -> Result<(), TooManySubscriptions> {
-        let mut tree = self.tree.write();
-        let known = tree.get(filter, subscription.queue.id).map(|known| known.since);
-        if known.is_none() && tree.len() >= self.subscriptions_max.load(Ordering::Relaxed) {
+        let mut bindings = self.bindings.write();
+        let known = bindings.tree.get(filter, subscription.queue.id).map(|known| known.since);
+        if known.is_none() && bindings.len() >= self.subscriptions_max.load(Ordering::Relaxed) {
             return Err(TooManySubscriptions);
         }
         let generation = self.advance();
         let since = known.unwrap_or(generation);
-        tree.insert(filter, subscription.queue.id, Subscription { since, ..subscription });
+        bindings.tree.insert(filter, subscription.queue.id, Subscription { since, ..subscription });
         Ok(())
     }
 
     pub(crate) fn unsubscribe(&self, binding: Binding<'_>) {
-        let mut tree = self.tree.write();
-        if tree.remove(binding.filter, binding.queue.id).is_some() {
+        let mut bindings = self.bindings.write();
+        if bindings.tree.remove(binding.filter, binding.queue.id).is_some() {
             self.advance();
         }
     }
 
-    /// Removes all subscriptions of a queue that ends, in one generation.
-    pub(crate) fn forget(&self, queue: &Queue) {
-        let filters = queue.take_filters();
-        if filters.is_empty() {
-            return;
+    /// Takes a member into the group of this name, which begins with its first member in the queue that `new_queue` makes,
+    /// or changes what is granted to a member.
+    pub(crate) fn join(
+        &self,
+        name: &GroupName,
+        member: Member,
+        is_new: bool,
+        new_queue: impl FnOnce() -> Arc<Queue>,
+    ) -> Result<Arc<Group>, TooManySubscriptions> {
+        let mut bindings = self.bindings.write();
+        if is_new && bindings.len() >= self.subscriptions_max.load(Ordering::Relaxed) {
+            return Err(TooManySubscriptions);
         }
-        let mut tree = self.tree.write();
-        filters.iter().for_each(|filter| drop(tree.remove(filter, queue.id)));
+        let since = self.advance();
+        let Bindings { tree, groups, members } = &mut *bindings;
+        let group = groups.entry(name.clone()).or_insert_with(|| {
+            let group = Arc::new(Group::new(name.clone(), new_queue()));
+            tree.insert(&name.filter, group.queue.id, Subscription::of_group(&group, since));
+            group
+        });
+        *members += usize::from(group.join(member));
+        Ok(group.clone())
+    }
+
+    /// Lets a member of a group go. Returns whether the group has ended with it.
+    pub(crate) fn leave(&self, group: &Group, queue: &Queue) -> bool {
+        let mut bindings = self.bindings.write();
+        let ended = bindings.leave(group, queue);
+        if ended.is_some() {
+            self.advance();
+        }
+        ended.unwrap_or(false)
+    }
+
+    /// Removes all subscriptions of a queue that ends, in one generation. Returns the groups that have ended with it.
+    pub(crate) fn forget(&self, queue: &Queue) -> Vec<Arc<Group>> {
+        let (filters, shares) = queue.filters().take();
+        if filters.is_empty() && shares.is_empty() {
+            return Vec::new();
+        }
+        let mut bindings = self.bindings.write();
+        filters.iter().for_each(|filter| drop(bindings.tree.remove(filter, queue.id)));
+        let groups = shares.into_iter().map(|share| share.group);
+        let ended = groups.filter(|group| bindings.leave(group, queue) == Some(true)).collect();
         self.advance();
+        ended
     }
 
     /// Gives a queue another home and a consumer there. Where letters may be under way to the old home, says which one that was.
     pub(crate) fn move_home(&self, queue: &Queue, worker: u8, consumer: Option<u32>) -> Option<Moved> {
         let from = queue.address().worker;
-        if from == worker || !queue.has_filters() {
+        // What a group has for the queue is with the group, and no letter to its home.
+        if from == worker || !queue.filters().has_own() {
             queue.set_consumer(worker, consumer);
             return None;
         }
-        let _tree = self.tree.write();
+        let _bindings = self.bindings.write();
         let generation = self.advance();
         queue.note_move(generation, from);
         queue.set_consumer(worker, consumer);
@@ -112,10 +181,10 @@ impl Router {
 
     /// Looks a topic up for one worker.
     pub(crate) fn route(&self, topic: Topic, worker: u8) -> Route {
-        let tree = self.tree.read();
+        let bindings = self.bindings.read();
         let generation = self.generation();
         let (mut here, mut elsewhere) = (Vec::new(), 0);
-        for entry in collect(&tree, &topic, generation) {
+        for entry in collect(&bindings.tree, &topic, generation) {
             match entry.queue.address().worker {
                 home if home == worker => here.push(entry),
                 home => elsewhere |= 1 << home,
@@ -128,12 +197,12 @@ impl Router {
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.
     pub(crate) fn receivers(&self, topic: &Topic, generation: u64) -> Vec<RouteEntry> {
-        collect(&self.tree.read(), topic, generation).collect()
+        collect(&self.bindings.read().tree, topic, generation).collect()
     }
 
     /// How many subscriptions there are.
     pub(crate) fn subscription_count(&self) -> usize {
-        self.tree.read().len()
+        self.bindings.read().len()
     }
 
     pub(crate) fn retain(&self, message: &Arc<Message>, now: Instant) -> Result<(), Full> {
@@ -198,11 +267,12 @@ mod tests {
 
     fn subscription(queue: &Arc<Queue>, qos_max: QoS, no_local: bool, id: u32) -> Subscription {
         let (queue, retain_as_published) = (queue.clone(), false);
-        Subscription { queue, qos_max, no_local, retain_as_published, subscription_id: Some(id), since: 0 }
+        let (group, subscription_id, since) = (None, Some(id), 0);
+        Subscription { queue, group, qos_max, no_local, retain_as_published, subscription_id, since }
     }
 
     fn subscribe(router: &Router, text: &str, subscription: Subscription) {
-        subscription.queue.add_filter(&filter(text), 100).unwrap();
+        subscription.queue.filters().add(&filter(text), 100).unwrap();
         router.subscribe(&filter(text), subscription).unwrap();
     }
 

@@ -164,7 +164,7 @@ impl Opening {
     }
 
     /// What the CONNACK of MQTT 5.0 tells (section 3.2.2.3). What is not told has its default: wildcards, subscription identifiers,
-    /// retained messages and QoS 2 are available.
+    /// shared subscriptions, retained messages and QoS 2 are available.
     fn granted(&self, attached: &Attached, options: &MqttOptions) -> PropertiesBuffer {
         let packet_bytes_max = NonZeroU32::new(options.packet_limit() as u32);
         let properties = [
@@ -177,8 +177,6 @@ impl Opening {
             // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
             self.method.as_deref().map(Property::AuthenticationMethod),
             (!self.last_words.is_empty()).then_some(Property::AuthenticationData(&self.last_words)),
-            // Shared subscriptions do not exist here.
-            Some(Property::SharedSubscriptionAvailable(false)),
         ];
         let mut buffer = PropertiesBuffer::new();
         // Each of them is there once and none has a value that the codec refuses, so none is lost.

@@ -103,7 +103,6 @@ pub(crate) fn of_subscribe(refusal: Refusal) -> ReasonCode {
         Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             ReasonCode::TopicFilterInvalid
         }
-        Refusal::SharingUnavailable => ReasonCode::SharedSubscriptionsNotSupported,
         _ => ReasonCode::UnspecifiedError,
     }
 }

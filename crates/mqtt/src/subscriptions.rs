@@ -11,14 +11,48 @@ use crate::reason::of_subscribe;
 use crate::wire::Wire;
 use smallvec::SmallVec;
 use std::borrow::Cow;
-use tidegate_message::{QoS, TopicFilter};
+use tidegate_message::{FilterError, QoS, TopicFilter};
 use tidegate_protocol::{Broker, Close, Context, RetainedDelivery, Subscribe as SubscribeRequest};
 
 /// The reason codes of one answer; most packets have few filters.
 type Reasons = SmallVec<[ReasonCode; 8]>;
 
-/// What a filter of a shared subscription begins with (section 4.8.2).
+/// What a filter of a shared subscription begins with (section 4.8.2). MQTT 3.1.1 knows no such thing, and its clients may have it.
 const SHARED: &str = "$share/";
+
+/// A filter and, where it is shared, the name of its group.
+struct Target<'a> {
+    share: Option<&'a str>,
+    filter: TopicFilter,
+}
+
+/// Why a text selects nothing.
+#[derive(Debug, thiserror::Error)]
+enum TargetError {
+    #[error("a shared subscription is `$share/`, a name without wildcards, `/` and a filter")]
+    Share,
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+}
+
+impl<'a> Target<'a> {
+    fn parse(text: &'a str) -> Result<Target<'a>, TargetError> {
+        let (share, filter) = match text.strip_prefix(SHARED) {
+            None => (None, text),
+            Some(rest) => {
+                // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+                let (name, filter) = rest.split_once('/').ok_or(TargetError::Share)?;
+                if name.is_empty() || name.contains(['+', '#']) {
+                    return Err(TargetError::Share);
+                }
+                (Some(name), filter)
+            }
+        };
+        // [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]
+        let filter = TopicFilter::parse_mqtt(filter.as_bytes())?;
+        Ok(Target { share, filter })
+    }
+}
 
 /// What one filter is answered: its reason code, and why where it failed.
 type Answer = (ReasonCode, Cow<'static, str>);
@@ -100,29 +134,26 @@ fn subscribe(
     version: Version,
     broker: &mut dyn Broker,
 ) -> Answer {
-    // Shared subscriptions do not exist here, which the CONNACK says as well (section 3.2.2.3.13).
-    if asked.filter.starts_with(SHARED) {
-        return (ReasonCode::SharedSubscriptionsNotSupported, "it is shared".into());
-    }
-    // [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]
-    let filter = match TopicFilter::parse_mqtt(asked.filter.as_bytes()) {
-        Ok(filter) => filter,
+    let target = match Target::parse(asked.filter) {
+        Ok(target) => target,
         Err(error) => return (ReasonCode::TopicFilterInvalid, error.to_string().into()),
     };
-    match broker.subscribe(&request(&filter, asked.options, subscription_id, version)) {
+    match broker.subscribe(&request(&target, asked.options, subscription_id, version)) {
         // [MQTT-3.8.4-7]: the level that was asked for is granted.
         Ok(_) => (granted(asked.options.qos_max), "".into()),
         Err(refusal) => (of_subscribe(refusal), refusal.to_string().into()),
     }
 }
 
-fn request(
-    filter: &TopicFilter,
+fn request<'a>(
+    target: &'a Target<'_>,
     options: SubscriptionOptions,
     subscription_id: Option<u32>,
     version: Version,
-) -> SubscribeRequest<'_> {
+) -> SubscribeRequest<'a> {
     let retained = match options.retain_handling {
+        // Section 3.8.3.1: a shared subscription gets none.
+        _ if target.share.is_some() => RetainedDelivery::Never,
         // [MQTT-3.3.1-9]; in 3.1.1, which has no choice, [MQTT-3.1.1/3.8.4-3].
         RetainHandling::Send => RetainedDelivery::Always,
         // [MQTT-3.3.1-10]
@@ -132,8 +163,8 @@ fn request(
     };
     SubscribeRequest {
         consumer: CONSUMER,
-        share: None,
-        filter,
+        share: target.share,
+        filter: &target.filter,
         qos_max: options.qos_max,
         no_local: options.no_local,
         // [MQTT-3.3.1-12] [MQTT-3.3.1-13]; in 3.1.1 live messages never have the flag ([MQTT-3.1.1/3.3.1-9]).
@@ -152,8 +183,10 @@ fn granted(qos: QoS) -> ReasonCode {
 }
 
 fn unsubscribe(text: &str, broker: &mut dyn Broker) -> Answer {
-    match TopicFilter::parse_mqtt(text.as_bytes()) {
-        Ok(filter) if broker.unsubscribe(CONSUMER, None, &filter) => (ReasonCode::Success, "".into()),
+    match Target::parse(text) {
+        Ok(Target { share, filter }) if broker.unsubscribe(CONSUMER, share, &filter) => {
+            (ReasonCode::Success, "".into())
+        }
         Ok(_) => (ReasonCode::NoSubscriptionExisted, "".into()),
         Err(error) => (ReasonCode::TopicFilterInvalid, error.to_string().into()),
     }

@@ -190,7 +190,7 @@ pub struct Subscribe<'a> {
     pub retain_as_published: bool,
     /// Told with every delivery that this subscription matched.
     pub subscription_id: Option<u32>,
-    /// Whether the retained messages that match are delivered now.
+    /// Whether the retained messages that match are delivered now; to a group they never are.
     pub retained: RetainedDelivery,
 }
 
@@ -296,9 +296,6 @@ pub enum Refusal {
     /// There is no room: the queue of every receiver is full, or what was asked for would exceed what all queues may hold.
     #[error("there is no room left in the queues")]
     QueueFull,
-    /// Subscriptions cannot be shared here.
-    #[error("subscriptions cannot be shared here")]
-    SharingUnavailable,
     /// The client may not do this, or nobody knows who it is.
     #[error("not authorized")]
     NotAuthorized,

@@ -7,17 +7,19 @@
 use super::parcel::Parcel;
 use super::slot::{Consumer, Slot};
 use super::{Shard, SlotKey};
+use crate::group::Group;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
-use crate::queue::{Queue, Queued, needs_settling};
-use crate::route::{Grant, Route};
+use crate::queue::Queue;
+use crate::queued::{Queued, needs_settling};
+use crate::route::{Grant, Route, RouteEntry};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tidegate_message::{Message, Origin, Properties, QoS, Topic};
-use tidegate_protocol::{Delivery, Publish, Published, Refusal, Refused};
+use tidegate_protocol::{Delivery, Encoded, Publish, Published, Refusal, Refused};
 
 /// The generation of what a connection has sent to itself: nothing of its own can be older and still under way.
 pub(super) const NEWEST: u64 = u64::MAX;
@@ -70,6 +72,10 @@ impl<'a> Publication<'a> {
         }
     }
 
+    pub(super) fn qos(&self) -> QoS {
+        self.qos
+    }
+
     /// The message as it can be kept: copied out of the read buffer, once.
     pub(super) fn message(&mut self) -> Arc<Message> {
         let make = || {
@@ -84,6 +90,41 @@ impl<'a> Publication<'a> {
             })
         };
         self.message.get_or_insert_with(make).clone()
+    }
+
+    /// Lets a consumer's machine encode it, and remembers what has to be settled. Returns the level of the delivery.
+    #[inline]
+    fn send(
+        &mut self,
+        grant: &Grant,
+        group: Option<&Arc<Group>>,
+        consumer: &mut Consumer,
+        slot: &mut Slot,
+        encoded: &mut Encoded,
+        now: Instant,
+    ) -> Result<QoS, Refused> {
+        let qos = self.qos.min(grant.qos);
+        let Some(machine) = slot.machine.as_deref_mut() else { return Ok(qos) };
+        let delivery = Delivery {
+            consumer: consumer.id,
+            topic: self.topic,
+            payload: self.payload,
+            properties: self.properties,
+            qos,
+            retain: self.retain && grant.retain_as_published,
+            redelivered: false,
+            expires_at: self.expires_at,
+            now,
+            subscription_ids: &grant.subscription_ids,
+            tag: needs_settling(consumer.settlement, qos).then(|| consumer.peek_tag()),
+        };
+        machine.handle_delivery(&delivery, encoded, &mut slot.output)?;
+        if let Some(tag) = delivery.tag {
+            let keep = group.is_some() || consumer.keeps_unsettled();
+            let kept = |message| Queued { group: group.cloned(), ..Queued::live(message, grant) };
+            consumer.hold(tag, keep.then(|| kept(self.message())));
+        }
+        Ok(qos)
     }
 }
 
@@ -163,11 +204,10 @@ impl Shard {
         self.encoded.start(route.here.len() > 1);
         let (mut accepted, mut refused) = (route.elsewhere != 0, false);
         for entry in &route.here {
-            if let Some(grant) = entry.grant_for(publication.origin) {
-                match self.deliver(&entry.queue, grant, publication, now) {
-                    Accepted::Yes => accepted = true,
-                    Accepted::No => refused = true,
-                }
+            match self.deliver_to(entry, publication, now) {
+                Some(Accepted::Yes) => accepted = true,
+                Some(Accepted::No) => refused = true,
+                None => {}
             }
         }
         if route.elsewhere != 0 {
@@ -230,9 +270,7 @@ impl Shard {
         }
         self.encoded.start(route.here.len() > 1);
         for entry in &route.here {
-            if let Some(grant) = entry.grant_for(publication.origin) {
-                self.deliver(&entry.queue, grant, publication, now);
-            }
+            self.deliver_to(entry, publication, now);
         }
     }
 
@@ -253,12 +291,24 @@ impl Shard {
         let receivers = self.node.router.receivers(publication.topic, generation);
         self.encoded.start(receivers.len() > 1);
         for entry in receivers {
-            let Some(grant) = entry.grant_for(publication.origin) else { continue };
-            if entry.queue.home_at(generation) != self.worker {
-                continue;
+            if entry.queue.home_at(generation) == self.worker {
+                self.deliver_to(&entry, publication, now);
             }
-            self.deliver(&entry.queue, grant, publication, now);
         }
+    }
+
+    /// Gives a message to one receiver; nothing where it is not for it.
+    fn deliver_to(
+        &mut self,
+        entry: &RouteEntry,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Option<Accepted> {
+        if let Some(shared) = &entry.shared {
+            return Some(self.deliver_shared(shared, publication, now));
+        }
+        let grant = entry.grant_for(publication.origin)?;
+        Some(self.deliver(&entry.queue, grant, publication, now))
     }
 
     /// Gives a message to one queue whose home is here.
@@ -296,8 +346,7 @@ impl Shard {
             slot.deferred.push((queue.clone(), Queued::live(publication.message(), grant)));
             return Accepted::Yes;
         }
-        let qos = publication.qos.min(grant.qos);
-        let needs_settling = needs_settling(consumer.settlement, qos);
+        let needs_settling = needs_settling(consumer.settlement, publication.qos.min(grant.qos));
         let may_send = !consumer.backlog && (!needs_settling || consumer.has_credit());
         if !may_send || !make_room(slot, &self.metrics, self.limits.output_bytes) {
             slot.starved = true;
@@ -305,36 +354,41 @@ impl Shard {
             return self.enqueue(queue, Queued::live(publication.message(), grant), publication.generation);
         }
         self.buffers.lend(&mut slot.output);
-        let delivery = Delivery {
-            consumer: consumer.id,
-            topic: publication.topic,
-            payload: publication.payload,
-            properties: publication.properties,
-            qos,
-            retain: publication.retain && grant.retain_as_published,
-            redelivered: false,
-            expires_at: publication.expires_at,
-            now,
-            subscription_ids: &grant.subscription_ids,
-            tag: needs_settling.then(|| consumer.peek_tag()),
-        };
-        let machine = slot
-            .machine
-            .as_deref_mut()
-            .map(|machine| machine.handle_delivery(&delivery, &mut self.encoded, &mut slot.output));
-        match machine {
-            Some(Ok(())) => {
-                if let Some(tag) = delivery.tag {
-                    let keep = consumer.keeps_unsettled().then(|| Queued::live(publication.message(), grant));
-                    consumer.hold(tag, keep);
-                }
-                let (slot, payload_bytes) = (consumer.slot, publication.payload.len());
-                self.note_sent(slot, qos, payload_bytes, now);
-            }
-            Some(Err(refused)) => self.metrics.count_dropped(refused.label(), 1),
-            None => {}
-        }
+        let sent = publication.send(grant, None, consumer, slot, &mut self.encoded, now);
+        let slot = consumer.slot;
+        self.note_live(slot, sent, publication, now);
         Accepted::Yes
+    }
+
+    /// The same to a member of a group whose consumer is here and has credit and room.
+    pub(super) fn send_to_member(
+        &mut self,
+        key: usize,
+        grant: &Grant,
+        group: &Arc<Group>,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let Some(slot) = self.slots.get_mut(consumer.slot) else { return };
+        self.buffers.lend(&mut slot.output);
+        let sent = publication.send(grant, Some(group), consumer, slot, &mut self.encoded, now);
+        let slot = consumer.slot;
+        self.note_live(slot, sent, publication, now);
+    }
+
+    #[inline]
+    fn note_live(
+        &mut self,
+        slot: usize,
+        sent: Result<QoS, Refused>,
+        publication: &Publication<'_>,
+        now: Instant,
+    ) {
+        match sent {
+            Ok(qos) => self.note_sent(slot, qos, publication.payload.len(), now),
+            Err(refused) => self.metrics.count_dropped(refused.label(), 1),
+        }
     }
 
     pub(super) fn note_sent(&mut self, slot: usize, qos: QoS, payload_bytes: usize, now: Instant) {

@@ -12,6 +12,8 @@ mod replay;
 mod requests;
 mod review;
 pub(crate) mod session;
+mod shares;
+mod sharing;
 mod slot;
 mod system;
 mod throttle;
@@ -259,6 +261,7 @@ impl Shard {
             Letter::Deliver { message, generation } => self.deliver_mailed(&message, generation, now),
             Letter::Parcel(parcel) => self.deliver_parcel(&parcel, now),
             Letter::Wake(queue) => self.wake(&queue),
+            Letter::Offer { group, member } => self.handle_offer(&group, &member, now),
             Letter::Moved(queue, moved) => self.letter_to(moved.from, Letter::Passed(queue, moved)),
             Letter::Passed(queue, moved) => {
                 queue.note_passed(moved.generation);

@@ -4,7 +4,7 @@
 //! are held. So a subscription to a million topics takes no more room than one to a single topic, however slow its reader is.
 
 use crate::budget::{QueueFull, Room};
-use crate::queue::Queued;
+use crate::queued::Queued;
 use crate::retained::Search;
 use crate::route::Grant;
 use crate::router::Router;

@@ -4,7 +4,9 @@ use super::Shard;
 use super::deliver::{Publication, refusal_label};
 use super::replay::Replayed;
 use super::slot::Consumer;
-use crate::queue::Queued;
+use crate::filters::Share;
+use crate::group::{GroupName, Member};
+use crate::queued::Queued;
 use crate::retained::Search;
 use crate::route::{Binding, Grant, Subscription};
 use std::sync::Arc;
@@ -69,6 +71,50 @@ impl<'a> Requests<'a> {
         self.shard.list(key);
         Ok(())
     }
+
+    /// Makes the consumer's queue a member of a group. Retained messages are nobody's in particular, so none are sent
+    /// (MQTT 5.0 section 3.8.4).
+    fn join(&mut self, share: &str, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
+        let Shard { node, worker, limits, .. } = &*self.shard;
+        let (node, worker, limits) = (node.clone(), *worker, limits.clone());
+        let (bytes, limit) = (share.len() + subscribe.filter.as_str().len(), limits.topic_bytes);
+        if bytes > limit {
+            return Err(Refusal::TopicTooLong { bytes, limit });
+        }
+        let (key, consumer) = self.consumer(subscribe.consumer)?;
+        let (name, limit) = (GroupName::new(share, subscribe.filter), limits.subscriptions_per_session);
+        let checked = consumer.queue.filters().check_share(&name, limit);
+        let is_new = checked.map_err(|_| Refusal::TooManySubscriptions { limit })?;
+        let grant = Grant {
+            qos: subscribe.qos_max,
+            retain_as_published: subscribe.retain_as_published,
+            subscription_ids: subscribe.subscription_id.into_iter().collect(),
+        };
+        let member = Member { queue: consumer.queue.clone(), grant: grant.clone() };
+        let joined = node.router.join(&name, member, is_new, || node.new_queue(worker));
+        let limit = limits.subscriptions;
+        let group = joined.map_err(|_| Refusal::TooManySubscriptions { limit })?;
+        let share = Share { group, grant };
+        consumer.queue.filters().set_share(share.clone());
+        consumer.shares.set(share);
+        // What waits there already.
+        consumer.queue.call();
+        consumer.backlog = true;
+        self.shard.list(key);
+        Ok(Subscribed { existed: !is_new })
+    }
+
+    /// Ends a membership. What the consumer has under way stays with it until it is settled or its connection ends ([MQTT-3.10.4-3]).
+    fn leave(&mut self, key: usize, name: &GroupName) -> bool {
+        let Some(consumer) = self.shard.consumers.get_mut(key) else { return false };
+        let queue = consumer.queue.clone();
+        let Some(Share { group, .. }) = queue.filters().remove_share(name) else { return false };
+        consumer.shares.remove(&group);
+        if self.shard.node.router.leave(&group, &queue) {
+            self.shard.end_group(&group);
+        }
+        true
+    }
 }
 
 impl Broker for Requests<'_> {
@@ -115,17 +161,20 @@ impl Broker for Requests<'_> {
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
-        if subscribe.share.is_some() {
-            return Err(Refusal::SharingUnavailable);
-        }
         self.shard.check_size(subscribe.filter.as_str().as_bytes())?;
+        if let Some(share) = subscribe.share {
+            return self.join(share, subscribe);
+        }
         let queue = self.consumer(subscribe.consumer)?.1.queue.clone();
         let limits = &self.shard.limits;
         let limit = limits.subscriptions_per_session;
-        let is_new =
-            queue.add_filter(subscribe.filter, limit).map_err(|_| Refusal::TooManySubscriptions { limit })?;
+        let is_new = queue
+            .filters()
+            .add(subscribe.filter, limit)
+            .map_err(|_| Refusal::TooManySubscriptions { limit })?;
         let subscription = Subscription {
             queue: queue.clone(),
+            group: None,
             qos_max: subscribe.qos_max,
             no_local: subscribe.no_local,
             retain_as_published: subscribe.retain_as_published,
@@ -135,7 +184,7 @@ impl Broker for Requests<'_> {
         let grant = Grant::of(&subscription);
         if self.shard.node.router.subscribe(subscribe.filter, subscription).is_err() {
             if is_new {
-                queue.remove_filter(subscribe.filter);
+                queue.filters().remove(subscribe.filter);
             }
             return Err(Refusal::TooManySubscriptions { limit: limits.subscriptions });
         }
@@ -146,7 +195,7 @@ impl Broker for Requests<'_> {
         };
         if wants_retained {
             self.replay_retained(subscribe, &grant, is_new).inspect_err(|_| {
-                if is_new && queue.remove_filter(subscribe.filter) {
+                if is_new && queue.filters().remove(subscribe.filter) {
                     let binding = Binding { filter: subscribe.filter, queue: &queue };
                     self.shard.node.router.unsubscribe(binding);
                 }
@@ -156,12 +205,12 @@ impl Broker for Requests<'_> {
     }
 
     fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {
-        if share.is_some() {
-            return false;
+        let Ok((key, consumer)) = self.consumer(consumer) else { return false };
+        if let Some(share) = share {
+            return self.leave(key, &GroupName::new(share, filter));
         }
-        let Ok((_, consumer)) = self.consumer(consumer) else { return false };
         let queue: Arc<_> = consumer.queue.clone();
-        let existed = queue.remove_filter(filter);
+        let existed = queue.filters().remove(filter);
         if existed {
             self.shard.node.router.unsubscribe(Binding { filter, queue: &queue });
         }

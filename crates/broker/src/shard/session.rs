@@ -4,11 +4,13 @@
 //! that worker closes the connection, puts what was unsettled back into the queue, and answers; only then the claim is tried again.
 
 use super::deliver::{Publication, refusal_label};
+use super::sharing::divide;
 use super::slot::{Consumer, HeldSession};
 use super::{Shard, SlotKey};
 use crate::budget::Room;
 use crate::mailbox::Letter;
 use crate::queue::Queue;
+use crate::queued::Queued;
 use crate::router::Moved;
 use crate::sessions::{Claim, Claimed, Due, Ended, HeldWill, Holder, SessionKey};
 use std::sync::Arc;
@@ -189,10 +191,12 @@ impl Shard {
         let Some(session) = here.session.take() else { return };
         let key = here.remove_consumer(session.consumer).and_then(|key| self.consumers.try_remove(key));
         if let Some(mut consumer) = key {
-            if consumer.queue.survives.load(Ordering::Relaxed) {
-                self.keep_for_session(&mut consumer, now);
-            }
+            let returned = match consumer.queue.survives.load(Ordering::Relaxed) {
+                true => self.keep_for_session(&mut consumer, now),
+                false => self.leave_groups(&mut consumer),
+            };
             consumer.queue.set_consumer(self.worker, None);
+            self.give_back(returned);
         }
         let due =
             self.node.sessions.release(&session.key, holder, detach.will, detach.expiry, detach.saved, now);
@@ -205,16 +209,28 @@ impl Shard {
 
     /// Puts what a consumer holds back into its queue. What was in the queue before has its place there; retained messages on
     /// their way have not, so the limits hold for them: a client that subscribes and leaves again and again fills nothing.
-    fn keep_for_session(&self, consumer: &mut Consumer, now: Instant) {
-        let released = std::mem::take(&mut consumer.released);
-        let unsettled = consumer.take_unsettled();
+    /// Returns what other members of its groups receive instead.
+    fn keep_for_session(&self, consumer: &mut Consumer, now: Instant) -> Vec<Queued> {
+        let released = std::mem::take(&mut consumer.released).into_values();
+        let (mut returned, unsettled) = divide(consumer.take_unsettled(), &consumer.queue);
+        let (more, released) = divide(released, &consumer.queue);
+        returned.extend(more);
         let in_front = unsettled.len() + consumer.resuming + released.len();
-        consumer.queue.put_back_behind(consumer.resuming, released.into_values());
+        consumer.queue.put_back_behind(consumer.resuming, released.into_iter());
         consumer.queue.put_back(unsettled.into_iter());
         let count = consumer.queue.messages_max();
         let (replay, left_out) = consumer.replay.take(&self.node.router, count, now);
         let dropped = consumer.queue.insert_behind(in_front, replay.into_iter());
         self.metrics.count_dropped("queue_full", dropped + left_out);
+        returned
+    }
+
+    /// What a consumer that ends holds for its groups: all but what nobody else may get goes back to them.
+    fn leave_groups(&self, consumer: &mut Consumer) -> Vec<Queued> {
+        let (bound, returned): (Vec<_>, Vec<_>) =
+            consumer.take_shared().into_iter().partition(Queued::is_bound);
+        self.metrics.count_dropped("session_ended", bound.len());
+        returned
     }
 
     /// What a connection still holds when its machine has handled its end.
@@ -236,10 +252,13 @@ impl Shard {
 
     /// Ends a consumer together with its queue.
     pub(super) fn remove_consumer(&mut self, key: usize) {
-        if let Some(consumer) = self.consumers.try_remove(key) {
+        if let Some(mut consumer) = self.consumers.try_remove(key) {
+            let returned = self.leave_groups(&mut consumer);
             consumer.queue.set_consumer(self.worker, None);
-            self.node.router.forget(&consumer.queue);
-            consumer.queue.clear();
+            let ended = self.node.router.forget(&consumer.queue);
+            consumer.queue.take_all();
+            self.give_back(returned);
+            ended.iter().for_each(|group| self.end_group(group));
         }
     }
 
@@ -253,8 +272,15 @@ impl Shard {
     }
 
     fn finish_session(&mut self, ended: Ended, now: Instant) {
-        self.node.router.forget(&ended.queue);
-        self.metrics.count_dropped("session_ended", ended.queue.clear());
+        let groups = self.node.router.forget(&ended.queue);
+        let (returned, lost): (Vec<_>, Vec<_>) = ended
+            .queue
+            .take_all()
+            .into_iter()
+            .partition(|queued| queued.group.is_some() && !queued.is_bound());
+        self.metrics.count_dropped("session_ended", lost.len());
+        self.give_back(returned);
+        groups.iter().for_each(|group| self.end_group(group));
         if let Some(will) = ended.will {
             self.publish_will(*will.will, now);
         }

@@ -5,9 +5,11 @@ use super::replay::Replay;
 use super::throttle::PublishPace;
 use crate::budget::Room;
 use crate::metrics::WorkerMetrics;
-use crate::queue::{Queue, Queued};
+use crate::queue::Queue;
+use crate::queued::Queued;
 use crate::route::Route;
 use crate::sessions::SessionKey;
+use crate::shard::shares::Shares;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -131,6 +133,10 @@ pub(crate) struct Consumer {
     pub(crate) released: BTreeMap<DeliveryTag, Queued>,
     /// Whether it stands on the list of consumers that may have something to receive.
     pub(crate) listed: bool,
+    /// The groups that its queue is a member of.
+    pub(crate) shares: Shares,
+    /// Whether it takes no offers of groups until it has looked by itself.
+    declines: bool,
 }
 
 impl Consumer {
@@ -145,6 +151,9 @@ impl Consumer {
         let (resuming, last_tag) = queue.resuming();
         let (next_tag, credit) = (1, credit.max(1));
         let (backlog, listed, released) = (false, false, BTreeMap::new());
+        let (shares, declines) = (Shares::of(&queue), false);
+        // What a group has for it since before it came.
+        queue.call();
         let mut consumer = Consumer {
             slot,
             id,
@@ -158,6 +167,8 @@ impl Consumer {
             resuming,
             released,
             listed,
+            shares,
+            declines,
         };
         last_tag.into_iter().for_each(|tag| consumer.reserve_tags_after(tag));
         consumer
@@ -186,7 +197,28 @@ impl Consumer {
 
     /// Settles a tag; `None` where it is unknown.
     pub(crate) fn settle(&mut self, tag: DeliveryTag) -> Option<Option<Queued>> {
-        self.unsettled.remove(tag)
+        let settled = self.unsettled.remove(tag)?;
+        self.backlog |= self.declines;
+        Some(settled)
+    }
+
+    /// It takes offers of its groups.
+    pub(crate) fn take_offers(&mut self) {
+        self.declines = false;
+        self.queue.set_takes_offers(true);
+    }
+
+    /// It takes no offers until it has looked by itself, which it does when something is settled.
+    pub(crate) fn stop_offers(&mut self) {
+        self.declines = true;
+        self.queue.set_takes_offers(false);
+    }
+
+    /// Everything that it holds for its groups: unsettled deliveries, then those that it has given back itself.
+    pub(crate) fn take_shared(&mut self) -> Vec<Queued> {
+        let released = std::mem::take(&mut self.released).into_values();
+        let held = self.take_unsettled().into_iter().chain(released);
+        held.filter(|queued| queued.group.is_some()).collect()
     }
 
     /// Everything unsettled, in the order of delivery, marked as sent before.

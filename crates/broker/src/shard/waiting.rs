@@ -5,8 +5,10 @@
 
 use super::Shard;
 use super::deliver::{NEWEST, make_room};
+use super::sharing::next_shared;
 use super::slot::Consumer;
-use crate::queue::{Popped, Queue, Queued};
+use crate::queue::{Popped, Queue};
+use crate::queued::Queued;
 use crate::router::Router;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,12 +23,16 @@ impl Shard {
         }
         let deferred = std::mem::take(&mut here.deferred);
         self.encoded.start(false);
+        let mut returned = Vec::new();
         for (queue, queued) in deferred {
             let key = queue.address().consumer.map_or(usize::MAX, |key| key as usize);
             let Some(consumer) =
                 self.consumers.get_mut(key).filter(|consumer| Arc::ptr_eq(&consumer.queue, &queue))
             else {
-                self.keep_offline(&queue, queued);
+                match queued.group {
+                    Some(_) => returned.push(queued),
+                    None => self.keep_offline(&queue, queued),
+                }
                 continue;
             };
             let may_send =
@@ -39,10 +45,14 @@ impl Shard {
                 self.send_queued(key, queued, now);
             } else {
                 consumer.backlog = true;
-                self.enqueue(&queue, queued, NEWEST);
+                match queued.group {
+                    Some(_) => returned.push(queued),
+                    None => drop(self.enqueue(&queue, queued, NEWEST)),
+                }
                 self.list(key);
             }
         }
+        self.give_back(returned);
     }
 
     /// Puts a consumer on the list of those that may have something to receive.
@@ -96,6 +106,9 @@ impl Shard {
             };
             if slot.output.len() >= self.limits.output_bytes {
                 slot.starved = true;
+                if !consumer.shares.is_empty() {
+                    consumer.stop_offers();
+                }
                 return Pumped::Done;
             }
             let (next, expired) = next_waiting(consumer, &self.node.router, now);
@@ -116,7 +129,7 @@ impl Shard {
     }
 
     /// Hands a delivery that waited to the machine of its consumer.
-    fn send_queued(&mut self, key: usize, queued: Queued, now: Instant) {
+    pub(super) fn send_queued(&mut self, key: usize, queued: Queued, now: Instant) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return };
         let Some(machine) = slot.machine.as_deref_mut() else { return };
@@ -141,7 +154,7 @@ impl Shard {
             return self.metrics.count_dropped(refused.label(), 1);
         }
         if let Some(tag) = tag {
-            let keep = consumer.keeps_unsettled();
+            let keep = queued.group.is_some() || consumer.keeps_unsettled();
             consumer.hold(tag, keep.then_some(queued));
         }
         let slot = consumer.slot;
@@ -158,7 +171,8 @@ enum Pumped {
     Searches,
 }
 
-/// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, then its queue.
+/// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, its queue, and then
+/// what waits in its groups.
 fn next_waiting(consumer: &mut Consumer, router: &Router, now: Instant) -> (Popped, usize) {
     let (mut expired, has_credit) = (0, consumer.has_credit());
     if consumer.resuming > 0 {
@@ -190,6 +204,12 @@ fn next_waiting(consumer: &mut Consumer, router: &Router, now: Instant) -> (Popp
             return (Popped::Searching, expired);
         }
     }
-    let (popped, more) = consumer.queue.pop(has_credit, consumer.settlement, now);
+    let (popped, more) = match consumer.queue.pop(has_credit, consumer.settlement, now) {
+        (Popped::Empty, thrown_away) => {
+            let (popped, more) = next_shared(consumer, now);
+            (popped, thrown_away + more)
+        }
+        other => other,
+    };
     (popped, expired + more)
 }

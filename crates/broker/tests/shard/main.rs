@@ -13,6 +13,8 @@ mod reconfiguring;
 mod retained;
 mod self_delivery;
 mod sessions;
+mod sharing;
+mod sharing_limits;
 mod system;
 mod taking_over;
 mod throttling;

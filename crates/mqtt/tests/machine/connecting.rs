@@ -24,7 +24,6 @@ fn announced<'a>() -> Vec<Property<'a>> {
         Property::ReceiveMaximum(id(1024)),
         Property::MaximumPacketSize(NonZeroU32::new(1 << 20).unwrap()),
         Property::TopicAliasMaximum(16),
-        Property::SharedSubscriptionAvailable(false),
     ]
 }
 

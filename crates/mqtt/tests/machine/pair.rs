@@ -1,12 +1,12 @@
 //! Several clients on the real broker: what one sends, the others receive, over workers, versions and connections.
 
 use crate::packets::{
-    V3, V5, V31, VERSIONS, connect, delivered, delivered_1, delivered_2, id, puback, pubcomp, publish,
-    publish_1, publish_2, publish_packet, pubrec, pubrel, suback, subscribe, will,
+    V3, V5, V31, VERSIONS, ack_because, connect, delivered, delivered_1, delivered_2, id, puback, pubcomp,
+    publish, publish_1, publish_2, publish_packet, pubrec, pubrel, suback, subscribe, will,
 };
 use std::time::Duration;
 use tidegate_message::QoS;
-use tidegate_mqtt::codec::{Packet, Property, ReasonCode, Version, decode};
+use tidegate_mqtt::codec::{Packet, PacketType, Property, ReasonCode, Version, decode};
 use tidegate_mqtt::{Mqtt, MqttOptions, ReceiveMaximumPolicy};
 use tidegate_protocol::{CloseReason, Protocol};
 use tidegate_testkit::pair::{Link, World};
@@ -234,4 +234,60 @@ fn messages_of_a_client_that_forgot_them_come_again() {
         });
         assert_eq!(behind, second);
     }
+}
+
+/// [MQTT-4.8.2-4] [MQTT-4.4.0-1] and section 4.8.2: what a member has begun with comes again under its identifier, but for QoS 1
+/// where another member is there, to which it is new.
+#[test]
+fn a_member_that_comes_back_finishes_what_is_its_own() {
+    for version in VERSIONS {
+        let mut pair = Pair::new();
+        let (publisher, _) = pair.connects(0, version, connect(version).client_id("p").bytes(), false);
+        let (member, _) = pair.connects(1, version, lasting(version), false);
+        let shared = [("$share/g/a", QoS::ExactlyOnce)];
+        pair.sends(&member, subscribe(version, 1, &shared));
+        pair.sends(&publisher, publish_2(version, 1, "a", "2"));
+        pair.sends(&publisher, publish_1(version, 2, "a", "1"));
+        let granted = suback(version, 1, &[ReasonCode::GrantedQoS2]);
+        let first = [delivered_2(version, 1, "a", "2"), delivered_1(version, 2, "a", "1")].concat();
+        assert_eq!(member.take_received(), [granted.clone(), first].concat());
+        let again = |number, qos, text| {
+            delivered(version, "a", text, |publish| {
+                (publish.qos, publish.packet_id, publish.dup) = (qos, Some(id(number)), true);
+            })
+        };
+        let (second, first) = (again(1, QoS::ExactlyOnce, "2"), again(2, QoS::AtLeastOnce, "1"));
+        pair.world.close(&member, CloseReason::PeerClosed);
+        let (member, behind) = pair.connects(0, version, lasting(version), true);
+        assert_eq!(behind, [second.clone(), first].concat());
+
+        let (other, _) = pair.connects(1, version, connect(version).client_id("o").bytes(), false);
+        pair.sends(&other, subscribe(version, 1, &shared));
+        assert_eq!(other.take_received(), granted);
+        pair.world.close(&member, CloseReason::PeerClosed);
+        pair.world.run();
+        assert_eq!(other.take_received(), delivered_1(version, 1, "a", "1"));
+        let (member, behind) = pair.connects(1, version, lasting(version), true);
+        assert_eq!(behind, second);
+        pair.sends(&member, [pubrec(1), pubcomp(1)].concat());
+        assert_eq!(member.take_received(), pubrel(1));
+    }
+}
+
+/// [MQTT-4.8.2-6]: what a member refuses goes to nobody else.
+#[test]
+fn a_refused_shared_message_is_discarded() {
+    let mut pair = Pair::new();
+    let (publisher, _) = pair.connects(0, V5, connect(V5).client_id("p").bytes(), false);
+    let members = ["a", "b"].map(|name| pair.connects(1, V5, connect(V5).client_id(name).bytes(), false).0);
+    for member in &members {
+        pair.sends(member, subscribe(V5, 1, &[("$share/g/a", QoS::AtLeastOnce)]));
+        member.take_received();
+    }
+    pair.sends(&publisher, publish_1(V5, 1, "a", "x"));
+    assert_eq!(members[0].take_received(), delivered_1(V5, 1, "a", "x"));
+    pair.sends(&members[0], ack_because(PacketType::PubAck, 1, ReasonCode::UnspecifiedError, ""));
+    pair.world.close(&members[0], CloseReason::PeerClosed);
+    pair.world.run();
+    assert_eq!(members[1].take_received(), b"");
 }

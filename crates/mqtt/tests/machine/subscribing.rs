@@ -119,15 +119,59 @@ fn refusals_are_put_in_words_only_where_they_are_welcome_and_fit() {
     }
 }
 
-/// Section 3.2.2.3.13: shared subscriptions do not exist here; CONNACK says so and SUBACK repeats it.
+/// Section 4.8.2: the group's name and the filter are told apart; clients of 3.1.1 may share as well. Section 3.8.3.1: no retained
+/// messages, whatever is asked.
 #[test]
-fn shared_subscriptions_are_refused() {
-    for version in [V3, V5] {
+fn shared_subscriptions_name_their_group() {
+    for version in VERSIONS {
         let mut client = Client::connected(version);
-        client.sends(subscribe(version, 5, &[("$share/group/a", QoS::AtMostOnce)]));
-        let words = if version == V5 { "filter 1: it is shared" } else { "" };
-        let reasons = [ReasonCode::SharedSubscriptionsNotSupported];
-        client.receives([suback_because(version, 5, &reasons, words)]).asks([]);
+        let filters = ["$share/group/a/+", "$share/$x//b/#", "$share"].map(|text| (text, QoS::AtLeastOnce));
+        client.sends(subscribe(version, 5, &filters));
+        client.receives([suback(version, 5, &[ReasonCode::GrantedQoS1; 3])]);
+        let asked = [(Some("group"), "a/+"), (Some("$x"), "/b/#"), (None, "$share")];
+        client.asks(asked.map(|(share, filter)| Request::Subscribe {
+            consumer: ConsumerId(0),
+            share: share.map(str::to_owned),
+            filter: filter.into(),
+            qos_max: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            subscription_id: None,
+            retained: match share {
+                Some(_) => RetainedDelivery::Never,
+                None => RetainedDelivery::Always,
+            },
+        }));
+        client.sends(unsubscribe(version, 6, &["$share/group/a/+"]));
+        client.receives([unsuback_because(version, 6, &[ReasonCode::Success], "")]);
+        client.asks([Request::Unsubscribe {
+            consumer: ConsumerId(0),
+            share: Some("group".into()),
+            filter: "a/+".into(),
+        }]);
+    }
+}
+
+/// [MQTT-4.8.2-1] [MQTT-4.8.2-2]: what names no group, or no filter behind it, fails alone.
+#[test]
+fn shared_subscriptions_without_a_name_or_a_filter_fail() {
+    let no_share = "a shared subscription is `$share/`, a name without wildcards, `/` and a filter";
+    let texts =
+        ["$share/", "$share/g", "$share//a", "$share/+/a", "$share/g#/a"].map(|text| (text, no_share));
+    let filters =
+        [("$share/g/", "the topic is empty"), ("$share/g/a#", "a wildcard must stand alone in its level")];
+    for (text, why) in [&texts[..], &filters].concat() {
+        for version in [V3, V5] {
+            let words = if version == V5 { format!("filter 1: {why}") } else { String::new() };
+            let mut client = Client::connected(version);
+            client.sends(subscribe(version, 5, &[(text, QoS::AtMostOnce), ("a", QoS::AtMostOnce)]));
+            let reasons = [ReasonCode::TopicFilterInvalid, ReasonCode::Success];
+            client.receives([suback_because(version, 5, &reasons, &words)]);
+            client.asks([subscribed("a", QoS::AtMostOnce)]);
+            client.sends(unsubscribe(version, 6, &[text]));
+            let reasons = [ReasonCode::TopicFilterInvalid];
+            client.receives([unsuback_because(version, 6, &reasons, &words)]).asks([]);
+        }
     }
 }
 

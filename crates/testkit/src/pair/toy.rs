@@ -246,6 +246,17 @@ impl Toy {
         })
     }
 
+    /// Makes the session a member of a group.
+    pub fn join(&self, world: &mut World, share: &'static str, text: &str) -> Subscribed {
+        self.subscribe_with(world, text, move |subscribe| subscribe.share = Some(share)).expect("subscribed")
+    }
+
+    /// Ends the session's membership in a group.
+    pub fn leave_group(&self, world: &mut World, share: &'static str, text: &str) -> bool {
+        let filter = filter(text);
+        self.ask(world, move |broker| broker.unsubscribe(SESSION, Some(share), &filter))
+    }
+
     /// Unsubscribes the session.
     pub fn unsubscribe(&self, world: &mut World, text: &str) -> bool {
         let filter = filter(text);

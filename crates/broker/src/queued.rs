@@ -1,0 +1,80 @@
+//! One delivery that waits: what a message becomes where it cannot go straight to its consumer, or may have to come again.
+
+use crate::group::Group;
+use crate::route::Grant;
+use std::sync::Arc;
+use tidegate_message::{Message, QoS};
+use tidegate_protocol::{DeliveryTag, Settlement, SubscriptionIds};
+
+/// One delivery that waits, or that waits to be settled.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) subscription_ids: SubscriptionIds,
+    /// Whether it may have reached a consumer before.
+    pub(crate) redelivered: bool,
+    /// The tag that it comes again under, where its session resumes ([MQTT-4.4.0-1]).
+    pub(crate) tag: Option<DeliveryTag>,
+    /// The group that it was taken from, and goes back to when its member leaves.
+    pub(crate) group: Option<Arc<Group>>,
+}
+
+impl Queued {
+    /// The delivery of a live message under a grant.
+    pub(crate) fn live(message: Arc<Message>, grant: &Grant) -> Queued {
+        let qos = message.qos.min(grant.qos);
+        let retain = message.retain && grant.retain_as_published;
+        Queued {
+            message,
+            qos,
+            retain,
+            subscription_ids: grant.subscription_ids.clone(),
+            redelivered: false,
+            tag: None,
+            group: None,
+        }
+    }
+
+    /// A message that waits in a group for whichever member takes it.
+    pub(crate) fn unassigned(message: Arc<Message>) -> Queued {
+        let (qos, retain) = (message.qos, message.retain);
+        let (subscription_ids, redelivered) = (SubscriptionIds::new(), false);
+        Queued { message, qos, retain, subscription_ids, redelivered, tag: None, group: None }
+    }
+
+    /// The same for the member of a group that takes it.
+    pub(crate) fn taken(self, group: &Arc<Group>, grant: &Grant) -> Queued {
+        Queued { group: Some(group.clone()), ..Queued::live(self.message, grant) }
+    }
+
+    /// Whether its receiver may have it under way, at a level at which nobody else may get it ([MQTT-4.8.2-4] [MQTT-4.8.2-5]).
+    pub(crate) fn is_bound(&self) -> bool {
+        self.tag.is_some() && self.qos == QoS::ExactlyOnce
+    }
+
+    /// The delivery of a retained message to a new subscription ([MQTT-3.3.1-9], [MQTT-3.1.1/3.3.1-6]).
+    pub(crate) fn retained(message: Arc<Message>, grant: &Grant) -> Queued {
+        Queued { retain: true, ..Queued::live(message, grant) }
+    }
+
+    /// What it weighs in memory, its message included.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        size_of::<Queued>() + self.message.weight_bytes()
+    }
+
+    /// Whether a consumer with this settlement has to settle it.
+    pub(crate) fn needs_settling(&self, settlement: Settlement) -> bool {
+        needs_settling(settlement, self.qos)
+    }
+}
+
+/// Whether a delivery at this level has to be settled.
+pub(crate) fn needs_settling(settlement: Settlement, qos: QoS) -> bool {
+    match settlement {
+        Settlement::Automatic => false,
+        Settlement::AboveAtMostOnce => qos > QoS::AtMostOnce,
+        Settlement::Always => true,
+    }
+}

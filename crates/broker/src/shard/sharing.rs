@@ -1,0 +1,268 @@
+//! Which member of a group receives, and what becomes of a member's deliveries when it leaves.
+//!
+//! The group's home gives each message to the next member that can take it now: straight into its output where the member is
+//! on this worker, by an offer where it is on another one. Where nobody can, the message waits in the group's queue, and
+//! every member that is there has been called: it looks when it has room again. So nothing waits while a member has room, and a slow
+//! member slows nobody.
+
+use super::Shard;
+use super::deliver::{Accepted, Publication, make_room};
+use super::slot::Consumer;
+use crate::group::{Group, may_wait};
+use crate::mailbox::Letter;
+use crate::queue::{Popped, Queue};
+use crate::queued::{Queued, needs_settling};
+use crate::route::Shared;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::QoS;
+
+/// How a member of a group stands as this worker sees it; with the key of its consumer where that is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stance {
+    /// It can take a delivery now.
+    Ready(usize),
+    /// It can when its own input, which this delivery belongs to, has been handled.
+    AfterItsInput(usize),
+    /// It has no room.
+    Busy(usize),
+    /// It is on another worker, and would take an offer.
+    Elsewhere(u8),
+    /// It is not there, or on another worker and without room.
+    Away,
+}
+
+impl Shard {
+    /// Gives a message to one member of a group whose home is here.
+    pub(super) fn deliver_shared(
+        &mut self,
+        shared: &Shared,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Accepted {
+        let (group, members) = (&shared.group, shared.members.as_slice());
+        // The direct way is closed while older messages wait, so that their order is kept.
+        if group.unclaimed() > 0 {
+            return self.keep_in_group(group, publication);
+        }
+        let (last, first) = members.split_at(group.turn().min(members.len()));
+        let positions = (last.len()..).zip(first).chain((0..).zip(last));
+        for (position, member) in positions {
+            let qos = publication.qos().min(member.grant.qos);
+            match self.stance(&member.queue, qos) {
+                Stance::Ready(key) => {
+                    group.pass_turn(position);
+                    self.send_to_member(key, &member.grant, group, publication, now);
+                    return Accepted::Yes;
+                }
+                Stance::AfterItsInput(key) => {
+                    group.pass_turn(position);
+                    let queued = Queued::unassigned(publication.message()).taken(group, &member.grant);
+                    self.defer(key, queued);
+                    return Accepted::Yes;
+                }
+                Stance::Elsewhere(worker) => {
+                    group.pass_turn(position);
+                    return self.keep_and_offer(group, &member.queue, worker, publication);
+                }
+                Stance::Busy(_) | Stance::Away => {}
+            }
+        }
+        self.keep_in_group(group, publication)
+    }
+
+    /// How a member stands that would receive at this level.
+    fn stance(&mut self, queue: &Arc<Queue>, qos: QoS) -> Stance {
+        let address = queue.address();
+        let Some(key) = address.consumer.map(|key| key as usize) else { return Stance::Away };
+        if address.worker != self.worker {
+            return if queue.takes_offers() { Stance::Elsewhere(address.worker) } else { Stance::Away };
+        }
+        let consumer = self.consumers.get(key).filter(|consumer| Arc::ptr_eq(&consumer.queue, queue));
+        let Some(consumer) = consumer else { return Stance::Away };
+        let Some(slot) = self.slots.get_mut(consumer.slot) else { return Stance::Away };
+        let has_credit = !needs_settling(consumer.settlement, qos) || consumer.has_credit();
+        let limits = &self.limits;
+        match slot.machine.is_some() {
+            _ if consumer.backlog || !has_credit => Stance::Busy(key),
+            false if slot.deferred.len() < limits.queued_messages => Stance::AfterItsInput(key),
+            true if make_room(slot, &self.metrics, limits.output_bytes) => Stance::Ready(key),
+            _ => Stance::Busy(key),
+        }
+    }
+
+    fn defer(&mut self, key: usize, queued: Queued) {
+        let Some(consumer) = self.consumers.get(key) else { return };
+        if let Some(slot) = self.slots.get_mut(consumer.slot) {
+            slot.deferred.push((consumer.queue.clone(), queued));
+        }
+    }
+
+    /// Lets a message wait for a member of another worker, which is told.
+    fn keep_and_offer(
+        &mut self,
+        group: &Arc<Group>,
+        member: &Arc<Queue>,
+        worker: u8,
+        publication: &mut Publication<'_>,
+    ) -> Accepted {
+        let accepted = self.push_to_group(group, publication);
+        if accepted == Accepted::Yes {
+            self.offer_to(group, member, worker);
+        }
+        accepted
+    }
+
+    /// Lets a message wait until a member can take it.
+    fn keep_in_group(&mut self, group: &Arc<Group>, publication: &mut Publication<'_>) -> Accepted {
+        if !may_wait(&group.members(), publication.qos()) {
+            self.metrics.count_dropped("offline", 1);
+            return Accepted::Yes;
+        }
+        let accepted = self.push_to_group(group, publication);
+        self.offer(group);
+        accepted
+    }
+
+    fn push_to_group(&mut self, group: &Group, publication: &mut Publication<'_>) -> Accepted {
+        match group.push(Queued::unassigned(publication.message())) {
+            Ok(()) => Accepted::Yes,
+            Err(_) => {
+                self.metrics.count_dropped("queue_full", 1);
+                Accepted::No
+            }
+        }
+    }
+
+    fn offer_to(&mut self, group: &Arc<Group>, member: &Arc<Queue>, worker: u8) {
+        group.note_offer();
+        self.letter_to(worker, Letter::Offer { group: group.clone(), member: member.clone() });
+    }
+
+    /// Finds members for what waits in a group and has not been offered to anybody. Those without room are called: they look as
+    /// soon as they have some. The members are asked for after the delivery is in the queue: who joins later looks there itself.
+    pub(super) fn offer(&mut self, group: &Arc<Group>) {
+        let members = group.members();
+        if members.is_empty() {
+            // The group has ended since the route was looked up.
+            return self.end_group(group);
+        }
+        let (last, first) = members.split_at(group.turn().min(members.len()));
+        for member in first.iter().chain(last) {
+            if group.unclaimed() == 0 {
+                return;
+            }
+            member.queue.call();
+            match self.stance(&member.queue, QoS::AtMostOnce) {
+                Stance::Ready(key) | Stance::AfterItsInput(key) | Stance::Busy(key) => self.look_again(key),
+                Stance::Elsewhere(worker) => self.offer_to(group, &member.queue, worker),
+                Stance::Away => {}
+            }
+        }
+    }
+
+    /// Lets a consumer of this worker look, as soon as it can, for what waits for it.
+    fn look_again(&mut self, key: usize) {
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.backlog = true;
+            self.list(key);
+        }
+    }
+
+    /// A group has offered what waits to a consumer of this worker: it takes one delivery, or somebody else is asked.
+    pub(super) fn handle_offer(&mut self, group: &Arc<Group>, member: &Arc<Queue>, now: Instant) {
+        group.note_offer_read();
+        if let Stance::Ready(key) = self.stance(member, QoS::AtMostOnce)
+            && let Some(consumer) = self.consumers.get_mut(key)
+            && let Some(grant) = consumer.shares.grant_in(group)
+        {
+            let (popped, expired) = group.pop(grant, consumer.has_credit(), consumer.settlement, now);
+            self.metrics.count_dropped("expired", expired);
+            match popped {
+                Popped::Delivery(queued) => {
+                    self.encoded.start(false);
+                    self.send_queued(key, queued, now);
+                }
+                Popped::NeedsCredit => self.decline(key),
+                Popped::Held | Popped::Searching | Popped::Empty => return,
+            }
+        } else if let Stance::Busy(key) = self.stance(member, QoS::AtMostOnce) {
+            self.decline(key);
+        }
+        if group.unclaimed() > 0 {
+            self.offer(group);
+        }
+    }
+
+    /// A consumer of this worker has no room for an offer: it gets no more until it has looked by itself.
+    fn decline(&mut self, key: usize) {
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.stop_offers();
+            consumer.queue.call();
+        }
+        self.look_again(key);
+    }
+
+    /// Gives back to their groups, in front and in order, deliveries whose member has left or lost its connection.
+    pub(super) fn give_back(&mut self, deliveries: impl IntoIterator<Item = Queued>) {
+        let mut groups: HashMap<u64, (Arc<Group>, Vec<Queued>)> = HashMap::new();
+        for queued in deliveries {
+            if let Some(group) = queued.group.clone() {
+                groups.entry(group.queue.id).or_insert_with(|| (group, Vec::new())).1.push(queued);
+            }
+        }
+        for (group, deliveries) in groups.into_values() {
+            group.put_back(deliveries);
+            self.offer(&group);
+        }
+    }
+
+    /// Throws away what waits in a group whose last member has left.
+    pub(super) fn end_group(&mut self, group: &Group) {
+        self.metrics.count_dropped("session_ended", group.clear());
+    }
+}
+
+/// Divides what a session holds when it loses its connection but lives on: what goes to other members, and what stays.
+///
+/// Everything else is taken up again by the client itself: what it may have under way at QoS 2 has to be ([MQTT-4.8.2-4]),
+/// what nobody else is there for may be (MQTT 5.0 section 4.8.2).
+pub(super) fn divide(
+    deliveries: impl IntoIterator<Item = Queued>,
+    queue: &Queue,
+) -> (Vec<Queued>, Vec<Queued>) {
+    let mut known: HashMap<u64, bool> = HashMap::new();
+    let mut is_wanted =
+        |group: &Group| *known.entry(group.queue.id).or_insert_with(|| group.has_others_present(queue));
+    deliveries
+        .into_iter()
+        .partition(|queued| !queued.is_bound() && queued.group.as_ref().is_some_and(|group| is_wanted(group)))
+}
+
+/// The next delivery that a group has for a consumer. It looks only after it was called, and says first that it takes offers again.
+pub(super) fn next_shared(consumer: &mut Consumer, now: Instant) -> (Popped, usize) {
+    if consumer.shares.is_empty() {
+        return (Popped::Empty, 0);
+    }
+    let has_credit = consumer.has_credit();
+    match has_credit {
+        true => consumer.take_offers(),
+        false => consumer.stop_offers(),
+    }
+    if !consumer.queue.answer() {
+        return (Popped::Empty, 0);
+    }
+    let (mut expired, settlement) = (0, consumer.settlement);
+    for _ in 0..consumer.shares.len() {
+        let Some(share) = consumer.shares.next() else { break };
+        let (popped, more) = share.group.pop(&share.grant, has_credit, settlement, now);
+        expired += more;
+        if let Popped::Delivery(_) | Popped::NeedsCredit = popped {
+            // There may be more.
+            consumer.queue.call();
+            return (popped, expired);
+        }
+    }
+    (Popped::Empty, expired)
+}
