@@ -326,6 +326,9 @@ fn refused_sessions_are_answered() {
         (Refusal::TooManySessions { limit: 1 }, V5, ReasonCode::QuotaExceeded),
         (Refusal::TooManySessions { limit: 1 }, V3, ReasonCode::ServerUnavailable),
         (Refusal::QueueFull, V5, ReasonCode::QuotaExceeded),
+        // [MQTT-3.1.3-8] [MQTT-3.1.1/3.1.3-9]
+        (Refusal::ClientIdTooLong { bytes: 9, limit: 1 }, V5, ReasonCode::ClientIdentifierNotValid),
+        (Refusal::ClientIdTooLong { bytes: 9, limit: 1 }, V3, ReasonCode::ClientIdentifierNotValid),
         (Refusal::TopicTooLong { bytes: 9, limit: 1 }, V5, ReasonCode::TopicNameInvalid),
     ] {
         let mut client = Client::silent(version);
