@@ -120,3 +120,84 @@ fn version_and_help_answer() {
     assert_eq!(help.code, Some(0));
     assert!(help.output.contains("--config"), "{}", help.output);
 }
+
+/// `tidegate passwd` with this password on its standard input.
+fn passwd(arguments: &[&str], input: &str) -> Ended {
+    use std::io::Write;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.arg("passwd").args(arguments).stdin(std::process::Stdio::piped());
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("tidegate starts");
+    let mut stdin = child.stdin.take().expect("standard input is piped");
+    // A command that wants no password may have ended.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let ended = child.wait_with_output().expect("a child can be waited for");
+    let output = [ended.stdout, ended.stderr].concat();
+    Ended { code: ended.status.code(), output: String::from_utf8(output).expect("text") }
+}
+
+/// Users come, get another password, and go; what else stands in the file stays.
+#[test]
+fn passwd_keeps_a_file_of_users() {
+    let scratch = Scratch::new();
+    let file = scratch.write("passwords", "# ours\n");
+    let file = file.to_str().expect("text");
+    for (arguments, input, said) in [
+        (vec!["add", file, "ann"], "secret\n", "user \"ann\" added"),
+        (vec!["add", file, "bob"], "secret", "user \"bob\" added"),
+        (vec!["add", "--stdin", file, "ann"], "other\r\n", "user \"ann\" has another password"),
+        (vec!["list", file], "", "ann\nbob\n"),
+        (vec!["remove", file, "bob"], "", "user \"bob\" removed"),
+        (vec!["list", file], "", "ann\n"),
+    ] {
+        let ended = passwd(&arguments, input);
+        assert!(ended.code == Some(0) && ended.output.contains(said), "{arguments:?}: {}", ended.output);
+    }
+    let text = std::fs::read_to_string(file).expect("the file is there");
+    assert!(text.starts_with("# ours\nann:$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
+    assert!(text.lines().count() == 2 && !text.contains("secret") && !text.contains("other"), "{text}");
+}
+
+/// What cannot be is said, and changes nothing.
+#[test]
+fn passwd_refuses_what_cannot_be() {
+    let scratch = Scratch::new();
+    let good = scratch.write("good", "# ours\n");
+    let bad = scratch.write("bad", "# ours\nann:plain\n");
+    let (good, bad) = (good.to_str().expect("text"), bad.to_str().expect("text"));
+    for (arguments, input, said) in [
+        (vec!["add", good, "a:b"], "secret\n", "':'"),
+        (vec!["add", good, "ann"], "", "empty"),
+        (vec!["add", good, "ann"], "one\ntwo\n", "more than one line"),
+        (vec!["add", good, "ann"], &"x".repeat(5000), "longer than 4096 bytes"),
+        (vec!["remove", good, "ann"], "", "there is no user \"ann\""),
+        (vec!["list", bad], "", "line 2"),
+        (vec!["add", bad, "bob"], "secret\n", "line 2"),
+        (vec!["list", "/no/such/file"], "", "/no/such/file"),
+    ] {
+        let ended = passwd(&arguments, input);
+        assert!(ended.code == Some(1) && ended.output.contains(said), "{arguments:?}: {}", ended.output);
+        assert!(!ended.output.contains("plain"), "{}", ended.output);
+    }
+    assert_eq!(std::fs::read_to_string(good).expect("the file is there"), "# ours\n");
+}
+
+/// A file that asks for passwords opens a listener to the network; a password file with a mistake opens nothing.
+#[test]
+fn password_file_is_checked() {
+    let scratch = Scratch::new();
+    let good = scratch.write("good", "# nobody yet\n");
+    let bad = scratch.write("bad", "ann:plain\n");
+    let config = |file: &std::path::Path| {
+        let open = GOOD.replace("127.0.0.1:0", "0.0.0.0:0").replace("allow_anonymous = true", "");
+        format!("{open}\n[access]\npassword_file = {file:?}\n")
+    };
+    let ended = check(&config(&good));
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    expect_refused(&config(&bad), &["access.password_file", "line 1"]);
+    expect_refused(&config(&good.with_file_name("missing")), &["access.password_file", "missing"]);
+}

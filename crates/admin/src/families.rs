@@ -41,6 +41,11 @@ pub(crate) const CONNECTIONS_CLOSED: Family = Family::counter(
 );
 pub(crate) const CONNECTIONS_OPEN: Family =
     Family::gauge("tidegate_connections_open", PROTOCOL, "Client connections that are open now.");
+pub(crate) const LOGINS_REFUSED: Family = Family::counter(
+    "tidegate_logins_refused",
+    &["protocol", "reason"],
+    "Clients that were not let in because of what they showed, by the reason why.",
+);
 pub(crate) const MESSAGES_RECEIVED: Family = Family::counter(
     "tidegate_messages_received",
     PROTOCOL_QOS,
@@ -147,10 +152,11 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 26] = [
+pub(crate) const ALL: [&Family; 27] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
+    &LOGINS_REFUSED,
     &MESSAGES_RECEIVED,
     &MESSAGES_SENT,
     &MESSAGE_BYTES_RECEIVED,

@@ -40,9 +40,10 @@ impl NodeCollector {
     fn encode_connections(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
         let opened = self.by_protocol(|metrics| &metrics.opened);
         exposition.counters(&families::CONNECTIONS_OPENED, opened)?;
-        exposition.counters(&families::CONNECTIONS_CLOSED, self.closed())?;
+        exposition.counters(&families::CONNECTIONS_CLOSED, self.by_reason(ProtocolMetrics::closed))?;
         let open = self.by_protocol(|metrics| &metrics.open);
-        exposition.gauges(&families::CONNECTIONS_OPEN, open)
+        exposition.gauges(&families::CONNECTIONS_OPEN, open)?;
+        exposition.counters(&families::LOGINS_REFUSED, self.by_reason(ProtocolMetrics::logins_refused))
     }
 
     fn encode_traffic(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
@@ -131,9 +132,12 @@ impl NodeCollector {
         })
     }
 
-    fn closed(&self) -> impl Iterator<Item = ([&'static str; 2], u64)> {
-        self.protocols().flat_map(|(protocol, workers)| {
-            let reasons = sum_by_reason(workers.map(ProtocolMetrics::closed));
+    fn by_reason(
+        &self,
+        counted: fn(&ProtocolMetrics) -> BTreeMap<&'static str, u64>,
+    ) -> impl Iterator<Item = ([&'static str; 2], u64)> {
+        self.protocols().flat_map(move |(protocol, workers)| {
+            let reasons = sum_by_reason(workers.map(counted));
             reasons.into_iter().map(move |(reason, count)| ([protocol, reason], count))
         })
     }

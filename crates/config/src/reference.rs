@@ -47,7 +47,7 @@ This holds for the options of protocols as well. A duration or a size is never w
 The file is checked as a whole before anything starts, and every mistake is reported with its line: keys that do not exist, values
 of the wrong kind or out of range, two listeners (or `[http]`) on one port of overlapping addresses, names or protocols used twice,
 certificates and keys that cannot be read or do not belong together. A listener that nobody could log in to is refused as well, and
-so is one that is open to the network without client certificates, unless it says `allow_anonymous = true`. An expired certificate
+so is one that is open to the network without client certificates or passwords, unless it says `allow_anonymous = true`. An expired certificate
 is a warning.
 
 ## What takes effect without a restart

@@ -59,6 +59,8 @@ section! {
         http: Option<Http> = Table(&Http::SECTION), Optional("no HTTP port is opened");
         /// What the gateway writes to its standard error.
         log: Log = Table(&Log::SECTION), Default("");
+        /// Who clients are, and what they may do.
+        access: Access = Table(&Access::SECTION), Default("");
         /// What the gateway holds at most.
         limits: Limits = Table(&Limits::SECTION), Default("");
     }
@@ -79,8 +81,8 @@ section! {
         transport: Transport = Word(&["tcp", "websocket"]), Default("tcp");
         /// Encryption, and clients that prove who they are with a certificate.
         tls: Option<Tls> = Table(&Tls::SECTION), Optional("no encryption");
-        /// Lets clients in that do not prove who they are. In this version client certificates are the only proof, so a
-        /// listener without them needs `true` here; otherwise it is refused, because nobody could use it.
+        /// Lets clients in that do not prove who they are. Without it a client needs a certificate (`tls.client_auth`) or a
+        /// password (`access.password_file`). Whoever gives a password has to give the right one, here as well.
         allow_anonymous: bool = Switch, Default("false");
         /// Which WebSocket requests are taken. Only with `transport = "websocket"`.
         websocket: Option<WebSocket> = Table(&WebSocket::SECTION), Optional("any path and any origin");
@@ -127,6 +129,10 @@ section! {
         /// authority that signed it does not name it, up to the top of its chain: an authority without a list vouches for nobody. How old
         /// a list is does not matter. Needs `client_auth`.
         crl: Vec<PathBuf> = Paths, Default("");
+        /// Which name of a client's certificate becomes its user: the common name of the subject, or a DNS name, e-mail address or
+        /// URI of the subject alternative names. A certificate with several such names or none gives no user, and lets nobody in.
+        client_identity: Option<ClientIdentity> = Word(&["cn", "san-dns", "san-email", "san-uri"]),
+            Optional("a certificate lets its client in and gives it no user");
         /// Further certificates, chosen by the server name that the client asks for. Others get `cert`.
         sni: Vec<ServerName> = Tables(&ServerName::SECTION), Default("");
     }
@@ -140,6 +146,21 @@ pub enum ClientAuth {
     Required,
     /// A certificate is checked if the client presents one.
     Optional,
+}
+
+/// Which name of a client's certificate becomes its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientIdentity {
+    /// The common name of the subject.
+    #[serde(rename = "cn")]
+    CommonName,
+    /// The DNS name among the subject alternative names.
+    SanDns,
+    /// The e-mail address among the subject alternative names.
+    SanEmail,
+    /// The URI among the subject alternative names.
+    SanUri,
 }
 
 section! {
@@ -221,6 +242,14 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+section! {
+    /// Who clients are. [The guide](../guides/users.md) tells how to make users and how clients prove who they are.
+    pub struct Access {
+        /// The file with the users and what proves their passwords, which `tidegate passwd` writes.
+        password_file: Option<PathBuf> = Path, Optional("no password is checked, and no user name is proven by one");
+    }
 }
 
 section! {

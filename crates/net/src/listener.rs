@@ -4,6 +4,7 @@
 //! listener share for as long as they live: how many they are, and what they have to meet to stay.
 
 use crate::options::{ListenerOptions, ListenerProtocol, Transport};
+use crate::tls::CertificateName;
 use crate::tls::TlsMaterial;
 use crate::websocket::HandshakeOptions;
 use parking_lot::Mutex;
@@ -29,6 +30,7 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) websocket: Option<WebSocketListener>,
     pub(crate) allow_anonymous: bool,
+    pub(crate) client_identity: Option<CertificateName>,
     pub(crate) connect_timeout: Duration,
     pub(crate) publish_limits: PublishLimits,
     /// Connections that are accepted in a second.
@@ -127,6 +129,7 @@ impl Listener {
             tls: options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config().clone())),
             websocket: websocket(options),
             allow_anonymous: options.allow_anonymous,
+            client_identity: options.client_identity,
             connect_timeout: options.connect_timeout,
             publish_limits: options.publish_limits,
             connection_rate: options.connection_rate,

@@ -6,8 +6,10 @@
 use crate::handshakes::Handshakes;
 use crate::listener::{Listener, WebSocketListener};
 use crate::options::ListenerProtocol;
+use crate::tls::CertificateName;
 use crate::websocket::{Decoder, DecoderOptions, Handshake, TextPolicy};
 use rustls::ServerConnection;
+use rustls_pki_types::CertificateDer;
 use std::io;
 use tidegate_broker::Certificate;
 use tidegate_protocol::{MessageKind, Recognition};
@@ -86,7 +88,7 @@ pub(crate) async fn open(
     let (socket, mut session) = encrypted.into_inner();
     session.set_buffer_limit(None);
     let shown = session.peer_certificates().and_then(|chain| chain.first());
-    let certificate = shown.map_or(Certificate::None, |_| Certificate::Verified);
+    let certificate = worth_of(shown, listener.client_identity);
     let tls = Some(Box::new(session));
     Ok(Opened { socket, tls, websocket, protocol, first, certificate })
 }
@@ -109,6 +111,18 @@ fn check_plain(first: &[u8], listener: &Listener) -> Result<(), OpeningError> {
     match listener.tls.is_none() && first.first() == Some(&TLS_FIRST_BYTE) {
         true => Err(OpeningError::TlsOnPlain),
         false => Ok(()),
+    }
+}
+
+/// What a verified certificate is worth where users are taken from this name.
+fn worth_of(shown: Option<&CertificateDer<'_>>, name: Option<CertificateName>) -> Certificate {
+    match (shown, name) {
+        (None, _) => Certificate::None,
+        (Some(_), None) => Certificate::Verified,
+        // Without its name it is as good as none.
+        (Some(shown), Some(name)) => {
+            name.of(shown).map_or(Certificate::None, |name| Certificate::Named(name.into()))
+        }
     }
 }
 

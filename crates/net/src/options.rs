@@ -1,6 +1,6 @@
 //! What a server is made from; all of it checked by whoever reads the configuration.
 
-use crate::tls::TlsMaterial;
+use crate::tls::{CertificateName, TlsMaterial};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct ListenerOptions {
     pub protocols: Vec<ListenerProtocol>,
     /// Whether clients without credentials are welcome.
     pub allow_anonymous: bool,
+    /// Which name of a client's certificate is its user. Without it a certificate lets its client in and gives it no user.
+    pub client_identity: Option<CertificateName>,
     /// Open connections of this listener. At the limit a new one is closed at once.
     pub connections_max: usize,
     /// Connections that are accepted in a second, with a burst of one second; any number where nothing is set. What comes faster

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
+use crate::passwd::Passwd;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -22,6 +23,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Say what is wrong with a configuration, without starting.
     Check(Configuration),
+    /// Manage the users of a password file.
+    #[command(subcommand)]
+    Passwd(Passwd),
     /// Put a broker under load and measure it.
     Bench(BenchArgs),
 }

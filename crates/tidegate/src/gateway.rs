@@ -5,14 +5,14 @@
 
 use crate::cli::{Configuration, complain, say};
 use crate::reload::Live;
-use crate::{logging, registry};
+use crate::{access, logging, registry};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tidegate_admin::{AdminServer, Readiness, Stage};
 use tidegate_broker::{Limits, PublishLimits};
-use tidegate_config::{ClientAuth, Config, Listener, Loaded, Sources, Tls, Transport, load};
-use tidegate_net::tls::{self, Application, SniCertificate, TlsOptions};
+use tidegate_config::{ClientAuth, ClientIdentity, Config, Listener, Loaded, Sources, Tls, Transport, load};
+use tidegate_net::tls::{self, Application, CertificateName, SniCertificate, TlsOptions};
 use tidegate_net::{ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -26,6 +26,8 @@ const WEBSOCKET_MESSAGE_BYTES_MAX: u64 = 1 << 30;
 pub(crate) enum Refused {
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
+    #[error("{0}")]
+    Access(#[from] access::AccessError),
     #[error("listener `{listener}`: {option}: {message}")]
     Option { listener: String, option: String, message: String },
     #[error("{0}")]
@@ -45,6 +47,9 @@ pub(crate) fn check(configuration: &Configuration) -> ExitCode {
     match read(configuration) {
         Ok(loaded) => {
             loaded.warnings.iter().for_each(|warning| complain(&format!("{warning}\n")));
+            if let Err(error) = access::check(&loaded.config) {
+                return refuse(&format!("error: {error}"));
+            }
             match &configuration.config {
                 Some(file) => say(&format!("{} is fine", file.display())),
                 None => say("the built-in configuration is fine"),
@@ -206,7 +211,7 @@ fn server_options(config: &Config) -> Result<ServerOptions, Refused> {
         limits: limits(config),
         connections_max: config.limits.connections,
         shutdown_timeout: config.shutdown_timeout.duration(),
-        authenticator: None,
+        authenticator: access::authenticator(config)?,
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: listeners(config)?,
     })
@@ -261,6 +266,7 @@ fn listener_options(listener: &Listener) -> Result<ListenerOptions, Refused> {
         tls: listener.tls.as_ref().map(encrypt).transpose()?,
         protocols: listener.protocols.iter().map(open).collect::<Result<_, Refused>>()?,
         allow_anonymous: listener.allow_anonymous,
+        client_identity: listener.tls.as_ref().and_then(|tls| tls.client_identity).map(certificate_name),
         connections_max: listener.max_connections.unwrap_or(usize::MAX),
         connection_rate: listener.connection_rate.map(|rate| rate as u64),
         publish_limits: PublishLimits {
@@ -269,6 +275,15 @@ fn listener_options(listener: &Listener) -> Result<ListenerOptions, Refused> {
         },
         connect_timeout: listener.connect_timeout.duration(),
     })
+}
+
+fn certificate_name(identity: ClientIdentity) -> CertificateName {
+    match identity {
+        ClientIdentity::CommonName => CertificateName::Common,
+        ClientIdentity::SanDns => CertificateName::Dns,
+        ClientIdentity::SanEmail => CertificateName::Email,
+        ClientIdentity::SanUri => CertificateName::Uri,
+    }
 }
 
 fn option_refused(listener: &Listener, errors: Vec<tidegate_config::OptionError>) -> Refused {

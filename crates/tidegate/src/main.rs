@@ -1,12 +1,14 @@
 //! The gateway binary: command line, wiring, start and stop.
 //!
 //! Everything that the gateway does is in the libraries; here it is decided which of it runs. `registry` is the visible list of
-//! protocols, `gateway` turns a configuration into a running server, `bench` is the load generator.
+//! protocols, `gateway` turns a configuration into a running server, `access` and `passwd` are about its users, `bench` is the load generator.
 
+mod access;
 mod bench;
 mod cli;
 mod gateway;
 mod logging;
+mod passwd;
 mod registry;
 mod reload;
 
@@ -22,6 +24,13 @@ fn main() -> ExitCode {
     match cli.command {
         None => gateway::run(&cli.configuration),
         Some(Command::Check(configuration)) => gateway::check(&configuration.or(cli.configuration)),
+        Some(Command::Passwd(passwd)) => match passwd::run(passwd) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                cli::complain(&format!("passwd: {error}"));
+                ExitCode::FAILURE
+            }
+        },
         Some(Command::Bench(arguments)) => match bench::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

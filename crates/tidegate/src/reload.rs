@@ -4,6 +4,7 @@
 //! fit its key, an address that is taken) changes nothing. What can only change with a restart is named, and stays as it was for
 //! the next reload too.
 
+use crate::access;
 use crate::cli::Configuration;
 use crate::gateway::{self, Refused};
 use crate::logging::Level;
@@ -52,7 +53,7 @@ impl Live {
     fn reconfigure(&mut self, config: &Config) -> Result<ListenerChanges, Refused> {
         let changes = Changes {
             limits: gateway::limits(config),
-            authenticator: None,
+            authenticator: access::authenticator(config)?,
             connections_max: config.limits.connections,
             listeners: gateway::listeners(config)?,
         };

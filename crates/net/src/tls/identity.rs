@@ -1,7 +1,8 @@
-//! The name of a client in its certificate: the common name of the subject (RFC 5280 section 4.1.2.6).
+//! The name of a client in its certificate: the common name of the subject (RFC 5280 section 4.1.2.6), or one of the subject
+//! alternative names (section 4.2.1.6).
 //!
 //! Only for certificates that the handshake has verified. The walk over the DER needs no X.509 library, because it only
-//! steps over elements until it reaches the subject, and anything unexpected on the way gives no name.
+//! steps over elements until it reaches the name, and anything unexpected on the way gives no name.
 
 use rustls_pki_types::CertificateDer;
 
@@ -12,19 +13,49 @@ const VERSION: u8 = 0xA0;
 const UTF8_STRING: u8 = 0x0C;
 const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;
+const BOOLEAN: u8 = 0x01;
+const OCTET_STRING: u8 = 0x04;
+const EXTENSIONS: u8 = 0xA3;
+const RFC822_NAME: u8 = 0x81;
+const DNS_NAME: u8 = 0x82;
+const URI: u8 = 0x86;
 
 /// `id-at-commonName`, 2.5.4.3 (RFC 5280 appendix A.1).
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// The common name of the certificate's subject. `None`: it has none or several, or one with control characters or in
-/// an encoding other than UTF8String, PrintableString and IA5String. A doubtful name is no name.
-pub fn subject_common_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let name = only_common_name(subject(certificate)?)?;
-    (!name.is_empty() && !name.chars().any(char::is_control)).then(|| name.to_owned())
+/// `id-ce-subjectAltName`, 2.5.29.17 (RFC 5280 section 4.2.1.6).
+const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1D, 0x11];
+
+/// Which of its names a certificate is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The common name of the subject.
+    Common,
+    /// A DNS name among the subject alternative names.
+    Dns,
+    /// An e-mail address among the subject alternative names.
+    Email,
+    /// A URI among the subject alternative names.
+    Uri,
 }
 
-/// The contents of the subject: `Certificate > tbsCertificate > subject`.
-fn subject(certificate: &[u8]) -> Option<&[u8]> {
+impl CertificateName {
+    /// This name of the certificate. `None`: it has none of this kind or several, or one with control characters or in an encoding
+    /// other than UTF8String, PrintableString and IA5String. A doubtful name is no name.
+    pub fn of(self, certificate: &CertificateDer<'_>) -> Option<String> {
+        let (subject, rest) = subject(certificate)?;
+        let name = match self {
+            CertificateName::Common => only_common_name(subject)?,
+            CertificateName::Email => only_alternative(rest, RFC822_NAME)?,
+            CertificateName::Dns => only_alternative(rest, DNS_NAME)?,
+            CertificateName::Uri => only_alternative(rest, URI)?,
+        };
+        (!name.is_empty() && !name.chars().any(char::is_control)).then(|| name.to_owned())
+    }
+}
+
+/// The contents of the subject, and what follows it: `Certificate > tbsCertificate > subject`.
+fn subject(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let (certificate, _) = expect(certificate, SEQUENCE)?;
     let (mut fields, _) = expect(certificate, SEQUENCE)?;
     if let Some((_, rest)) = expect(fields, VERSION) {
@@ -34,7 +65,38 @@ fn subject(certificate: &[u8]) -> Option<&[u8]> {
     for _ in 0..4 {
         (_, _, fields) = element(fields)?;
     }
-    expect(fields, SEQUENCE).map(|(subject, _)| subject)
+    expect(fields, SEQUENCE)
+}
+
+/// `tbsCertificate > extensions > subjectAltName > GeneralName` of this kind, of which there must be one.
+fn only_alternative(mut fields: &[u8], kind: u8) -> Option<&str> {
+    let mut extensions = loop {
+        let (tag, contents, rest) = element(fields)?;
+        match tag {
+            EXTENSIONS => break expect(contents, SEQUENCE)?.0,
+            _ => fields = rest,
+        }
+    };
+    let mut names = loop {
+        let (extension, rest) = expect(extensions, SEQUENCE)?;
+        let (id, mut value) = expect(extension, OBJECT_IDENTIFIER)?;
+        if id == SUBJECT_ALTERNATIVE_NAME {
+            if let Some((_, behind)) = expect(value, BOOLEAN) {
+                value = behind;
+            }
+            break expect(expect(value, OCTET_STRING)?.0, SEQUENCE)?.0;
+        }
+        extensions = rest;
+    };
+    let mut found = None;
+    while !names.is_empty() {
+        let (tag, name, rest) = element(names)?;
+        if tag == kind && found.replace(name).is_some() {
+            return None;
+        }
+        names = rest;
+    }
+    std::str::from_utf8(found?).ok().filter(|name| name.is_ascii())
 }
 
 /// `Name > RelativeDistinguishedName > AttributeTypeAndValue`.
@@ -99,16 +161,38 @@ mod tests {
         let utf8 = |text: &str| DnValue::Utf8String(text.to_owned());
         let organization = (DnType::OrganizationName, utf8("Plant"));
         let der = certificate(vec![organization.clone(), (DnType::CommonName, utf8("sensor-ä"))]);
-        assert_eq!(subject_common_name(&der).as_deref(), Some("sensor-ä"));
+        assert_eq!(CertificateName::Common.of(&der).as_deref(), Some("sensor-ä"));
         let printable = DnValue::PrintableString("sensor-7".try_into().unwrap());
         let der = certificate(vec![(DnType::CommonName, printable), organization.clone()]);
-        assert_eq!(subject_common_name(&der).as_deref(), Some("sensor-7"));
-        assert_eq!(subject_common_name(&certificate(vec![organization])), None);
-        assert_eq!(subject_common_name(&certificate(vec![(DnType::CommonName, utf8("a\nb"))])), None);
+        assert_eq!(CertificateName::Common.of(&der).as_deref(), Some("sensor-7"));
+        assert_eq!(CertificateName::Common.of(&certificate(vec![organization])), None);
+        assert_eq!(CertificateName::Common.of(&certificate(vec![(DnType::CommonName, utf8("a\nb"))])), None);
         assert_eq!(
-            subject_common_name(&certificate(vec![(DnType::CommonName, utf8(&"n".repeat(300)))])),
+            CertificateName::Common.of(&certificate(vec![(DnType::CommonName, utf8(&"n".repeat(300)))])),
             Some("n".repeat(300))
         );
+    }
+
+    /// RFC 5280 section 4.2.1.6: exactly one name of the kind that is asked for.
+    #[test]
+    fn alternative_names_are_found_where_there_is_one() {
+        use rcgen::SanType;
+        let with = |names: Vec<SanType>| {
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = names;
+            params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        let email = SanType::Rfc822Name("sensor@plant.example".try_into().unwrap());
+        let uri = SanType::URI("urn:dev:7".try_into().unwrap());
+        let der = with(vec![dns("sensor-7.plant.example"), email.clone(), uri]);
+        assert_eq!(CertificateName::Dns.of(&der).as_deref(), Some("sensor-7.plant.example"));
+        assert_eq!(CertificateName::Email.of(&der).as_deref(), Some("sensor@plant.example"));
+        assert_eq!(CertificateName::Uri.of(&der).as_deref(), Some("urn:dev:7"));
+        let der = with(vec![dns("a.example"), dns("b.example"), email]);
+        assert_eq!(CertificateName::Dns.of(&der), None, "which of two names it is cannot be known");
+        assert_eq!(CertificateName::Uri.of(&der), None);
+        assert_eq!(CertificateName::Dns.of(&with(vec![])), None);
     }
 
     /// RFC 5280 section 4.1: a certificate that is cut or changed anywhere gives a name or none, never a panic.
@@ -117,11 +201,15 @@ mod tests {
         let name = DnValue::Utf8String("sensor".to_owned());
         let der = certificate(vec![(DnType::CommonName, name)]);
         for cut in 0..der.len() {
-            subject_common_name(&der[..cut].into());
+            for name in [CertificateName::Common, CertificateName::Dns] {
+                name.of(&der[..cut].into());
+            }
             for value in [0x00, 0x7F, 0x80, 0x84, 0xFF] {
                 let mut changed = der.to_vec();
                 changed[cut] = value;
-                subject_common_name(&changed.into());
+                for name in [CertificateName::Common, CertificateName::Dns] {
+                    name.of(&changed.clone().into());
+                }
             }
         }
     }

@@ -22,7 +22,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 pub use error::TlsError;
-pub use identity::subject_common_name;
+pub use identity::CertificateName;
 pub use material::TlsMaterial;
 
 use files::Files;

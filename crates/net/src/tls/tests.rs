@@ -237,7 +237,7 @@ fn required_client_certificate_is_checked() {
     let foreign = Pair::new(&authority("client authority"), "sensor-7");
     for version in [&TLS12, &TLS13] {
         let (server, _) = shake(&config, site.client(version, Some(&good)), "gateway.example").unwrap();
-        let name = subject_common_name(&server.peer_certificates().unwrap()[0]);
+        let name = CertificateName::Common.of(&server.peer_certificates().unwrap()[0]);
         assert_eq!(name.as_deref(), Some("sensor-7"));
         assert!(shake(&config, site.client(version, Some(&foreign)), "gateway.example").is_err());
         let without = shake(&config, site.client(version, None), "gateway.example").unwrap_err();

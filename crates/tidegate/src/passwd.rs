@@ -1,0 +1,158 @@
+//! `tidegate passwd`: the users of a password file.
+//!
+//! A running gateway reads the file again when it is told to reload; nothing here talks to it.
+
+use crate::cli::{complain, say};
+use clap::{Args, Subcommand};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use std::io::{self, BufRead, Read, Stdin, Write};
+use std::path::PathBuf;
+use tidegate_credentials::{PASSWORD_BYTES_MAX, SetError, StoreError, read, read_or_new, write};
+use zeroize::Zeroizing;
+
+/// What is to be done with the users of a password file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Passwd {
+    /// Add a user, or give one another password. Makes the file where there is none.
+    Add(Add),
+    /// Take a user out.
+    Remove(UserOf),
+    /// Say who is in the file.
+    List {
+        /// The password file.
+        file: PathBuf,
+    },
+}
+
+/// Whom to add.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    user: UserOf,
+    /// Read the password from standard input, one line, also where that is a terminal.
+    #[arg(long)]
+    stdin: bool,
+}
+
+/// A user of a file.
+#[derive(Debug, Args)]
+pub(crate) struct UserOf {
+    /// The password file.
+    file: PathBuf,
+    /// The user's name.
+    user: String,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PasswdError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Set(#[from] SetError),
+    #[error("{}: there is no user {user:?}", file.display())]
+    NoSuchUser { file: PathBuf, user: String },
+    #[error("the two passwords differ")]
+    Differ,
+    #[error("standard input has more than one line: a password is one")]
+    Lines,
+    #[error("the password is longer than {PASSWORD_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("cannot read the password: {0}")]
+    Read(#[from] io::Error),
+}
+
+/// Does it.
+pub(crate) fn run(passwd: Passwd) -> Result<(), PasswdError> {
+    match passwd {
+        Passwd::Add(Add { user: UserOf { file, user }, stdin }) => {
+            let mut users = read_or_new(&file)?;
+            let password = read_password(stdin)?;
+            let is_new = users.set_password(&user, &password)?;
+            write(&file, &users)?;
+            complain(&match is_new {
+                true => format!("{}: user {user:?} added", file.display()),
+                false => format!("{}: user {user:?} has another password", file.display()),
+            });
+        }
+        Passwd::Remove(UserOf { file, user }) => {
+            let mut users = read(&file)?.file;
+            if !users.remove(&user) {
+                return Err(PasswdError::NoSuchUser { file, user });
+            }
+            write(&file, &users)?;
+            complain(&format!("{}: user {user:?} removed", file.display()));
+        }
+        Passwd::List { file } => read(&file)?.file.names().for_each(say),
+    }
+    Ok(())
+}
+
+/// From a terminal twice and unseen, from anything else one line.
+fn read_password(from_stdin: bool) -> Result<Zeroizing<String>, PasswdError> {
+    let stdin = io::stdin();
+    if from_stdin || !isatty(&stdin) {
+        return read_line(&stdin);
+    }
+    let _unseen = Unseen::begin(&stdin)?;
+    let password = ask(&stdin, "Password: ")?;
+    match *ask(&stdin, "The same again: ")? == *password {
+        true => Ok(password),
+        false => Err(PasswdError::Differ),
+    }
+}
+
+fn ask(stdin: &Stdin, prompt: &str) -> Result<Zeroizing<String>, PasswdError> {
+    let mut terminal = io::stderr().lock();
+    write!(terminal, "{prompt}")?;
+    terminal.flush()?;
+    let mut line = Zeroizing::new(String::new());
+    stdin.lock().take(PASSWORD_BYTES_MAX as u64 + 2).read_line(&mut line)?;
+    // The line end was typed unseen as well.
+    writeln!(terminal)?;
+    without_line_end(line)
+}
+
+/// All of the input, which has to be one line.
+fn read_line(stdin: &Stdin) -> Result<Zeroizing<String>, PasswdError> {
+    let mut text = Zeroizing::new(String::new());
+    stdin.lock().take(PASSWORD_BYTES_MAX as u64 + 3).read_to_string(&mut text)?;
+    let line = without_line_end(text)?;
+    match line.contains('\n') {
+        true => Err(PasswdError::Lines),
+        false => Ok(line),
+    }
+}
+
+fn without_line_end(mut line: Zeroizing<String>) -> Result<Zeroizing<String>, PasswdError> {
+    let length =
+        line.strip_suffix('\n').map_or(line.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
+    line.truncate(length);
+    match length > PASSWORD_BYTES_MAX {
+        true => Err(PasswdError::TooLong),
+        false => Ok(line),
+    }
+}
+
+/// A terminal that shows nothing of what is typed, until this is dropped.
+struct Unseen<'a> {
+    terminal: &'a Stdin,
+    before: Termios,
+}
+
+impl Unseen<'_> {
+    fn begin(terminal: &Stdin) -> io::Result<Unseen<'_>> {
+        let before = tcgetattr(terminal)?;
+        let mut unseen = before.clone();
+        unseen.local_modes -= LocalModes::ECHO;
+        tcsetattr(terminal, OptionalActions::Flush, &unseen)?;
+        Ok(Unseen { terminal, before })
+    }
+}
+
+impl Drop for Unseen<'_> {
+    fn drop(&mut self) {
+        // Whoever cannot be put back is gone.
+        let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
+    }
+}
