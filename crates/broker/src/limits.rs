@@ -11,6 +11,8 @@ pub struct Limits {
     pub subscriptions_per_session: usize,
     /// Subscriptions of all sessions together. At the limit a new filter is refused.
     pub subscriptions: usize,
+    /// Bytes of all subscriptions together. At the limit a new filter is refused.
+    pub subscription_bytes: usize,
     /// Messages in one queue. At the limit the arriving message is dropped for that queue.
     pub queued_messages: usize,
     /// Bytes in one queue, headers included. At the limit the arriving message is dropped for that queue.
@@ -39,6 +41,7 @@ impl Default for Limits {
             sessions: 200_000,
             subscriptions_per_session: 200_000,
             subscriptions: 2_000_000,
+            subscription_bytes: 1 << 30,
             queued_messages: 100_000,
             queued_bytes: 64 << 20,
             queued_bytes_total: 512 << 20,

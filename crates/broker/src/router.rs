@@ -7,7 +7,7 @@ use crate::group::{Group, GroupName, Member};
 use crate::queue::Queue;
 use crate::retained::{Full, RetainedMessages, Search};
 use crate::route::{Binding, Route, RouteEntry, Subscription};
-use crate::tree::SubscriptionTree;
+use crate::tree::{SUBSCRIPTION_BYTES, SubscriptionTree};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -23,6 +23,7 @@ pub(crate) struct Router {
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
     subscriptions_max: AtomicUsize,
+    subscription_bytes_max: AtomicUsize,
 }
 
 /// What leads to queues. A group stands in the tree once, whoever its members are.
@@ -38,6 +39,11 @@ impl Bindings {
     /// How many subscriptions clients have made.
     fn len(&self) -> usize {
         self.tree.len() - self.groups.len() + self.members
+    }
+
+    /// What subscriptions and members weigh in bytes.
+    fn weight_bytes(&self) -> usize {
+        self.tree.weight_bytes() + self.members * SUBSCRIPTION_BYTES
     }
 
     /// Lets a member go. Returns whether the group has ended with it; nothing where it was no member.
@@ -59,7 +65,7 @@ pub(crate) struct Moved {
     pub(crate) from: u8,
 }
 
-/// The limit of subscriptions of all sessions is reached.
+/// A limit of the subscriptions of all sessions is reached: their number or their bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooManySubscriptions;
 
@@ -74,12 +80,14 @@ impl Router {
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),
             subscriptions_max: limits.subscriptions.into(),
+            subscription_bytes_max: limits.subscription_bytes.into(),
         }
     }
 
     /// Puts other limits in place of these. What stands already stays.
     pub(crate) fn limit(&self, limits: &Limits) {
         self.subscriptions_max.store(limits.subscriptions, Ordering::Relaxed);
+        self.subscription_bytes_max.store(limits.subscription_bytes, Ordering::Relaxed);
         self.retained.write().limit(limits);
     }
 
@@ -93,6 +101,13 @@ impl Router {
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
+    /// Whether one more subscription fits, by number and by bytes.
+    fn has_room(&self, bindings: &Bindings, filter: &TopicFilter) -> bool {
+        let bytes = bindings.weight_bytes() + bindings.tree.weight_of(filter);
+        bindings.len() < self.subscriptions_max.load(Ordering::Relaxed)
+            && bytes <= self.subscription_bytes_max.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn subscribe(
         &self,
         filter: &TopicFilter,
@@ -100,7 +115,7 @@ impl Router {
     ) -> Result<(), TooManySubscriptions> {
         let mut bindings = self.bindings.write();
         let known = bindings.tree.get(filter, subscription.queue.id).map(|known| known.since);
-        if known.is_none() && bindings.len() >= self.subscriptions_max.load(Ordering::Relaxed) {
+        if known.is_none() && !self.has_room(&bindings, filter) {
             return Err(TooManySubscriptions);
         }
         let generation = self.advance();
@@ -126,7 +141,7 @@ impl Router {
         new_queue: impl FnOnce() -> Arc<Queue>,
     ) -> Result<Arc<Group>, TooManySubscriptions> {
         let mut bindings = self.bindings.write();
-        if is_new && bindings.len() >= self.subscriptions_max.load(Ordering::Relaxed) {
+        if is_new && !self.has_room(&bindings, &name.filter) {
             return Err(TooManySubscriptions);
         }
         let since = self.advance();
@@ -338,6 +353,18 @@ mod tests {
         assert!(generations.is_sorted_by(|left, right| left < right), "{generations:?}");
         assert_eq!(router.subscription_count(), 0);
         assert_eq!((receiver.home_at(generations[1]), receiver.home_at(generations[2])), (0, 1));
+    }
+
+    /// A few filters of many levels can cost as much as many of few.
+    #[test]
+    fn subscriptions_of_all_sessions_have_a_limit_in_bytes() {
+        let router = Router::new(&Limits { subscription_bytes: 4096, ..Limits::default() });
+        let receiver = queue(1, 0);
+        subscribe(&router, "a", subscription(&receiver, QoS::AtMostOnce, false, 1));
+        let deep = filter(&["l"; 100].join("/"));
+        let more = router.subscribe(&deep, subscription(&receiver, QoS::AtMostOnce, false, 1));
+        assert_eq!(more, Err(TooManySubscriptions));
+        subscribe(&router, "b", subscription(&receiver, QoS::AtMostOnce, false, 1));
     }
 
     #[test]

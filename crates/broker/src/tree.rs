@@ -11,12 +11,28 @@ use smallvec::SmallVec;
 use tidegate_message::{FilterLevel, Topic, TopicFilter};
 
 const ROOT: usize = 0;
+/// What a subscription costs in the tree and in its queue, beside its nodes: two entries of maps and the filter's own head.
+pub(crate) const SUBSCRIPTION_BYTES: usize = 256;
+
+/// What a node costs: itself, its place among its parent's children, and its name twice.
+fn node_bytes<S>(name_bytes: usize) -> usize {
+    size_of::<Node<S>>() + 48 + 2 * name_bytes
+}
+
+fn level_bytes(level: FilterLevel<'_>) -> usize {
+    match level {
+        FilterLevel::Name(name) => name.len(),
+        FilterLevel::One | FilterLevel::Many => 0,
+    }
+}
 
 /// A set of filters, each with the subscriptions `S` of any number of keys.
 #[derive(Debug)]
 pub(crate) struct SubscriptionTree<S> {
     nodes: Slab<Node<S>>,
     count: usize,
+    /// What the nodes weigh. Filters of many levels that nobody else uses can cost more in nodes than in subscriptions.
+    node_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -63,12 +79,27 @@ impl<S> SubscriptionTree<S> {
     pub(crate) fn new() -> SubscriptionTree<S> {
         let mut nodes = Slab::new();
         nodes.insert(Node::new(ROOT, Edge::Root));
-        SubscriptionTree { nodes, count: 0 }
+        SubscriptionTree { nodes, count: 0, node_bytes: 0 }
     }
 
     /// How many subscriptions stand in the tree.
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// What the tree weighs in bytes, with its subscriptions.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.node_bytes + self.count * SUBSCRIPTION_BYTES
+    }
+
+    /// What it would weigh more with one more subscription to this filter.
+    pub(crate) fn weight_of(&self, filter: &TopicFilter) -> usize {
+        let (mut at, mut bytes) = (Some(ROOT), SUBSCRIPTION_BYTES);
+        for level in filter.levels() {
+            at = at.and_then(|at| self.nodes.get(at)?.child(level));
+            bytes += if at.is_none() { node_bytes::<S>(level_bytes(level)) } else { 0 };
+        }
+        bytes
     }
 
     /// The subscription that stands under this filter and key.
@@ -97,6 +128,7 @@ impl<S> SubscriptionTree<S> {
             FilterLevel::One => Edge::One,
             FilterLevel::Many => Edge::Many,
         };
+        self.node_bytes += node_bytes::<S>(level_bytes(level));
         let child = self.nodes.insert(Node::new(parent, edge));
         if let Some(node) = self.nodes.get_mut(parent) {
             match level {
@@ -123,6 +155,8 @@ impl<S> SubscriptionTree<S> {
     fn prune(&mut self, mut at: usize) {
         while at != ROOT && self.nodes.get(at).is_some_and(Node::is_unused) {
             let node = self.nodes.remove(at);
+            let name_bytes = if let Edge::Name(name) = &node.edge { name.len() } else { 0 };
+            self.node_bytes -= node_bytes::<S>(name_bytes);
             if let Some(parent) = self.nodes.get_mut(node.parent) {
                 match &node.edge {
                     Edge::Root => {}
@@ -237,7 +271,19 @@ mod tests {
             assert!(tree.remove(&filter(text), key as u64).is_some());
             assert!(tree.remove(&filter(text), key as u64).is_none());
         }
-        assert_eq!((tree.len(), tree.nodes.len()), (0, 1));
+        assert_eq!((tree.len(), tree.nodes.len(), tree.weight_bytes()), (0, 1, 0));
+    }
+
+    #[test]
+    fn weighs_what_was_announced() {
+        let mut tree = SubscriptionTree::new();
+        for (key, text) in ["a/b/c", "a/b/c", "a/+/long-name/#", "x"].iter().enumerate() {
+            let expected = tree.weight_bytes() + tree.weight_of(&filter(text));
+            tree.insert(&filter(text), key as u64, (*text).to_string());
+            assert_eq!(tree.weight_bytes(), expected, "{text}");
+        }
+        let deep = filter(&["l"; 100].join("/"));
+        assert!(tree.weight_of(&deep) > 100 * size_of::<Node<String>>());
     }
 
     fn level() -> impl Strategy<Value = String> {

@@ -263,6 +263,8 @@ section! {
         subscriptions_per_session: usize = count(1, 10_000_000), Default("200000");
         /// Subscriptions of all sessions together.
         subscriptions: usize = count(1, 100_000_000), Default("2000000");
+        /// Bytes of the subscriptions of all sessions together, with the levels of their filters.
+        subscription_bytes: ByteSize = size(MIB, 1024 * GIB), Default("1GiB");
         /// Messages waiting in one queue.
         queued_messages: usize = count(1, 100_000_000), Default("100000");
         /// Bytes waiting in one queue.

@@ -62,7 +62,7 @@ impl MqttConnection {
         if input.first().is_some_and(|byte| *byte != CONNECT_FIRST_BYTE) {
             return Err(fault(ReasonCode::ProtocolError, "the first packet is not CONNECT"));
         }
-        match decode(input, Version::V5, self.door.options.packet_limit()) {
+        match decode(input, Version::V5, self.door.options.connect_packet_limit()) {
             Ok(None) => Ok(None),
             Ok(Some((Packet::Connect(connect), length))) => {
                 self.accept(&connect, context).map(|()| Some(length))
@@ -85,7 +85,8 @@ impl MqttConnection {
     /// Handles an AUTH at the front of `input`, and returns how many bytes it took.
     fn handle_auth(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
         let Some(candidate) = self.take_candidate() else { return Ok(0) };
-        let (stage, taken) = candidate.handle_bytes(input, self.door.options.packet_limit(), context)?;
+        let (stage, taken) =
+            candidate.handle_bytes(input, self.door.options.connect_packet_limit(), context)?;
         self.enter(stage, context).map(|()| taken)
     }
 

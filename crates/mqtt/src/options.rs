@@ -12,6 +12,7 @@ use tidegate_message::{ByteSize, TimeSpan};
 /// The names that may stand in a listener's `mqtt` table, in the order of the reference page.
 pub const OPTION_NAMES: &[&str] = &[
     "max_packet_size",
+    "connect_packet_size",
     "max_inflight",
     "ack_timeout",
     "receive_maximum",
@@ -53,6 +54,9 @@ pub struct MqttOptions {
     /// The largest packet that a client may send, in bytes, fixed header included; announced to MQTT 5.0 clients.
     /// 256 to 268 435 460 bytes, default 1 MiB.
     pub max_packet_size: ByteSize,
+    /// The largest packet that a client may send before it is let in, in bytes, fixed header included: what somebody whom nobody
+    /// knows can make the gateway hold. [`MqttOptions::max_packet_size`] holds beside it. 256 to 268 435 460 bytes, default 128 KiB.
+    pub connect_packet_size: ByteSize,
     /// The most messages with QoS 1 and 2 that are sent to one client before it acknowledges; an MQTT 5.0 client may ask
     /// for fewer with its receive maximum. 1 to 65 535, default 1024.
     pub max_inflight: u32,
@@ -87,6 +91,7 @@ impl Default for MqttOptions {
     fn default() -> MqttOptions {
         MqttOptions {
             max_packet_size: ByteSize::from_bytes(1 << 20),
+            connect_packet_size: ByteSize::from_bytes(128 << 10),
             max_inflight: 1024,
             ack_timeout: None,
             receive_maximum: 1024,
@@ -104,9 +109,10 @@ impl MqttOptions {
     /// What is wrong with the values: option name and sentence, without a full stop. Empty when all is well.
     pub fn validate(&self) -> Vec<(&'static str, String)> {
         let mut findings = Vec::new();
-        let size = self.max_packet_size;
-        if !PACKET_BYTES.contains(&size.bytes()) {
-            findings.push(out_of_range("max_packet_size", size, "256 to 268435460 bytes"));
+        let sizes =
+            [("max_packet_size", self.max_packet_size), ("connect_packet_size", self.connect_packet_size)];
+        for (key, size) in sizes.into_iter().filter(|(_, size)| !PACKET_BYTES.contains(&size.bytes())) {
+            findings.push(out_of_range(key, size, "256 to 268435460 bytes"));
         }
         for (key, count) in [("max_inflight", self.max_inflight), ("receive_maximum", self.receive_maximum)] {
             if !(1..=65_535).contains(&count) {
@@ -147,6 +153,11 @@ impl MqttOptions {
     /// [`MqttOptions::ack_timeout`] as a duration.
     pub(crate) fn ack_time(&self) -> Option<Duration> {
         self.ack_timeout.map(TimeSpan::duration)
+    }
+
+    /// What a packet may have before the client is let in, in bytes.
+    pub(crate) fn connect_packet_limit(&self) -> usize {
+        self.connect_packet_size.bytes().min(self.packet_limit() as u64) as usize
     }
 
     /// [`MqttOptions::max_packet_size`] as the codec takes it, in bytes.
@@ -213,6 +224,7 @@ mod tests {
     fn values_out_of_range_are_named() {
         let options = MqttOptions {
             max_packet_size: ByteSize::from_bytes(10),
+            connect_packet_size: ByteSize::from_bytes(10),
             max_inflight: 0,
             ack_timeout: Some(TimeSpan::from_milliseconds(999)),
             receive_maximum: 65_536,
@@ -224,7 +236,8 @@ mod tests {
             check_payload_format: true,
         };
         let keys: Vec<_> = options.validate().into_iter().map(|(key, _)| key).collect();
-        let wrong = ["max_packet_size", "max_inflight", "receive_maximum", "keep_alive_max"];
+        let wrong =
+            ["max_packet_size", "connect_packet_size", "max_inflight", "receive_maximum", "keep_alive_max"];
         assert_eq!(keys, [&wrong[..], &["ack_timeout", "response_information"]].concat());
         assert!(keys.iter().all(|key| OPTION_NAMES.contains(key)));
         assert_eq!(MqttOptions::default().validate(), []);

@@ -99,7 +99,9 @@ pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
 /// Why a subscription was refused, for its place in the SUBACK.
 pub(crate) fn of_subscribe(refusal: Refusal) -> ReasonCode {
     match refusal {
-        Refusal::TooManySubscriptions { .. } | Refusal::QueueFull => ReasonCode::QuotaExceeded,
+        Refusal::TooManySubscriptions { .. } | Refusal::SubscriptionsFull | Refusal::QueueFull => {
+            ReasonCode::QuotaExceeded
+        }
         Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             ReasonCode::TopicFilterInvalid
         }
@@ -151,6 +153,7 @@ mod tests {
             Refusal::TooManyLevels { levels: 2, limit: 1 },
             Refusal::TopicTooLong { bytes: 2, limit: 1 },
             Refusal::TooManySubscriptions { limit: 1 },
+            Refusal::SubscriptionsFull,
             Refusal::TooManySessions { limit: 1 },
             Refusal::ClientIdTooLong { bytes: 2, limit: 1 },
             Refusal::RetainedFull,

@@ -254,6 +254,10 @@ impl Connection {
         if self.wire.is_blocked() && self.worker.is_stalled(self.key) {
             return Poll::Pending;
         }
+        // What the other workers have not read yet is bounded only if nobody adds to it.
+        if self.worker.is_pressed() {
+            return Poll::Ready(Step::Yield);
+        }
         self.poll_read(context)
     }
 
@@ -284,7 +288,7 @@ impl Connection {
             };
             let is_full = cipher.len() == READ_BYTES;
             let step = self.handle_cipher(&mut cipher);
-            return Poll::Ready(after_read(step, is_full || worker.is_pressed()));
+            return Poll::Ready(after_read(step, is_full));
         }
         let mut buffer = worker.read_buffer.borrow_mut();
         let kept = self.kept_in_front();
@@ -294,7 +298,7 @@ impl Connection {
         };
         let is_full = count == free.len();
         let step = self.handle_new(&mut buffer, count);
-        Poll::Ready(after_read(step, is_full || worker.is_pressed()))
+        Poll::Ready(after_read(step, is_full))
     }
 
     fn poll_socket(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Option<usize>> {

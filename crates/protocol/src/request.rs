@@ -276,6 +276,9 @@ pub enum Refusal {
         /// `limits.subscriptions_per_session`.
         limit: usize,
     },
+    /// All sessions together have as many subscriptions as they may, by number or by bytes.
+    #[error("subscriptions fill their limit")]
+    SubscriptionsFull,
     /// The client's name is longer than the limit.
     #[error("the client's name has {bytes} bytes; the limit is {limit}")]
     ClientIdTooLong {

@@ -14,7 +14,7 @@
 //! the acknowledgement of everything before it. Behind the first, who the client is, frames wait.
 
 use crate::StompOptions;
-use crate::codec::{Command, Decoder, Frame, encode};
+use crate::codec::{Command, Decoder, Frame, FrameLimits, encode};
 use crate::heart_beat::HeartBeats;
 use crate::message::push_message;
 use crate::opening::{Candidate, Opening, evidence};
@@ -60,6 +60,9 @@ struct Connected {
     next_message: u64,
 }
 
+/// What a body may have before the client is let in. No frame of the opening has one; a short one is told so.
+const OPENING_BODY_BYTES: usize = 1024;
+
 /// Why no more frames are handled.
 enum Stop {
     /// The client said goodbye.
@@ -71,7 +74,9 @@ enum Stop {
 impl StompConnection {
     /// A machine that waits for CONNECT.
     pub(crate) fn new(options: Arc<StompOptions>, peer: &Peer) -> StompConnection {
-        let decoder = Decoder::new(options.frame_limits());
+        let limits = options.frame_limits();
+        let body_bytes = limits.body_bytes.min(OPENING_BODY_BYTES);
+        let decoder = Decoder::new(FrameLimits { body_bytes, ..limits });
         StompConnection { options, decoder, phase: Phase::Opening(Opening::of(peer)) }
     }
 
@@ -135,6 +140,7 @@ impl StompConnection {
             return Err(Fault::Denied(Denial::MalformedExchange));
         };
         let heart_beats = candidate.welcome(&self.options, context.now, context.output);
+        self.decoder = Decoder::new(self.options.frame_limits());
         self.phase = Phase::Connected(Connected {
             client_id: candidate.client_id.or_else(|| identity.user.clone()),
             heart_beats,

@@ -230,6 +230,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
         sessions: limits.sessions,
         subscriptions_per_session: limits.subscriptions_per_session,
         subscriptions: limits.subscriptions,
+        subscription_bytes: bytes(limits.subscription_bytes),
         queued_messages: limits.queued_messages,
         queued_bytes: bytes(limits.queued_bytes),
         queued_bytes_total: bytes(limits.queued_bytes_total),

@@ -186,7 +186,7 @@ impl Broker for Requests<'_> {
             if is_new {
                 queue.filters().remove(subscribe.filter);
             }
-            return Err(Refusal::TooManySubscriptions { limit: limits.subscriptions });
+            return Err(Refusal::SubscriptionsFull);
         }
         let wants_retained = match subscribe.retained {
             RetainedDelivery::Always => true,

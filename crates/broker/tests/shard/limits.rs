@@ -139,7 +139,7 @@ fn all_sessions_together_have_a_limit_of_subscriptions() {
     let mut world = World::with_limits(1, Limits { subscriptions: 1, ..Limits::default() });
     let [alice, bob] = ["alice", "bob"].map(|name| world.attached(0, session(name)));
     alice.subscribe(&mut world, "a");
-    let refused = Err(Refusal::TooManySubscriptions { limit: 1 });
+    let refused = Err(Refusal::SubscriptionsFull);
     assert_eq!(bob.subscribe_with(&mut world, "b", |_| {}), refused);
     assert!(!bob.unsubscribe(&mut world, "b"));
     alice.unsubscribe(&mut world, "a");

@@ -230,6 +230,17 @@ fn packet_above_the_announced_limit_closes() {
     }
 }
 
+/// `connect_packet_size`: who is not let in yet can make the gateway hold less, and is refused by the header alone.
+#[test]
+fn large_packet_before_the_connection_is_refused_at_once() {
+    let size = ByteSize::from_bytes(256);
+    let options = MqttOptions { connect_packet_size: size, ..MqttOptions::default() };
+    let mut client = Client::silent_with(Version::V5, options);
+    // A CONNECT of 300 bytes, of which only the fixed header has come.
+    client.sends(vec![0x10, 0xAC, 0x02]);
+    assert!(client.harness.closed().is_some(), "it is not gathered");
+}
+
 /// Section 2.1: the driver is told how much it has to gather.
 #[test]
 fn machine_says_how_many_bytes_it_wants() {
