@@ -4,6 +4,8 @@
 //! queue arrives in order without a lock being held on the way. Behind the queue's own lock stand only the deliveries that
 //! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
 
+mod resuming;
+
 use crate::budget::{QueueFull, Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use tidegate_message::QoS;
-use tidegate_protocol::{DeliveryTag, Identity, Settlement};
+use tidegate_protocol::{Identity, Settlement};
 
 /// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
 const MOVES_MAX: usize = 16;
@@ -327,13 +329,6 @@ impl Queue {
                 expired += 1;
             }
         }
-    }
-
-    /// How many deliveries at the front come again under their tags, and the last of these tags.
-    pub(crate) fn resuming(&self) -> (usize, Option<DeliveryTag>) {
-        let waiting = self.waiting.lock();
-        let tags = waiting.deliveries.iter().map_while(|queued| queued.tag);
-        tags.fold((0, None), |(count, _), tag| (count + 1, Some(tag)))
     }
 
     /// Takes everything out, in order.

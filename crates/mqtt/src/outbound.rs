@@ -236,8 +236,8 @@ impl Outbound {
         self.in_flight.get_mut(id).map(|entry| entry.phase)
     }
 
-    /// Frees the identifier and settles its delivery. One that has not come again yet is settled once more when it does, in case
-    /// the broker does not know its tag before.
+    /// Frees the identifier and settles its delivery, also one that has not come again yet: the broker lets that not come at all. One
+    /// that comes nevertheless is settled once more.
     fn finish(&mut self, id: NonZeroU16, outcome: Outcome, broker: &mut dyn Broker) {
         let entry = self.in_flight.remove(id).filter(|entry| entry.phase != Phase::Orphaned);
         let Some(entry) = entry else { return };

@@ -57,7 +57,8 @@ pub trait Broker {
     /// Counts a message of this connection that the machine turned away without asking: `reason` is a label in metrics.
     fn note_dropped(&mut self, reason: &'static str);
 
-    /// Says what became of a delivery that had a tag, and gives its credit back. Unknown tags are ignored.
+    /// Says what became of a delivery that had a tag, and gives its credit back. A delivery of an earlier connection may be settled before
+    /// it has come again. Unknown tags are ignored.
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome);
 }
 

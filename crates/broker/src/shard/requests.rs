@@ -244,7 +244,16 @@ impl Broker for Requests<'_> {
 
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {
         let Ok((key, consumer)) = self.consumer(consumer) else { return };
-        let Some(kept) = consumer.settle(tag) else { return };
+        let kept = match consumer.settle(tag) {
+            Some(kept) => kept,
+            // The peer may answer a delivery of its last connection before it has come again; then it must not.
+            None if outcome != Outcome::Released => {
+                let Some(queued) = consumer.queue.take_resuming(tag, consumer.resuming) else { return };
+                consumer.resuming -= 1;
+                Some(queued)
+            }
+            None => return,
+        };
         match (outcome, kept) {
             (Outcome::Accepted, _) | (Outcome::Released, None) => {}
             (Outcome::Rejected, _) => self.shard.metrics.count_dropped("rejected", 1),

@@ -114,6 +114,32 @@ fn a_repetition_that_was_cut_off_goes_on_under_the_same_tags() {
     assert_eq!(again(&bob.got()), expected);
 }
 
+/// [MQTT-4.3.3-1]: what is settled before it has come again does not come at all, on this connection or on a later one.
+#[test]
+fn a_delivery_that_is_settled_before_its_repetition_is_done() {
+    let mut world = World::new(1);
+    let alice = world.toy(0);
+    let bob = world.attached(0, session("bob").expiry(HOUR));
+    bob.subscribe(&mut world, "a");
+    for payload in ["1", "2", "3"] {
+        alice.publish(&mut world, "a", payload, QOS2).unwrap();
+    }
+    bob.vanish(&mut world);
+    let bob = world.attached(0, session("bob").expiry(HOUR).credit(1));
+    world.run();
+    assert_eq!(again(&bob.got()), [("1", Some(1), true)]);
+    bob.accept(&mut world, 3);
+    bob.vanish(&mut world);
+    let bob = world.attached(0, session("bob").expiry(HOUR));
+    world.run();
+    assert_eq!(again(&bob.got()), [("1", Some(1), true), ("2", Some(2), true)]);
+    [1, 2].into_iter().for_each(|tag| bob.accept(&mut world, tag));
+    alice.publish(&mut world, "a", "4", QOS2).unwrap();
+    world.run();
+    assert_eq!(bob.got_payloads(), ["4"]);
+    assert_eq!(world.node().gauges().queued_messages, 0);
+}
+
 /// [MQTT-4.4.0-1]: the same with the state of a new subscription on its way; no two deliveries share a tag.
 #[test]
 fn a_repetition_that_was_cut_off_keeps_its_tags_apart_from_retained_messages() {
