@@ -373,7 +373,7 @@ impl Auditor {
         else {
             return;
         };
-        let earlier = publication.receive(id, session.connection, delivered.dup);
+        let earlier = publication.receive(id, session.connection, delivered.dup, now);
         let settled = session.settle(stamp);
         self.owed -= settled;
         self.tally.kept += settled as u64;
@@ -384,7 +384,11 @@ impl Auditor {
                 false => earlier.fresh < publication.sends_that_count(),
             };
             if !is_allowed {
-                self.accuse(id, Kind::Duplicate, &delivered, now, "had been received before");
+                let (connection, at) = earlier.last;
+                let (times, connection) = (earlier.total, connection + 1);
+                let what =
+                    format!("had come {times} times before, at last at tick {at} on connection {connection}");
+                self.accuse(id, Kind::Duplicate, &delivered, now, &what);
             }
             return;
         }
@@ -410,7 +414,7 @@ impl Auditor {
         else {
             return;
         };
-        publication.receive(id, session.connection, delivered.dup);
+        publication.receive(id, session.connection, delivered.dup, now);
         let settled = self.groups.settle(groups, delivered.identifiers, stamp, publication);
         self.owed -= settled;
         self.tally.kept += settled as u64;
@@ -429,10 +433,10 @@ impl Auditor {
     fn accuse(&mut self, id: SessionId, kind: Kind, delivered: &Delivered<'_>, now: Tick, why: &str) {
         let message = self.describe(delivered.stamp);
         let session = self.sessions.get(&id).map_or_else(|| format!("{id:?}"), Session::describe);
-        let Delivered { qos, dup, retain, identifiers, .. } = delivered;
+        let Delivered { qos, dup, retain, identifiers, name, .. } = delivered;
         self.violations.add(kind, || {
             format!(
-                "at tick {now} {session} received {message}, which {why}; delivered with QoS {qos}, dup {dup}, \
+                "at tick {now} {session} received {message}, which {why}; delivered as {name:?} with QoS {qos}, dup {dup}, \
                  retain {retain}, identifiers {identifiers:?}"
             )
         });

@@ -339,6 +339,7 @@ impl Service {
         let is_marked = |name| header(name) == Some("true");
         let delivered = Delivered {
             stamp,
+            name: header("message-id"),
             qos,
             checks_qos: true,
             dup: is_marked("redelivered"),

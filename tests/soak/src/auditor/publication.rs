@@ -24,6 +24,8 @@ struct Receipt {
     session: SessionId,
     /// The session's connection that received it last.
     connection: u32,
+    /// When that was.
+    at: Tick,
     fresh: u16,
     total: u16,
 }
@@ -34,6 +36,8 @@ pub(super) struct Earlier {
     /// Without the mark of a repetition.
     pub(super) fresh: usize,
     pub(super) total: usize,
+    /// The last time: the session's connection, and when.
+    pub(super) last: (u32, Tick),
 }
 
 impl Publication {
@@ -53,15 +57,16 @@ impl Publication {
         self.receipts.iter().any(|receipt| receipt.session == session)
     }
 
-    pub(super) fn receive(&mut self, session: SessionId, connection: u32, dup: bool) -> Earlier {
-        let at = self.receipts.iter().position(|receipt| receipt.session == session);
-        let at = at.unwrap_or_else(|| {
-            self.receipts.push(Receipt { session, connection, fresh: 0, total: 0 });
+    pub(super) fn receive(&mut self, session: SessionId, connection: u32, dup: bool, at: Tick) -> Earlier {
+        let place = self.receipts.iter().position(|receipt| receipt.session == session);
+        let place = place.unwrap_or_else(|| {
+            self.receipts.push(Receipt { session, connection, at, fresh: 0, total: 0 });
             self.receipts.len() - 1
         });
-        let receipt = &mut self.receipts[at];
-        let earlier = Earlier { fresh: receipt.fresh.into(), total: receipt.total.into() };
-        receipt.connection = connection;
+        let receipt = &mut self.receipts[place];
+        let last = (receipt.connection, receipt.at);
+        let earlier = Earlier { fresh: receipt.fresh.into(), total: receipt.total.into(), last };
+        (receipt.connection, receipt.at) = (connection, at);
         receipt.total += 1;
         receipt.fresh += u16::from(!dup);
         earlier

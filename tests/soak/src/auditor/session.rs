@@ -19,6 +19,8 @@ pub(crate) struct Delivered<'a> {
     pub(crate) dup: bool,
     /// Whether it is marked as a retained message.
     pub(crate) retain: bool,
+    /// What the protocol calls the delivery: a packet identifier, a message-id.
+    pub(crate) name: Option<&'a str>,
     /// Its subscription identifiers, where the protocol has them.
     pub(crate) identifiers: Option<&'a [u32]>,
 }

@@ -39,8 +39,15 @@ impl Case {
 
     fn receive(&mut self, id: SessionId, stamp: Stamp, qos: QoS, dup: bool) {
         let identifiers = [Auditor::identifier(self.world.everything_live())];
-        let delivered =
-            Delivered { stamp, qos, checks_qos: true, dup, retain: false, identifiers: Some(&identifiers) };
+        let delivered = Delivered {
+            stamp,
+            name: None,
+            qos,
+            checks_qos: true,
+            dup,
+            retain: false,
+            identifiers: Some(&identifiers),
+        };
         self.deliver(id, self.topic, delivered);
     }
 
@@ -208,6 +215,7 @@ fn level_and_identifier_must_be_those_of_a_subscription() {
     case.receive(id, stamp, QOS[2], false);
     let delivered = Delivered {
         stamp,
+        name: None,
         qos: QOS[1],
         checks_qos: true,
         dup: false,
@@ -232,6 +240,7 @@ fn retained_messages_are_expected_and_must_not_be_older_than_the_last_acknowledg
     assert_eq!(case.auditor.owed(), 3);
     let retained = |stamp| Delivered {
         stamp,
+        name: None,
         qos: QOS[0],
         checks_qos: true,
         dup: false,
@@ -259,6 +268,7 @@ fn a_group_is_owed_each_message_once() {
     let identifiers = [Auditor::identifier(filter)];
     let shared = |stamp| Delivered {
         stamp,
+        name: None,
         qos: QOS[1],
         checks_qos: true,
         dup: false,

@@ -109,8 +109,10 @@ impl Device {
             return Err((Kind::Phantom, what));
         };
         let identifiers: Vec<u32> = publish.properties.subscription_identifiers().collect();
+        let name = publish.packet_id.map(|packet_id| format!("{packet_id} in {}", link.version));
         let delivered = Delivered {
             stamp,
+            name: name.as_deref(),
             qos: publish.qos,
             checks_qos: true,
             dup: publish.dup,
