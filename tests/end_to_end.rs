@@ -43,4 +43,6 @@ mod system_topics;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod users;
+#[cfg(test)]
 mod version_matrix;
