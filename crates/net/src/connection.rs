@@ -45,6 +45,10 @@ pub(crate) async fn serve(
 ) {
     let Some(mut connection) = Box::pin(begin(worker, socket, peer, listener)).await else { return };
     let close = connection.run().await;
+    if close.is_some() {
+        // A fleet that is cut off ends all at once; who is still connected comes in between.
+        Box::pin(connection.worker.endings.wait()).await;
+    }
     Box::pin(connection.end(close)).await;
 }
 

@@ -15,7 +15,6 @@
 mod acceptor;
 mod connection;
 mod doors;
-mod handshakes;
 mod listener;
 mod notices;
 mod opening;
@@ -23,6 +22,7 @@ mod options;
 mod reserve;
 mod server;
 pub mod tls;
+mod turns;
 pub mod websocket;
 mod wire;
 mod worker;

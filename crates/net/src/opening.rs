@@ -3,10 +3,10 @@
 //! TLS handshake, WebSocket handshake, and the choice among the protocols of a listener by the first bytes. All of it is
 //! one boxed future with one deadline; what lasts is as small as [`Opened`].
 
-use crate::handshakes::Handshakes;
 use crate::listener::{Listener, WebSocketListener};
 use crate::options::ListenerProtocol;
 use crate::tls::CertificateName;
+use crate::turns::Handshakes;
 use crate::websocket::{Decoder, DecoderOptions, Handshake, TextPolicy};
 use rustls::ServerConnection;
 use rustls_pki_types::CertificateDer;

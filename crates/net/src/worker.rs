@@ -1,15 +1,15 @@
 //! One worker: a thread with a runtime, a shard and the tasks that serve it.
 //!
-//! Every connection is one task, and so is each listener that the worker accepts for. Beside them a worker has five more: one that takes
-//! commands, one that reads the mailbox when its bell rings, one that waits for timers, one that grants TLS handshakes their turns, and one flusher. Whoever has changed the shard calls [`Worker::event`], which wakes the
+//! Every connection is one task, and so is each listener that the worker accepts for. Beside them a worker has six more: one that takes
+//! commands, one that reads the mailbox when its bell rings, one that waits for timers, two that grant TLS handshakes and the ends of connections their turns, and one flusher. Whoever has changed the shard calls [`Worker::event`], which wakes the
 //! flusher and the timer where there is something to do; the flusher runs after the tasks that were ready before it,
 //! so that one write carries the output of the whole turn.
 
 use crate::acceptor::{Acceptor, Permit};
 use crate::connection;
-use crate::handshakes::Handshakes;
 use crate::listener::Listener;
 use crate::notices::Notices;
+use crate::turns::{Handshakes, Turns};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) frame_buffer: RefCell<Vec<u8>>,
     pub(crate) notices: Notices,
     pub(crate) handshakes: Handshakes,
+    /// The ends of connections whose peers are gone.
+    pub(crate) endings: Turns,
     /// Turns true when the gateway stops.
     pub(crate) stopped: watch::Receiver<bool>,
     flush_due: Notify,
@@ -186,6 +188,7 @@ async fn run(start: WorkerStart) {
         frame_buffer: RefCell::default(),
         notices: Notices::default(),
         handshakes: Handshakes::new(),
+        endings: Turns::default(),
         stopped: stopped.clone(),
         flush_due: Notify::new(),
         flush_waits: Cell::new(false),
@@ -194,12 +197,13 @@ async fn run(start: WorkerStart) {
         tasks_ended: Notify::new(),
     });
     let (flusher, timers, mail) = (worker.clone(), worker.clone(), worker.clone());
-    let handshakes = worker.clone();
+    let (handshakes, endings) = (worker.clone(), worker.clone());
     let mut service = JoinSet::new();
     service.spawn_local(async move { flusher.run_flusher().await });
     service.spawn_local(async move { timers.run_timers().await });
     service.spawn_local(async move { mail.run_mail(&bell).await });
-    service.spawn_local(async move { handshakes.handshakes.grant().await });
+    service.spawn_local(async move { handshakes.handshakes.turns.grant().await });
+    service.spawn_local(async move { endings.endings.grant().await });
     let commands = spawn_local(worker.clone().run_commands(commands));
     tokio::select! {
         _ = stopped.wait_for(|stopped| *stopped) => {}

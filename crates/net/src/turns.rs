@@ -1,15 +1,15 @@
-//! TLS handshakes in turn, so that those who are connected do not wait for those who connect.
+//! Work in turns, so that those who are connected do not wait for those who come or go all at once.
 //!
-//! A step of a handshake is a signature or its check: as much work as thousands of messages. When a fleet reconnects, thousands
-//! of them are ready at once, and a runtime that serves tasks in their order would let every connected client wait for all of them.
-//! So a worker does one step a turn: between two steps everybody else who is ready has had a turn. Steps are granted in the order in
-//! which they were asked for.
+//! A step of a TLS handshake is a signature or its check: as much work as thousands of messages; the end of a connection is as much
+//! as dozens. When a fleet reconnects, thousands of them are ready at once, and a runtime that serves tasks in their order would
+//! let every connected client wait for all of them. So a worker does one such step a turn: between two steps everybody else who is
+//! ready has had a turn. Steps are granted in the order in which they were asked for.
 //!
 //! Besides, so many handshakes may be under way at a time. What waits for its place is a socket without buffers, whose connect timeout runs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -17,9 +17,28 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 /// Handshakes of one worker that may be under way at a time. Each may hold some ten kilobytes.
 const UNDER_WAY_MAX: usize = 1024;
 
-/// The handshakes of one worker.
+/// The TLS handshakes of one worker.
 pub(crate) struct Handshakes {
     places: Semaphore,
+    pub(crate) turns: Turns,
+}
+
+impl Handshakes {
+    pub(crate) fn new() -> Handshakes {
+        Handshakes { places: Semaphore::new(UNDER_WAY_MAX), turns: Turns::default() }
+    }
+
+    /// Makes a handshake and brings it to its end, each step in its turn. `make` is called when there is a place for it.
+    pub(crate) async fn run<F: Future + Unpin>(&self, make: impl FnOnce() -> F) -> F::Output {
+        // The semaphore is never closed.
+        let _place: Option<SemaphorePermit<'_>> = self.places.acquire().await.ok();
+        self.turns.run(make).await
+    }
+}
+
+/// One kind of work of one worker, done a step a turn.
+#[derive(Default)]
+pub(crate) struct Turns {
     /// Whether a step was made in this turn.
     taken: Cell<bool>,
     /// Those who wait for a step, in their order. One who has given up meanwhile costs a turn.
@@ -30,31 +49,23 @@ pub(crate) struct Handshakes {
     due: Notify,
 }
 
-impl Handshakes {
-    pub(crate) fn new() -> Handshakes {
-        Handshakes {
-            places: Semaphore::new(UNDER_WAY_MAX),
-            taken: Cell::new(false),
-            waiting: RefCell::default(),
-            next_ticket: Cell::new(0),
-            admitted: Cell::new(0),
-            due: Notify::new(),
-        }
+impl Turns {
+    /// Waits for a turn.
+    pub(crate) async fn wait(&self) {
+        self.run(|| ready(())).await;
     }
 
-    /// Makes a handshake and brings it to its end, each step in its turn. `make` is called when there is a place for it.
-    pub(crate) async fn run<F: Future + Unpin>(&self, make: impl FnOnce() -> F) -> F::Output {
-        // The semaphore is never closed.
-        let _place: Option<SemaphorePermit<'_>> = self.places.acquire().await.ok();
-        let (mut make, mut handshake, mut ticket) = (Some(make), None, None);
+    /// Makes a future and polls it only in its turns. `make` is called in the first one.
+    async fn run<F: Future + Unpin>(&self, make: impl FnOnce() -> F) -> F::Output {
+        let (mut make, mut work, mut ticket) = (Some(make), None, None);
         poll_fn(|context| {
             if !self.may_step(&mut ticket, context) {
                 return Poll::Pending;
             }
             if let Some(make) = make.take() {
-                handshake = Some(make());
+                work = Some(make());
             }
-            handshake.as_mut().map_or(Poll::Pending, |handshake| Pin::new(handshake).poll(context))
+            work.as_mut().map_or(Poll::Pending, |work| Pin::new(work).poll(context))
         })
         .await
     }
@@ -122,7 +133,7 @@ mod tests {
         let seen = Rc::<RefCell<Vec<&'static str>>>::default();
         let local = LocalSet::new();
         let granting = handshakes.clone();
-        local.spawn_local(async move { granting.grant().await });
+        local.spawn_local(async move { granting.turns.grant().await });
         local
             .run_until(async {
                 let started = |_| {
@@ -157,7 +168,7 @@ mod tests {
         let seen = Rc::<RefCell<Vec<&'static str>>>::default();
         let local = LocalSet::new();
         let granting = handshakes.clone();
-        local.spawn_local(async move { granting.grant().await });
+        local.spawn_local(async move { granting.turns.grant().await });
         local
             .run_until(async {
                 let started = || {
