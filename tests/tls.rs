@@ -105,6 +105,17 @@ fn required_client_certificate_is_required() {
     assert!(secured.can_publish(&client_arguments(&known)));
 }
 
+/// `client_identity`: a certificate with the name that is asked for lets its client in, one without it is as good as none.
+#[test]
+fn client_certificate_needs_the_name_that_is_asked_for() {
+    for (name, is_let_in) in [("cn", true), ("san-dns", true), ("san-uri", false), ("san-email", false)] {
+        let tls = format!(r#", client_ca = "{{ca}}", client_auth = "required", client_identity = "{name}""#);
+        let secured = Secured::start(&tls);
+        let device = secured.authority.sign(&secured.scratch, &["device-7"]);
+        assert_eq!(secured.can_publish(&client_arguments(&device)), is_let_in, "{name}");
+    }
+}
+
 /// `client_auth = "optional"`: none is fine, a good one is fine, a bad one is refused.
 #[test]
 fn optional_client_certificate_is_checked_when_there_is_one() {
