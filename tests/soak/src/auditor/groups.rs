@@ -32,8 +32,10 @@ impl Groups {
         stamp: Stamp,
         publication: &mut Publication,
     ) -> usize {
-        let Some(group) = publication.note_group(groups, identifiers) else { return 0 };
-        usize::from(self.owed.get_mut(&group).is_some_and(|owed| owed.remove(&stamp)))
+        let received = publication.note_groups(groups, identifiers);
+        let owed =
+            received.iter().map(|group| self.owed.get_mut(group).is_some_and(|owed| owed.remove(&stamp)));
+        owed.filter(|was_owed| *was_owed).count()
     }
 
     /// A group may have ended. Returns how much it was owed.

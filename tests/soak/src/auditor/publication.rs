@@ -78,17 +78,15 @@ impl Publication {
         standing.map(|receipt| usize::from(receipt.fresh)).sum()
     }
 
-    /// The group in whose name a member has received it: the one that the identifier names, or the first that had not.
-    pub(super) fn note_group(
-        &mut self,
-        groups: &[FilterId],
-        identifiers: Option<&[u32]>,
-    ) -> Option<FilterId> {
+    /// The groups in whose name a member may have received it: the one that the identifier names, or all that the member belongs to.
+    pub(super) fn note_groups(&mut self, groups: &[FilterId], identifiers: Option<&[u32]>) -> Vec<FilterId> {
         let named = identifiers.and_then(|identifiers| group_named(groups, identifiers));
-        let group = named.or_else(|| groups.iter().copied().find(|group| !self.groups.contains(group)))?;
-        if !self.groups.contains(&group) {
-            self.groups.push(group);
+        let received = named.map_or_else(|| groups.to_vec(), |group| vec![group]);
+        for group in &received {
+            if !self.groups.contains(group) {
+                self.groups.push(*group);
+            }
         }
-        Some(group)
+        received
     }
 }
