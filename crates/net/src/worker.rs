@@ -1,9 +1,10 @@
 //! One worker: a thread with a runtime, a shard and the tasks that serve it.
 //!
 //! Every connection is one task, and so is each listener that the worker accepts for. Beside them a worker has six more: one that takes
-//! commands, one that reads the mailbox when its bell rings, one that waits for timers, two that grant TLS handshakes and the ends of connections their turns, and one flusher. Whoever has changed the shard calls [`Worker::event`], which wakes the
-//! flusher and the timer where there is something to do; the flusher runs after the tasks that were ready before it,
-//! so that one write carries the output of the whole turn.
+//! commands, one that reads the mailbox when its bell rings, one that waits for timers, two that grant TLS handshakes and the
+//! ends of connections their turns, and one flusher. Whoever has changed the shard calls [`Worker::event`], which wakes the
+//! flusher and the timer where there is something to do; the flusher runs after the tasks that were ready before it, so that
+//! one write carries the output of the whole turn.
 
 use crate::acceptor::{Acceptor, Permit};
 use crate::connection;
