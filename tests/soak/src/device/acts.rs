@@ -162,7 +162,9 @@ impl Device {
         }
         // The same filter again keeps its level, so that it is always known.
         let qos = session.subscriptions.get(&filter).copied();
-        let qos = qos.unwrap_or_else(|| *self.random.pick(&QoS::ALL));
+        // What a group gives to a member at QoS 0 may be lost with its connection, and nobody could say what the group is owed.
+        let levels = if self.roster.world.filter(filter).is_shared { &QoS::ALL[1..] } else { &QoS::ALL[..] };
+        let qos = qos.unwrap_or_else(|| *self.random.pick(levels));
         self.ask(link, Ask::Subscribe(filter, qos));
     }
 
