@@ -30,7 +30,8 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
 - `qos`: `0`, `1` or `2`.
 - `reason`: a fixed word, never text from a client. For closed connections `disconnected` (the client said goodbye), `peer_closed`
   (it did not), `keep_alive_timeout`, `connect_timeout`, `session_taken_over`, `server_shutdown`, `listener_closed` and
-  `not_authorized` (after a reload), `too_many_connections` and `no_file_descriptor` (closed when it was accepted), `output_stalled`, and
+  `not_authorized` (after a reload), `too_many_connections` and `no_file_descriptor` (closed when it was accepted), `output_stalled`,
+  `queue_overflow`, and
   one word for each kind of mistake that a protocol or a transport tells apart. For refused logins
   `bad_credentials`, `anonymous_not_allowed`, `unknown_method`, `malformed_exchange`, `another_user` (at a re-authentication) and `busy`
   (too many wait to be checked). For dropped messages among others `queue_full` (the

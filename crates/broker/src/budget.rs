@@ -3,9 +3,9 @@
 //! One budget for everything that waits for somebody: each holder takes what it needs and gives it back, and whoever would
 //! exceed it is refused.
 
-use crate::Limits;
+use crate::{Limits, Overflow};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Nothing was taken because a limit is reached.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(crate) struct TotalBytes {
     messages: AtomicUsize,
     queue_messages_max: AtomicUsize,
     queue_bytes_max: AtomicUsize,
+    drops_oldest: AtomicBool,
 }
 
 impl TotalBytes {
@@ -30,6 +31,7 @@ impl TotalBytes {
             messages: AtomicUsize::new(0),
             queue_messages_max: limits.queued_messages.into(),
             queue_bytes_max: limits.queued_bytes.into(),
+            drops_oldest: (limits.queue_overflow == Overflow::DropOldest).into(),
         }
     }
 
@@ -38,6 +40,7 @@ impl TotalBytes {
         self.bytes_max.store(limits.queued_bytes_total, Ordering::Relaxed);
         self.queue_messages_max.store(limits.queued_messages, Ordering::Relaxed);
         self.queue_bytes_max.store(limits.queued_bytes, Ordering::Relaxed);
+        self.drops_oldest.store(limits.queue_overflow == Overflow::DropOldest, Ordering::Relaxed);
     }
 
     /// The most messages that may wait in one queue.
@@ -48,6 +51,11 @@ impl TotalBytes {
     /// The most bytes that may wait in one queue.
     pub(crate) fn queue_bytes_max(&self) -> usize {
         self.queue_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Whether a full queue makes room by dropping its oldest message.
+    pub(crate) fn drops_oldest(&self) -> bool {
+        self.drops_oldest.load(Ordering::Relaxed)
     }
 
     /// Messages and bytes in all queues.

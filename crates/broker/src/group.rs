@@ -130,10 +130,12 @@ impl Group {
         self.offered.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Appends a delivery, unless a limit forbids it.
-    pub(crate) fn push(&self, queued: Queued) -> Result<(), QueueFull> {
+    /// Appends a delivery, unless a limit forbids it. Returns how many older ones were dropped for it.
+    pub(crate) fn push(&self, queued: Queued) -> Result<usize, QueueFull> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        self.queue.push(queued, NEWEST).inspect_err(|_| self.subtract(1))
+        let pushed = self.queue.push(queued, NEWEST);
+        self.subtract(*pushed.as_ref().unwrap_or(&1));
+        pushed
     }
 
     /// Puts deliveries that a member gives back to the front, in their order.

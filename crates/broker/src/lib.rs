@@ -29,7 +29,7 @@ mod system;
 mod tree;
 
 pub use authenticator::{Authenticator, Certificate, Entrance, Ticket};
-pub use limits::Limits;
+pub use limits::{Limits, Overflow};
 pub use mailbox::Bell;
 pub use metrics::{ByQoS, Counter, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics};
 pub use node::{Gauges, Node, NodeOptions, Reconfiguration, WORKERS_MAX};

@@ -2,6 +2,18 @@
 
 use std::time::Duration;
 
+/// What happens when a queue is full and one more message arrives for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest message that waits is dropped for the new one.
+    DropOldest,
+    /// The arriving message is dropped.
+    DropNewest,
+    /// The arriving message is dropped, and the connection that is too slow for its queue is closed. A queue whose client is away
+    /// drops the arriving message.
+    Disconnect,
+}
+
 /// What the broker may hold at the most. Each says what happens at the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -13,12 +25,14 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Bytes of all subscriptions together. At the limit a new filter is refused.
     pub subscription_bytes: usize,
-    /// Messages in one queue. At the limit the arriving message is dropped for that queue.
+    /// Messages in one queue. What happens at the limit says `queue_overflow`.
     pub queued_messages: usize,
-    /// Bytes in one queue, headers included. At the limit the arriving message is dropped for that queue.
+    /// Bytes in one queue, headers included. What happens at the limit says `queue_overflow`.
     pub queued_bytes: usize,
     /// Bytes in all queues together; deliveries that wait to be settled and wills count as well. At the limit an arriving message is dropped for every queue that would have to keep it.
     pub queued_bytes_total: usize,
+    /// What happens when a queue is full.
+    pub queue_overflow: Overflow,
     /// Retained messages. At the limit a publish that would retain one more topic is refused.
     pub retained_messages: usize,
     /// Bytes of retained messages. At the limit a publish that would retain more is refused.
@@ -45,6 +59,7 @@ impl Default for Limits {
             queued_messages: 100_000,
             queued_bytes: 64 << 20,
             queued_bytes_total: 512 << 20,
+            queue_overflow: Overflow::DropNewest,
             retained_messages: 1_000_000,
             retained_bytes: 256 << 20,
             topic_levels: 128,

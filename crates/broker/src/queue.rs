@@ -89,6 +89,19 @@ impl Waiting {
         self.deliveries.len() + self.held.iter().map(|held| held.deliveries.len()).sum::<usize>()
     }
 
+    /// How many deliveries in front come again under their tags, and their bytes: the peer may have them, so they are not dropped
+    /// ([MQTT-4.4.0-1]).
+    fn kept(&self) -> (usize, usize) {
+        let kept = self.deliveries.iter().take_while(|queued| queued.tag.is_some());
+        kept.fold((0, 0), |(count, bytes), queued| (count + 1, bytes + queued.weight_bytes()))
+    }
+
+    /// Takes the oldest delivery behind the first `kept` out.
+    fn pop_oldest(&mut self, kept: usize) -> Option<Queued> {
+        let oldest = self.deliveries.remove(kept);
+        oldest.or_else(|| self.held.iter_mut().find_map(|held| held.deliveries.pop_front()))
+    }
+
     /// Where a delivery belongs that was routed with this generation.
     fn place(&mut self, generation: u64) -> &mut VecDeque<Queued> {
         let held = self.held.iter_mut().rev().find(|held| held.generation <= generation);
@@ -213,17 +226,40 @@ impl Queue {
         self.is_called.load(Ordering::SeqCst) && self.is_called.swap(false, Ordering::SeqCst)
     }
 
-    /// Appends a delivery that was routed with this generation, unless a limit forbids it.
-    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<(), QueueFull> {
+    /// Appends a delivery that was routed with this generation, unless a limit forbids it. Returns how many older ones were
+    /// dropped for it.
+    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<usize, QueueFull> {
         let weight = queued.weight_bytes();
         let mut waiting = self.waiting.lock();
-        if !self.has_room(waiting.len(), waiting.bytes, weight) {
-            return Err(QueueFull);
-        }
+        let dropped = match self.has_room(waiting.len(), waiting.bytes, weight) {
+            true => 0,
+            false => self.make_room(&mut waiting, weight).ok_or(QueueFull)?,
+        };
         waiting.bytes += weight;
         self.total.add(weight);
         waiting.place(generation).push_back(queued);
-        Ok(())
+        Ok(dropped)
+    }
+
+    /// Drops the oldest deliveries until one of this weight has room; returns how many. Nothing where that is not wanted or cannot
+    /// help.
+    fn make_room(&self, waiting: &mut Waiting, weight: usize) -> Option<usize> {
+        let (kept, kept_bytes) = waiting.kept();
+        let can_help = kept < self.total.queue_messages_max()
+            && kept_bytes + weight <= self.total.queue_bytes_max()
+            && self.total.has_room((kept_bytes + weight).saturating_sub(waiting.bytes));
+        if !self.total.drops_oldest() || !can_help {
+            return None;
+        }
+        let mut dropped = 0;
+        while !self.has_room(waiting.len(), waiting.bytes, weight) {
+            let Some(oldest) = waiting.pop_oldest(kept) else { break };
+            let freed = oldest.weight_bytes();
+            waiting.bytes -= freed;
+            self.total.subtract(1, freed);
+            dropped += 1;
+        }
+        Some(dropped)
     }
 
     fn has_room(&self, messages: usize, bytes: usize, weight: usize) -> bool {
@@ -350,115 +386,4 @@ impl Drop for Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Limits;
-    use bytes::Bytes;
-    use std::time::Duration;
-    use tidegate_message::{Message, Origin, Topic};
-    use tidegate_protocol::SubscriptionIds;
-
-    fn queue(limits: &Limits) -> Queue {
-        Queue::new(1, 0, Arc::new(TotalBytes::new(limits)))
-    }
-
-    fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
-        let topic = Topic::parse(b"t").unwrap();
-        let payload = Bytes::copy_from_slice(payload.as_bytes());
-        let message =
-            Message { topic, payload, qos, retain: false, properties: None, expires_at, origin: Origin(0) };
-        Queued {
-            message: Arc::new(message),
-            qos,
-            retain: false,
-            subscription_ids: SubscriptionIds::new(),
-            redelivered: false,
-            tag: None,
-            group: None,
-        }
-    }
-
-    fn pop(queue: &Queue, has_credit: bool, now: Instant) -> Option<String> {
-        match queue.pop(has_credit, Settlement::AboveAtMostOnce, now).0 {
-            Popped::Delivery(queued) => Some(String::from_utf8(queued.message.payload.to_vec()).unwrap()),
-            Popped::NeedsCredit | Popped::Held | Popped::Searching | Popped::Empty => None,
-        }
-    }
-
-    /// [MQTT-4.6.0-5] [MQTT-3.1.1/4.6.0-6]
-    #[test]
-    fn keeps_the_order_when_deliveries_come_back() {
-        let (queue, now) = (queue(&Limits::default()), Instant::now());
-        queue.push(queued("3", QoS::AtLeastOnce, None), 0).unwrap();
-        queue.put_back(["1", "2"].map(|payload| queued(payload, QoS::AtLeastOnce, None)).into_iter());
-        let all: Vec<_> = std::iter::from_fn(|| pop(&queue, true, now)).collect();
-        assert_eq!(all, ["1", "2", "3"]);
-        assert_eq!(queue.total.size(), (0, 0));
-    }
-
-    /// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]: a QoS 0 delivery does not overtake one that waits for credit.
-    #[test]
-    fn waits_for_credit_in_order() {
-        let (queue, now) = (queue(&Limits::default()), Instant::now());
-        queue.push(queued("1", QoS::AtMostOnce, None), 0).unwrap();
-        queue.push(queued("2", QoS::AtLeastOnce, None), 0).unwrap();
-        queue.push(queued("3", QoS::AtMostOnce, None), 0).unwrap();
-        assert_eq!(pop(&queue, false, now).as_deref(), Some("1"));
-        assert_eq!(pop(&queue, false, now), None);
-        assert_eq!(pop(&queue, true, now).as_deref(), Some("2"));
-    }
-
-    /// [MQTT-3.3.2-5]
-    #[test]
-    fn expired_deliveries_are_thrown_away_and_counted() {
-        let (queue, now) = (queue(&Limits::default()), Instant::now());
-        queue.push(queued("old", QoS::AtLeastOnce, Some(now + Duration::from_secs(1))), 0).unwrap();
-        queue.push(queued("new", QoS::AtLeastOnce, None), 0).unwrap();
-        let (popped, expired) = queue.pop(true, Settlement::Always, now + Duration::from_secs(2));
-        assert!(matches!(popped, Popped::Delivery(queued) if queued.message.payload == "new"));
-        assert_eq!(expired, 1);
-    }
-
-    #[test]
-    fn full_at_each_of_its_limits() {
-        let full = |limits: Limits| {
-            let queue = queue(&limits);
-            let results = [(); 2].map(|()| queue.push(queued("x", QoS::AtLeastOnce, None), 0));
-            assert_eq!(results, [Ok(()), Err(QueueFull)], "{limits:?}");
-        };
-        let weight = queued("x", QoS::AtLeastOnce, None).weight_bytes();
-        full(Limits { queued_messages: 1, ..Limits::default() });
-        full(Limits { queued_bytes: weight + 1, ..Limits::default() });
-        full(Limits { queued_bytes_total: weight + 1, ..Limits::default() });
-    }
-
-    #[test]
-    fn new_limits_hold_for_what_comes_and_spare_what_waits() {
-        let (queue, now) = (queue(&Limits::default()), Instant::now());
-        let push = || queue.push(queued("x", QoS::AtLeastOnce, None), 0);
-        assert_eq!([push(), push(), push()], [Ok(()), Ok(()), Ok(())]);
-        queue.total.limit(&Limits { queued_messages: 2, ..Limits::default() });
-        assert_eq!(push(), Err(QueueFull));
-        assert!(pop(&queue, true, now).is_some() && pop(&queue, true, now).is_some());
-        assert_eq!([push(), push()], [Ok(()), Err(QueueFull)]);
-    }
-
-    #[test]
-    fn an_address_survives_packing() {
-        for address in [
-            Address { worker: 0, consumer: None },
-            Address { worker: 63, consumer: Some(0) },
-            Address { worker: 255, consumer: Some(u32::MAX) },
-        ] {
-            assert_eq!(Address::unpack(address.pack()), address);
-        }
-    }
-
-    #[test]
-    fn a_move_is_seen_only_by_later_generations() {
-        let queue = queue(&Limits::default());
-        queue.note_move(5, 0);
-        queue.set_consumer(3, None);
-        assert_eq!((queue.home_at(4), queue.home_at(5)), (0, 3));
-    }
-}
+mod tests;

@@ -271,6 +271,10 @@ section! {
         queued_bytes: ByteSize = size(KIB, 1024 * GIB), Default("64MiB");
         /// Bytes waiting in all queues together. Deliveries that wait to be acknowledged and wills count as well.
         queued_bytes_total: ByteSize = size(KIB, 1024 * GIB), Default("512MiB");
+        /// What happens when a queue is full: the message that has waited longest makes room for the new one, the new one is dropped, or
+        /// the client that is too slow is disconnected as well (while it is away, the new one is dropped). Messages that a client
+        /// may have received already are never dropped for others.
+        queue_overflow: QueueOverflow = Word(&["drop-oldest", "drop-newest", "disconnect"]), Default("drop-newest");
         /// Topics with a retained message.
         retained_messages: usize = count(1, 100_000_000), Default("1000000");
         /// Bytes of all retained messages together.
@@ -286,4 +290,16 @@ section! {
         /// Unsent bytes of one connection before further messages wait in its queue.
         output_buffer: ByteSize = size(4 * KIB, 64 * MIB), Default("256KiB");
     }
+}
+
+/// What happens when a queue is full and one more message arrives for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueOverflow {
+    /// The oldest message that waits is dropped.
+    DropOldest,
+    /// The arriving message is dropped.
+    DropNewest,
+    /// The client that is too slow is disconnected.
+    Disconnect,
 }

@@ -40,6 +40,7 @@ pub(crate) fn last_word(reason: CloseReason) -> Option<ReasonCode> {
         CloseReason::SessionTakenOver => Some(ReasonCode::SessionTakenOver),
         CloseReason::NotAuthorized => Some(ReasonCode::NotAuthorized),
         CloseReason::ServerShutdown => Some(ReasonCode::ServerShuttingDown),
+        CloseReason::QueueOverflow => Some(ReasonCode::QuotaExceeded),
         CloseReason::ListenerClosed => Some(ReasonCode::AdministrativeAction),
         // Section 2.4: a limit that was set here has been passed.
         CloseReason::ProtocolFault(ACK_TIMEOUT) => Some(ReasonCode::QuotaExceeded),
@@ -183,6 +184,7 @@ mod tests {
             Some(ReasonCode::ImplementationSpecificError)
         );
         assert_eq!(last_word(CloseReason::Disconnected), None);
+        assert_eq!(last_word(CloseReason::QueueOverflow), Some(ReasonCode::QuotaExceeded));
         assert_eq!(last_word(CloseReason::ListenerClosed), Some(ReasonCode::AdministrativeAction));
     }
 }

@@ -33,6 +33,8 @@ pub enum CloseReason {
     ListenerClosed,
     /// The peer does not read what is sent to it.
     OutputStalled,
+    /// The peer takes less than it has subscribed to, and what waits for it is at its limit.
+    QueueOverflow,
     /// The transport below the protocol failed: TLS, WebSocket.
     TransportFault(&'static str),
     /// The peer broke its protocol's rules, or asked for what it may not have; the label is the protocol's.
@@ -52,6 +54,7 @@ impl CloseReason {
             CloseReason::NotAuthorized => "not_authorized",
             CloseReason::ListenerClosed => "listener_closed",
             CloseReason::OutputStalled => "output_stalled",
+            CloseReason::QueueOverflow => "queue_overflow",
             CloseReason::TransportFault(label) | CloseReason::ProtocolFault(label) => label,
         }
     }

@@ -283,6 +283,7 @@ impl Connection for StompConnection {
         let last_words = match close.reason {
             CloseReason::ServerShutdown => Some(Fault::ServerShutdown),
             CloseReason::ListenerClosed => Some(Fault::ListenerClosed),
+            CloseReason::QueueOverflow => Some(Fault::QueueOverflow),
             CloseReason::NotAuthorized => Some(Fault::NotAuthorized),
             CloseReason::ConnectTimeout => Some(Fault::ConnectTimeout),
             _ => None,

@@ -87,6 +87,9 @@ pub(crate) enum Fault {
     /// The gateway goes on without the listener.
     #[error("the server no longer listens on the address of this connection")]
     ListenerClosed,
+    /// The client acknowledges or reads too slowly, and `limits.queue_overflow` says "disconnect".
+    #[error("the client does not take what it has subscribed to, and its queue is full")]
+    QueueOverflow,
     /// The client's credentials or rights are gone.
     #[error("the client's credentials are no longer accepted")]
     NotAuthorized,
@@ -117,6 +120,7 @@ impl Fault {
             Fault::ConnectTimeout => "connect timeout",
             Fault::ServerShutdown => "server shutting down",
             Fault::ListenerClosed => "listener closed",
+            Fault::QueueOverflow => "queue full",
             Fault::NotAuthorized => "not authorized",
         }
     }
@@ -133,6 +137,7 @@ impl Fault {
             Fault::ConnectTimeout => return CloseReason::ConnectTimeout,
             Fault::ServerShutdown => return CloseReason::ServerShutdown,
             Fault::ListenerClosed => return CloseReason::ListenerClosed,
+            Fault::QueueOverflow => return CloseReason::QueueOverflow,
             Fault::NotAuthorized => return CloseReason::NotAuthorized,
             Fault::Frame(error) if is_limit(error) => "frame_too_large",
             Fault::Frame(_) => "malformed_frame",

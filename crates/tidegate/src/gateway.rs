@@ -10,8 +10,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tidegate_admin::{AdminServer, Readiness, Stage};
-use tidegate_broker::{Limits, PublishLimits};
-use tidegate_config::{ClientAuth, ClientIdentity, Config, Listener, Loaded, Sources, Tls, Transport, load};
+use tidegate_broker::{Limits, Overflow, PublishLimits};
+use tidegate_config::{
+    ClientAuth, ClientIdentity, Config, Listener, Loaded, QueueOverflow, Sources, Tls, Transport, load,
+};
 use tidegate_net::tls::{self, Application, CertificateName, SniCertificate, TlsOptions};
 use tidegate_net::{ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -234,6 +236,11 @@ pub(crate) fn limits(config: &Config) -> Limits {
         queued_messages: limits.queued_messages,
         queued_bytes: bytes(limits.queued_bytes),
         queued_bytes_total: bytes(limits.queued_bytes_total),
+        queue_overflow: match limits.queue_overflow {
+            QueueOverflow::DropOldest => Overflow::DropOldest,
+            QueueOverflow::DropNewest => Overflow::DropNewest,
+            QueueOverflow::Disconnect => Overflow::Disconnect,
+        },
         retained_messages: limits.retained_messages,
         retained_bytes: bytes(limits.retained_bytes),
         topic_levels: limits.topic_levels,

@@ -339,12 +339,7 @@ impl Shard {
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return Accepted::Yes };
         if slot.machine.is_none() {
             // One read can cause a thousand deliveries per frame; what waits for the machine is bounded like a queue.
-            if slot.deferred.len() >= self.limits.queued_messages {
-                self.metrics.count_dropped("queue_full", 1);
-                return Accepted::No;
-            }
-            slot.deferred.push((queue.clone(), Queued::live(publication.message(), grant)));
-            return Accepted::Yes;
+            return self.defer(queue, Queued::live(publication.message(), grant));
         }
         let needs_settling = needs_settling(consumer.settlement, publication.qos.min(grant.qos));
         let may_send = !consumer.backlog && (!needs_settling || consumer.has_credit());
@@ -446,9 +441,13 @@ impl Shard {
 
     pub(super) fn enqueue(&mut self, queue: &Queue, queued: Queued, generation: u64) -> Accepted {
         match queue.push(queued, generation) {
-            Ok(()) => Accepted::Yes,
+            Ok(dropped) => {
+                self.metrics.count_dropped("queue_full", dropped);
+                Accepted::Yes
+            }
             Err(_) => {
                 self.metrics.count_dropped("queue_full", 1);
+                self.note_overflow(queue);
                 Accepted::No
             }
         }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod buffers;
+mod closing;
 mod deliver;
 pub(crate) mod parcel;
 mod replay;
@@ -37,12 +38,12 @@ use review::Review;
 use slab::Slab;
 use slot::{Consumer, Slot};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_protocol::{Close, CloseReason, Connection, Context, Encoded, Output};
+use tidegate_protocol::{Connection, Context, Encoded, Output};
 
 /// Bytes that the routes of one worker may take.
 const ROUTE_CACHE_BYTES: usize = 32 << 20;
@@ -88,6 +89,8 @@ pub struct Shard {
     mailed: Option<Rc<Route>>,
     encoded: Encoded,
     dirty: Vec<usize>,
+    /// Connections to be closed at the end of the event because a queue of theirs is full.
+    overflowed: Vec<SlotKey>,
     /// Consumers that may have something to receive.
     listed: Vec<usize>,
     timers: BinaryHeap<Reverse<(Instant, usize, u64)>>,
@@ -113,6 +116,7 @@ impl Shard {
             mailed: None,
             encoded: Encoded::default(),
             dirty: Vec::new(),
+            overflowed: Vec::new(),
             listed: Vec::new(),
             timers: BinaryHeap::new(),
             timer_moved: false,
@@ -163,7 +167,8 @@ impl Shard {
             admission: Admission::Outside(Box::new(entrance)),
             origin: connection,
             last_route: None,
-            deferred: Vec::new(),
+            deferred: VecDeque::new(),
+            is_overflowed: false,
             dirty: false,
             pace: None,
             starved: false,
@@ -267,30 +272,6 @@ impl Shard {
         }
     }
 
-    /// Closes a connection from outside of its protocol. Its machine writes its last words and gives up what it holds.
-    pub fn close(&mut self, key: SlotKey, close: &Close, now: Instant) {
-        if !self.is_open(key) {
-            return;
-        }
-        self.deliver_deferred(key.slot, now);
-        self.with_machine(key.slot, now, |machine, context| machine.handle_close(close, context));
-        self.release_everything(key.slot, now);
-        if let Some(mut slot) = self.slots.try_remove(key.slot) {
-            if let Some(counters) = self.metrics.protocols.get(slot.protocol) {
-                counters.open.subtract(1);
-                counters.count_close(close.reason.label());
-                counters.wire_out_bytes.add(slot.output.len() as u64);
-            }
-            if slot.output.is_empty() {
-                self.buffers.take_back(&mut slot.output);
-            }
-            if let Some(outlet) = slot.outlet.take() {
-                outlet.end(slot.output, close, slot.machine.as_ref().and_then(|machine| machine.client_id()));
-            }
-        }
-        self.finish_event(None, now);
-    }
-
     /// Runs one method of a machine. The machine and its output are taken out of their slot meanwhile, so that what it
     /// asks for can use the whole shard.
     fn with_machine<R>(
@@ -318,6 +299,7 @@ impl Shard {
             self.deliver_deferred(slot, now);
             self.set_timer(slot);
         }
+        self.close_overflowed(now);
         self.pump_listed(now);
         if let Some(slot) = slot {
             self.mark_dirty(slot, now);
@@ -396,13 +378,6 @@ impl Shard {
             here.starved = false;
             let consumers: Vec<usize> = here.consumers.iter().map(|(_, key)| *key).collect();
             consumers.into_iter().for_each(|key| self.list(key));
-        }
-    }
-
-    /// Closes every connection for the same reason.
-    pub fn close_all(&mut self, reason: CloseReason, now: Instant) {
-        for key in self.connections() {
-            self.close(key, &Close::from(reason), now);
         }
     }
 }

@@ -56,11 +56,10 @@ impl Shard {
                     self.send_to_member(key, &member.grant, group, publication, now);
                     return Accepted::Yes;
                 }
-                Stance::AfterItsInput(key) => {
+                Stance::AfterItsInput(_) => {
                     group.pass_turn(position);
                     let queued = Queued::unassigned(publication.message()).taken(group, &member.grant);
-                    self.defer(key, queued);
-                    return Accepted::Yes;
+                    return self.defer(&member.queue, queued);
                 }
                 Stance::Elsewhere(worker) => {
                     group.pass_turn(position);
@@ -92,13 +91,6 @@ impl Shard {
         }
     }
 
-    fn defer(&mut self, key: usize, queued: Queued) {
-        let Some(consumer) = self.consumers.get(key) else { return };
-        if let Some(slot) = self.slots.get_mut(consumer.slot) {
-            slot.deferred.push((consumer.queue.clone(), queued));
-        }
-    }
-
     /// Lets a message wait for a member of another worker, which is told.
     fn keep_and_offer(
         &mut self,
@@ -127,7 +119,10 @@ impl Shard {
 
     fn push_to_group(&mut self, group: &Group, publication: &mut Publication<'_>) -> Accepted {
         match group.push(Queued::unassigned(publication.message())) {
-            Ok(()) => Accepted::Yes,
+            Ok(dropped) => {
+                self.metrics.count_dropped("queue_full", dropped);
+                Accepted::Yes
+            }
             Err(_) => {
                 self.metrics.count_dropped("queue_full", 1);
                 Accepted::No

@@ -59,7 +59,9 @@ pub(crate) struct Slot {
     /// The route of the topic that it published to last.
     pub(crate) last_route: Option<Rc<Route>>,
     /// Deliveries to this connection that its own input caused; by queue, because the same input may end its consumer.
-    pub(crate) deferred: Vec<(Arc<Queue>, Queued)>,
+    pub(crate) deferred: VecDeque<(Arc<Queue>, Queued)>,
+    /// Whether it is to be closed because a queue of it is full.
+    pub(crate) is_overflowed: bool,
     pub(crate) dirty: bool,
     /// How fast it publishes, where that has a limit.
     pub(crate) pace: Option<Box<PublishPace>>,

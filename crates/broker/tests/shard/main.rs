@@ -9,6 +9,7 @@ mod identity;
 mod limits;
 mod moving;
 mod output;
+mod overflow;
 mod reconfiguring;
 mod retained;
 mod self_delivery;

@@ -1,0 +1,138 @@
+use super::*;
+use crate::{Limits, Overflow};
+use bytes::Bytes;
+use std::time::Duration;
+use tidegate_message::{Message, Origin, Topic};
+use tidegate_protocol::{DeliveryTag, SubscriptionIds};
+
+fn queue(limits: &Limits) -> Queue {
+    Queue::new(1, 0, Arc::new(TotalBytes::new(limits)))
+}
+
+fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
+    let topic = Topic::parse(b"t").unwrap();
+    let payload = Bytes::copy_from_slice(payload.as_bytes());
+    let message =
+        Message { topic, payload, qos, retain: false, properties: None, expires_at, origin: Origin(0) };
+    Queued {
+        message: Arc::new(message),
+        qos,
+        retain: false,
+        subscription_ids: SubscriptionIds::new(),
+        redelivered: false,
+        tag: None,
+        group: None,
+    }
+}
+
+fn pop(queue: &Queue, has_credit: bool, now: Instant) -> Option<String> {
+    match queue.pop(has_credit, Settlement::AboveAtMostOnce, now).0 {
+        Popped::Delivery(queued) => Some(String::from_utf8(queued.message.payload.to_vec()).unwrap()),
+        Popped::NeedsCredit | Popped::Held | Popped::Searching | Popped::Empty => None,
+    }
+}
+
+/// [MQTT-4.6.0-5] [MQTT-3.1.1/4.6.0-6]
+#[test]
+fn keeps_the_order_when_deliveries_come_back() {
+    let (queue, now) = (queue(&Limits::default()), Instant::now());
+    queue.push(queued("3", QoS::AtLeastOnce, None), 0).unwrap();
+    queue.put_back(["1", "2"].map(|payload| queued(payload, QoS::AtLeastOnce, None)).into_iter());
+    let all: Vec<_> = std::iter::from_fn(|| pop(&queue, true, now)).collect();
+    assert_eq!(all, ["1", "2", "3"]);
+    assert_eq!(queue.total.size(), (0, 0));
+}
+
+/// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]: a QoS 0 delivery does not overtake one that waits for credit.
+#[test]
+fn waits_for_credit_in_order() {
+    let (queue, now) = (queue(&Limits::default()), Instant::now());
+    queue.push(queued("1", QoS::AtMostOnce, None), 0).unwrap();
+    queue.push(queued("2", QoS::AtLeastOnce, None), 0).unwrap();
+    queue.push(queued("3", QoS::AtMostOnce, None), 0).unwrap();
+    assert_eq!(pop(&queue, false, now).as_deref(), Some("1"));
+    assert_eq!(pop(&queue, false, now), None);
+    assert_eq!(pop(&queue, true, now).as_deref(), Some("2"));
+}
+
+/// [MQTT-3.3.2-5]
+#[test]
+fn expired_deliveries_are_thrown_away_and_counted() {
+    let (queue, now) = (queue(&Limits::default()), Instant::now());
+    queue.push(queued("old", QoS::AtLeastOnce, Some(now + Duration::from_secs(1))), 0).unwrap();
+    queue.push(queued("new", QoS::AtLeastOnce, None), 0).unwrap();
+    let (popped, expired) = queue.pop(true, Settlement::Always, now + Duration::from_secs(2));
+    assert!(matches!(popped, Popped::Delivery(queued) if queued.message.payload == "new"));
+    assert_eq!(expired, 1);
+}
+
+#[test]
+fn full_at_each_of_its_limits() {
+    let full = |limits: Limits| {
+        let queue = queue(&limits);
+        let results = [(); 2].map(|()| queue.push(queued("x", QoS::AtLeastOnce, None), 0));
+        assert_eq!(results, [Ok(0), Err(QueueFull)], "{limits:?}");
+    };
+    let weight = queued("x", QoS::AtLeastOnce, None).weight_bytes();
+    full(Limits { queued_messages: 1, ..Limits::default() });
+    full(Limits { queued_bytes: weight + 1, ..Limits::default() });
+    full(Limits { queued_bytes_total: weight + 1, ..Limits::default() });
+}
+
+#[test]
+fn new_limits_hold_for_what_comes_and_spare_what_waits() {
+    let (queue, now) = (queue(&Limits::default()), Instant::now());
+    let push = || queue.push(queued("x", QoS::AtLeastOnce, None), 0);
+    assert_eq!([push(), push(), push()], [Ok(0), Ok(0), Ok(0)]);
+    queue.total.limit(&Limits { queued_messages: 2, ..Limits::default() });
+    assert_eq!(push(), Err(QueueFull));
+    assert!(pop(&queue, true, now).is_some() && pop(&queue, true, now).is_some());
+    assert_eq!([push(), push()], [Ok(0), Err(QueueFull)]);
+}
+
+/// `limits.queue_overflow = "drop-oldest"`: what the peer may have stays ([MQTT-4.4.0-1]), and what can never fit drops nothing.
+#[test]
+fn drops_its_oldest_where_that_is_wanted_and_helps() {
+    let weight = queued("x", QoS::AtLeastOnce, None).weight_bytes();
+    let base = Limits { queue_overflow: Overflow::DropOldest, ..Limits::default() };
+    for limits in [
+        Limits { queued_messages: 2, ..base.clone() },
+        Limits { queued_bytes: 2 * weight + 1, ..base.clone() },
+        Limits { queued_bytes_total: 2 * weight + 1, ..base },
+    ] {
+        let (queue, now) = (queue(&limits), Instant::now());
+        let pushed = ["1", "2", "3"].map(|payload| queue.push(queued(payload, QoS::AtLeastOnce, None), 0));
+        assert_eq!(pushed, [Ok(0), Ok(0), Ok(1)], "{limits:?}");
+        assert_eq!([(); 3].map(|()| pop(&queue, true, now)), [Some("2".into()), Some("3".into()), None]);
+        let begun = Queued { tag: Some(DeliveryTag(1)), ..queued("b", QoS::AtLeastOnce, None) };
+        queue.put_back([begun].into_iter());
+        let pushed = ["4", "5"].map(|payload| queue.push(queued(payload, QoS::AtLeastOnce, None), 0));
+        assert_eq!(pushed, [Ok(0), Ok(1)]);
+        let large = "x".repeat(usize::min(weight * 3, 4096));
+        let refused = limits.queued_messages == 2;
+        let pushed = queue.push(queued(&large, QoS::AtLeastOnce, None), 0);
+        assert_eq!(pushed, if refused { Ok(1) } else { Err(QueueFull) });
+        assert_eq!(pop(&queue, true, now).as_deref(), Some("b"));
+        assert_eq!(pop(&queue, true, now), Some(if refused { large } else { "5".into() }));
+        assert_eq!(queue.total.size(), (0, 0));
+    }
+}
+
+#[test]
+fn an_address_survives_packing() {
+    for address in [
+        Address { worker: 0, consumer: None },
+        Address { worker: 63, consumer: Some(0) },
+        Address { worker: 255, consumer: Some(u32::MAX) },
+    ] {
+        assert_eq!(Address::unpack(address.pack()), address);
+    }
+}
+
+#[test]
+fn a_move_is_seen_only_by_later_generations() {
+    let queue = queue(&Limits::default());
+    queue.note_move(5, 0);
+    queue.set_consumer(3, None);
+    assert_eq!((queue.home_at(4), queue.home_at(5)), (0, 3));
+}
