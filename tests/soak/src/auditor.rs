@@ -133,8 +133,17 @@ impl Auditor {
         let Some(session) = self.sessions.remove(&id) else { return };
         self.owed -= session.owed_count();
         self.tally.waived += session.owed_count() as u64;
+        let now = self.now();
         for filter in session.filters() {
             self.subscribers[filter.0].remove(&id);
+            if self.world.filter(filter).is_shared {
+                let publications = &self.publications;
+                let qos = |stamp| publications.get(&stamp).map(|publication| publication.qos);
+                let waived =
+                    self.groups.end_member(filter, now, |stamp| qos(stamp) == Some(QoS::ExactlyOnce));
+                self.owed -= waived;
+                self.tally.waived += waived as u64;
+            }
             self.dissolve_if_deserted(filter);
         }
     }

@@ -1,15 +1,19 @@
 //! Shared subscriptions: what is owed to a group rather than to one of its members.
 
+use super::Tick;
 use super::publication::Publication;
 use super::session::Justification;
 use crate::stamp::Stamp;
 use crate::world::FilterId;
 use std::collections::{BTreeMap, BTreeSet};
+use tidegate_message::QoS;
 
 /// What each group has not received yet.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     owed: BTreeMap<FilterId, BTreeSet<Stamp>>,
+    /// When the session of a member ended last.
+    member_ended: BTreeMap<FilterId, Tick>,
 }
 
 /// The group that the subscription identifiers of a delivery name.
@@ -20,7 +24,9 @@ pub(super) fn group_named(groups: &[FilterId], identifiers: &[u32]) -> Option<Fi
 impl Groups {
     /// A group is owed a message, unless a member has it already. Returns how many deliveries that adds.
     pub(super) fn owe(&mut self, group: FilterId, stamp: Stamp, publication: &Publication) -> usize {
-        let is_new = !publication.groups.contains(&group);
+        let ended = self.member_ended.get(&group).is_some_and(|ended| *ended > publication.sent);
+        let may_be_gone = ended && publication.qos == QoS::ExactlyOnce;
+        let is_new = !publication.groups.contains(&group) && !may_be_gone;
         usize::from(is_new && self.owed.entry(group).or_default().insert(stamp))
     }
 
@@ -36,6 +42,21 @@ impl Groups {
         let owed =
             received.iter().map(|group| self.owed.get_mut(group).is_some_and(|owed| owed.remove(&stamp)));
         owed.filter(|was_owed| *was_owed).count()
+    }
+
+    /// The session of a member has ended. A QoS 2 message that it was being given must go to nobody else ([MQTT-4.8.2-5]), so what the
+    /// group was owed at that level may be gone. Returns how much that is.
+    pub(super) fn end_member(
+        &mut self,
+        group: FilterId,
+        now: Tick,
+        is_exactly_once: impl Fn(Stamp) -> bool,
+    ) -> usize {
+        self.member_ended.insert(group, now);
+        let Some(owed) = self.owed.get_mut(&group) else { return 0 };
+        let before = owed.len();
+        owed.retain(|stamp| !is_exactly_once(*stamp));
+        before - owed.len()
     }
 
     /// A group may have ended. Returns how much it was owed.

@@ -255,6 +255,23 @@ fn retained_messages_are_expected_and_must_not_be_older_than_the_last_acknowledg
     assert!(case.found().contains(&Kind::Lost));
 }
 
+/// [MQTT-4.8.2-5]
+#[test]
+fn what_a_group_is_owed_at_level_2_may_end_with_the_session_of_a_member() {
+    for (qos, is_owed) in [(1, true), (2, false)] {
+        let mut case = Case::new();
+        let filter = case.world.pick_shared(&mut tidegate_testkit::random::Random::new(1));
+        let topic = case.world.filter(filter).topics[0];
+        let leaver = case.session(filter, QOS[2]);
+        case.session(filter, QOS[2]);
+        let stamps = [(); 2].map(|()| case.publish_to(topic, QOS[qos], false));
+        case.auditor.acknowledged(stamps[0]);
+        case.auditor.session_ends(leaver);
+        case.auditor.acknowledged(stamps[1]);
+        assert_eq!(case.auditor.owed(), if is_owed { 2 } else { 0 }, "QoS {qos}");
+    }
+}
+
 #[test]
 fn a_group_is_owed_each_message_once() {
     let mut case = Case::new();
