@@ -152,6 +152,7 @@ impl Auditor {
     pub(crate) fn subscribing(&mut self, id: SessionId, filter: FilterId, qos: QoS, is_identified: bool) {
         let asked = self.now();
         self.subscribers[filter.0].insert(id);
+        self.groups.note_member(filter);
         let (streams, by_client, world) = (&self.streams, &self.by_client, &self.world);
         // A state topic has one writer, so the newest acknowledged message of its stream is the oldest that may come.
         let floor = |topic| {
@@ -410,7 +411,8 @@ impl Auditor {
                 self.accuse(id, Kind::OutOfOrder, &delivered, now, &what);
             }
             Ok(Some(missing)) => {
-                let what = format!("comes before number {missing}, which is owed");
+                let owed = Stamp { sequence: missing, ..stamp };
+                let what = format!("comes before {}, which is owed", self.describe(owed));
                 self.accuse(id, Kind::Skipped, &delivered, now, &what);
             }
             Ok(None) => {}
@@ -429,7 +431,7 @@ impl Auditor {
         self.tally.kept += settled as u64;
         let topic = self.streams[stamp.stream.0 as usize].topic;
         let groups = self.world.filters_of(topic).iter();
-        let group_count = groups.filter(|group| !self.subscribers[group.0].is_empty()).count();
+        let group_count = groups.filter(|group| self.groups.has_existed(**group)).count();
         let sessions = &self.sessions;
         let final_receipts = publication.final_receipts(|session, connection| {
             sessions.get(&session).is_some_and(|session| session.connection == connection)

@@ -217,8 +217,13 @@ impl Device {
             let disconnect = Packet::Disconnect(Disconnect { reason, properties: PropertiesRef::EMPTY });
             encode(&mut link.wire.output, link.version, &disconnect, PACKET_BYTES_MAX)
                 .expect("DISCONNECT is valid");
-            if timeout(PATIENCE, link.wire.flush()).await.is_err() {
-                self.accuse(Kind::Silence, "the gateway did not read a DISCONNECT in time");
+            // Until the gateway closes it may not have read the goodbye, and a take-over would publish the will.
+            let ended = timeout(PATIENCE, async {
+                link.wire.flush().await;
+                link.wire.wait_for_end().await;
+            });
+            if ended.await.is_err() {
+                self.accuse(Kind::Silence, "the gateway did not close after a DISCONNECT in time");
             }
         }
         self.roster.count_end(match end {

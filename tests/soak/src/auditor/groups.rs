@@ -12,6 +12,8 @@ use tidegate_message::QoS;
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     owed: BTreeMap<FilterId, BTreeSet<Stamp>>,
+    /// Groups that ever had a member in this round; other filters may stand here as well.
+    existed: BTreeSet<FilterId>,
     /// When the session of a member ended last.
     member_ended: BTreeMap<FilterId, Tick>,
 }
@@ -22,6 +24,16 @@ pub(super) fn group_named(groups: &[FilterId], identifiers: &[u32]) -> Option<Fi
 }
 
 impl Groups {
+    /// Somebody asks to be a member.
+    pub(super) fn note_member(&mut self, group: FilterId) {
+        self.existed.insert(group);
+    }
+
+    /// Whether anybody ever asked to be a member.
+    pub(super) fn has_existed(&self, group: FilterId) -> bool {
+        self.existed.contains(&group)
+    }
+
     /// A group is owed a message, unless a member has it already. Returns how many deliveries that adds.
     pub(super) fn owe(&mut self, group: FilterId, stamp: Stamp, publication: &Publication) -> usize {
         let ended = self.member_ended.get(&group).is_some_and(|ended| *ended > publication.sent);

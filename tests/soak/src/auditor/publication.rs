@@ -27,6 +27,8 @@ struct Receipt {
     /// When that was.
     at: Tick,
     fresh: u16,
+    /// Of these those on that connection.
+    fresh_on_connection: u16,
     total: u16,
 }
 
@@ -60,13 +62,24 @@ impl Publication {
     pub(super) fn receive(&mut self, session: SessionId, connection: u32, dup: bool, at: Tick) -> Earlier {
         let place = self.receipts.iter().position(|receipt| receipt.session == session);
         let place = place.unwrap_or_else(|| {
-            self.receipts.push(Receipt { session, connection, at, fresh: 0, total: 0 });
+            self.receipts.push(Receipt {
+                session,
+                connection,
+                at,
+                fresh: 0,
+                fresh_on_connection: 0,
+                total: 0,
+            });
             self.receipts.len() - 1
         });
         let receipt = &mut self.receipts[place];
         let last = (receipt.connection, receipt.at);
         let earlier = Earlier { fresh: receipt.fresh.into(), total: receipt.total.into(), last };
+        if receipt.connection != connection {
+            receipt.fresh_on_connection = 0;
+        }
         (receipt.connection, receipt.at) = (connection, at);
+        receipt.fresh_on_connection += u16::from(!dup);
         receipt.total += 1;
         receipt.fresh += u16::from(!dup);
         earlier
@@ -75,7 +88,7 @@ impl Publication {
     /// How many unmarked deliveries cannot have been given back to a group, because the connection that has them stands.
     pub(super) fn final_receipts(&self, stands: impl Fn(SessionId, u32) -> bool) -> usize {
         let standing = self.receipts.iter().filter(|receipt| stands(receipt.session, receipt.connection));
-        standing.map(|receipt| usize::from(receipt.fresh)).sum()
+        standing.map(|receipt| usize::from(receipt.fresh_on_connection)).sum()
     }
 
     /// The groups in whose name a member may have received it: the one that the identifier names, or all that the member belongs to.
