@@ -92,8 +92,7 @@ impl<'a> Requests<'a> {
         };
         let member = Member { queue: consumer.queue.clone(), grant: grant.clone() };
         let joined = node.router.join(&name, member, is_new, || node.new_queue(worker));
-        let limit = limits.subscriptions;
-        let group = joined.map_err(|_| Refusal::TooManySubscriptions { limit })?;
+        let group = joined.map_err(|_| Refusal::SubscriptionsFull)?;
         let share = Share { group, grant };
         consumer.queue.filters().set_share(share.clone());
         consumer.shares.set(share);
