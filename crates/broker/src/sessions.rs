@@ -139,8 +139,9 @@ impl Sessions {
         *self.expiry_max.lock() = limits.session_expiry_max;
     }
 
-    fn shortened(&self, expiry: Duration) -> Duration {
-        expiry.min(*self.expiry_max.lock())
+    /// To be asked before a shard is locked: its lock is taken alone.
+    fn expiry_max(&self) -> Duration {
+        *self.expiry_max.lock()
     }
 
     /// How many sessions exist, held or not.
@@ -168,7 +169,7 @@ impl Sessions {
         is_current: impl FnOnce(&Identity) -> bool,
         new_queue: impl FnOnce() -> Arc<Queue>,
     ) -> Claimed {
-        claim.expiry = self.shortened(claim.expiry);
+        claim.expiry = claim.expiry.min(self.expiry_max());
         let mut shard = self.shard(&claim.key).lock();
         let owner = shard.get(&claim.key).and_then(|session| session.queue.identity());
         if let Some(owner) = owner.filter(|owner| owner.user.is_some() && owner.user != claim.identity.user) {
@@ -238,6 +239,7 @@ impl Sessions {
         saved: SavedState,
         now: Instant,
     ) -> Due {
+        let expiry_max = self.expiry_max();
         let mut shard = self.shard(key).lock();
         let Some(session) = shard.get_mut(key).filter(|session| session.holder == Some(holder)) else {
             return Due::default();
@@ -245,7 +247,7 @@ impl Sessions {
         session.holder = None;
         self.attached.fetch_sub(1, Ordering::Relaxed);
         session.saved = saved;
-        session.expiry = self.shortened(expiry.unwrap_or(session.expiry));
+        session.expiry = expiry.unwrap_or(session.expiry).min(expiry_max);
         session.queue.survives.store(!session.expiry.is_zero(), Ordering::Relaxed);
         if will == WillAction::Discard {
             session.will = None;

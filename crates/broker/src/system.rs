@@ -67,10 +67,12 @@ impl System {
 
     /// The values of an interval that has passed; nothing where none has.
     fn tick(&self, node: &Node, now: Instant) -> Option<Values> {
+        self.next_due().filter(|next| *next <= now)?;
+        // It asks what has locks of its own, and this lock is taken alone.
+        let reading = Reading::of(node);
         let mut clock = self.0.lock();
         let clock = clock.as_mut().filter(|clock| !clock.interval.is_zero() && clock.next <= now)?;
         clock.next = now + clock.interval;
-        let reading = Reading::of(node);
         clock.loads.observe(&reading, now);
         Some(clock.values(reading, now))
     }
