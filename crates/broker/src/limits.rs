@@ -9,8 +9,8 @@ pub enum Overflow {
     DropOldest,
     /// The arriving message is dropped.
     DropNewest,
-    /// The arriving message is dropped, and the connection that is too slow for its queue is closed. A queue whose client is away
-    /// drops the arriving message.
+    /// The arriving message is dropped, and the connection that is too slow for its queue is closed. Where there is none, because
+    /// the client is away or the queue is that of a group, the arriving message is dropped.
     Disconnect,
 }
 
@@ -19,17 +19,18 @@ pub enum Overflow {
 pub struct Limits {
     /// Sessions, attached or not. At the limit a new client is refused; known sessions still attach.
     pub sessions: usize,
-    /// Subscriptions of one session or STOMP subscription. At the limit a new filter is refused.
+    /// Subscriptions of one session, or of another consumer. At the limit a new filter is refused.
     pub subscriptions_per_session: usize,
     /// Subscriptions of all sessions together. At the limit a new filter is refused.
     pub subscriptions: usize,
     /// Bytes of all subscriptions together. At the limit a new filter is refused.
     pub subscription_bytes: usize,
-    /// Messages in one queue. What happens at the limit says `queue_overflow`.
+    /// Messages in one queue. `queue_overflow` says what happens at the limit.
     pub queued_messages: usize,
-    /// Bytes in one queue, headers included. What happens at the limit says `queue_overflow`.
+    /// Bytes in one queue, headers included. `queue_overflow` says what happens at the limit.
     pub queued_bytes: usize,
-    /// Bytes in all queues together; deliveries that wait to be settled and wills count as well. At the limit an arriving message is dropped for every queue that would have to keep it.
+    /// Bytes in all queues together; deliveries that wait to be settled and wills count as well. At the limit an arriving message is
+    /// dropped for every queue that would have to keep it.
     pub queued_bytes_total: usize,
     /// What happens when a queue is full.
     pub queue_overflow: Overflow,

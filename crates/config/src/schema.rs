@@ -272,8 +272,8 @@ section! {
         /// Bytes waiting in all queues together. Deliveries that wait to be acknowledged and wills count as well.
         queued_bytes_total: ByteSize = size(KIB, 1024 * GIB), Default("512MiB");
         /// What happens when a queue is full: the message that has waited longest makes room for the new one, the new one is dropped, or
-        /// the client that is too slow is disconnected as well (while it is away, the new one is dropped). Messages that a client
-        /// may have received already are never dropped for others.
+        /// the client that is too slow is disconnected as well (while it is away, and for what waits in a shared subscription for
+        /// anybody, the new one is dropped). Messages that a client may have received already are never dropped for others.
         queue_overflow: QueueOverflow = Word(&["drop-oldest", "drop-newest", "disconnect"]), Default("drop-newest");
         /// Topics with a retained message.
         retained_messages: usize = count(1, 100_000_000), Default("1000000");

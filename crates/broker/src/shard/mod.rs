@@ -47,6 +47,7 @@ use tidegate_protocol::{Connection, Context, Encoded, Output};
 
 /// Bytes that the routes of one worker may take.
 const ROUTE_CACHE_BYTES: usize = 32 << 20;
+
 /// Names a connection of this shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SlotKey {
