@@ -102,9 +102,28 @@ fn a_reload_drops_clients_whose_password_changed() {
     let log_in = |user| subscribed_mosquitto(port, &["-V", "mqttv5", "-u", user, "-P", "right", "-t", "a"]);
     let (mut ann, mut bob) = (log_in("ann"), log_in("bob"));
     set_password(&file, "ann", "other");
-    gateway.reload(&config(&file));
+    let entry = gateway.reload(&config(&file));
+    assert_eq!(entry["fields"]["passwords_changed"], true);
     ann.wait_for_line("its end", |line| line.contains("DISCONNECT") || line.contains("Not authorized"));
     let publish = ["-V", "mqttv5", "-u", "ann", "-P", "other", "-t", "a", "-m", "still here"];
     crate::harness::mosquitto_pub(port, &publish);
     assert!(crate::harness::received(&mut bob).ends_with("still here"));
+}
+
+/// [MQTT-4.13.2-1], reason 0x87: who came without a user is told and dropped by a listener that does not take such clients any more.
+#[test]
+fn a_reload_drops_nobodies_where_everybody_has_to_be_somebody() {
+    let scratch = Scratch::new();
+    let (mut gateway, file) = gateway(&scratch);
+    let port = gateway.port("open");
+    let subscriber = ["-V", "mqttv5", "-t", "a"];
+    let mut nobody = subscribed_mosquitto(port, &subscriber);
+    let mut ann = subscribed_mosquitto(port, &[&subscriber[..], &["-u", "ann", "-P", "right"]].concat());
+    let entry = gateway.reload(&config(&file).replace("allow_anonymous = true", ""));
+    let changed = (&entry["fields"]["listeners_changed"], &entry["fields"]["passwords_changed"]);
+    assert_eq!(changed, (&"open".into(), &false.into()));
+    nobody.wait_for_line("its end", |line| line.contains("DISCONNECT (135)"));
+    let publish = ["-V", "mqttv5", "-u", "ann", "-P", "right", "-t", "a", "-m", "still here"];
+    crate::harness::mosquitto_pub(port, &publish);
+    assert!(crate::harness::received(&mut ann).ends_with("still here"));
 }

@@ -7,7 +7,7 @@ use crate::node::Node;
 use crate::sessions::Holder;
 use std::fmt;
 use std::sync::Weak;
-use tidegate_protocol::{CredentialStamp, Denial, Exchange, Verified};
+use tidegate_protocol::{CredentialStamp, Denial, Exchange, Identity, Proof, Verified};
 
 /// How a client comes to the door: what its listener and its TLS session say about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +16,19 @@ pub struct Entrance {
     pub allow_anonymous: bool,
     /// What its certificate is worth.
     pub certificate: Certificate,
+}
+
+impl Entrance {
+    /// Whether a client that came as this would be let in as the same again. Credentials count on any listener.
+    pub(crate) fn still_admits(&self, identity: &Identity) -> bool {
+        let user = identity.user.as_deref();
+        match (identity.proof, &self.certificate) {
+            (Proof::Credentials(_), _) => true,
+            (_, Certificate::Named(name)) => user == Some(name),
+            (_, Certificate::Verified) => user.is_none(),
+            (_, Certificate::None) => user.is_none() && self.allow_anonymous,
+        }
+    }
 }
 
 /// What a client's TLS certificate is worth.

@@ -255,10 +255,12 @@ mod tests {
         let mut file = PasswordFile::default();
         file.set("ann", "one", CHEAP, 4096).unwrap();
         let before = PasswordFile::parse(&file.to_text()).unwrap().users();
+        assert!(!before.are_those_of(&Users::new(HashMap::new(), None)));
         let stamp = before.get("ann").unwrap().stamp;
         assert!(PasswordFile::parse(&file.to_text()).unwrap().users().is_current("ann", stamp));
         file.set("ann", "two", CHEAP, 4096).unwrap();
         let after = file.users();
         assert!(!after.is_current("ann", stamp) && !after.is_current("bob", stamp));
+        assert!(!after.are_those_of(&before) && before.are_those_of(&before));
     }
 }

@@ -166,8 +166,8 @@ impl Connection {
         let (socket, write_half) = opened.socket.into_split();
         let wire = Rc::new(Wire::new(write_half, opened.tls, framing));
         let (out, outlet_worker, port) = (wire.clone(), worker.clone(), listener.port.clone());
-        let trust = Cell::new(listener.trust);
-        let outlet = Box::new(WireOutlet { wire: out, worker: outlet_worker, peer, port, trust });
+        let terms_seen = Cell::new(listener.terms_seen);
+        let outlet = Box::new(WireOutlet { wire: out, worker: outlet_worker, peer, port, terms_seen });
         let key = worker.event(|shard, now| {
             let machine = opened.protocol.protocol.open(&known, now);
             let key = shard.open(number, opened.protocol.index, entrance, machine, output, outlet);

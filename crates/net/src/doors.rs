@@ -8,7 +8,7 @@
 //! socket over, so that no client meets a closed port.
 
 use crate::acceptor::{Acceptor, Dealer};
-use crate::listener::{Listener, Port};
+use crate::listener::{Listener, Port, Terms};
 use crate::options::{ListenerOptions, Transport};
 use crate::tls::TlsMaterial;
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, Type};
@@ -92,7 +92,7 @@ impl Door {
 
     fn new(options: ListenerOptions, bound: Bound, unrecognised: usize) -> Door {
         let Bound { socket, accepting, address } = bound;
-        let port = Arc::new(Port::new(options.name.clone(), options.tls.as_deref()));
+        let port = Arc::new(Port::new(options.name.clone(), Terms::of(&options)));
         let listener = Listener::new(&options, port.clone(), address, unrecognised);
         let (present, _) = watch::channel(Some(Arc::new(listener)));
         Door { options, address, socket, accepting: Some(accepting), port, present }
@@ -118,10 +118,13 @@ impl Door {
             (Some(old), Some(new)) => !is_same(old, new),
             _ => false,
         };
-        match renewed {
-            true => self.port.change_trust(options.tls.as_deref()),
+        if !renewed {
             // The old one knows the tickets that it has given to clients.
-            false => options.tls = self.options.tls.clone(),
+            options.tls = self.options.tls.clone();
+        }
+        let door = |options: &ListenerOptions| (options.allow_anonymous, options.client_identity);
+        if renewed || door(&self.options) != door(&options) {
+            self.port.change_terms(Terms::of(&options));
         }
         let listener = Listener::new(&options, self.port.clone(), self.address, unrecognised);
         self.present.send_replace(Some(Arc::new(listener)));

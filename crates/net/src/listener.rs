@@ -3,6 +3,7 @@
 //! [`Listener`] is one set of options; a connection takes what it needs of it when it opens. [`Port`] is what all connections of a
 //! listener share for as long as they live: how many they are, and what they have to meet to stay.
 
+use crate::opening::worth_of;
 use crate::options::{ListenerOptions, ListenerProtocol, Transport};
 use crate::tls::CertificateName;
 use crate::tls::TlsMaterial;
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tidegate_broker::PublishLimits;
+use tidegate_broker::{Certificate, Entrance, PublishLimits};
 use tidegate_protocol::{Close, CloseReason};
 use tokio_rustls::TlsAcceptor;
 
@@ -36,8 +37,8 @@ pub(crate) struct Listener {
     /// Connections that are accepted in a second.
     pub(crate) connection_rate: Option<u64>,
     pub(crate) connections_max: usize,
-    /// The trust that client certificates are checked by; see [`Port::objection`].
-    pub(crate) trust: u64,
+    /// The state of the port's terms that these options belong to; see [`Port::entrance`].
+    pub(crate) terms_seen: u64,
     pub(crate) address: SocketAddr,
 }
 
@@ -54,20 +55,59 @@ pub(crate) struct Port {
     standing: Mutex<Standing>,
 }
 
-/// What connections have to meet to stay.
+/// Whether connections may stay at all.
 enum Standing {
     Open {
-        /// Counts the changes of what client certificates are checked by.
-        trust: u64,
-        verifier: Option<Arc<dyn ClientCertVerifier>>,
+        /// Counts the changes of the terms.
+        changes: u64,
+        terms: Terms,
     },
     Closed,
 }
 
+/// What clients are let in by.
+#[derive(Clone, Default)]
+pub(crate) struct Terms {
+    /// What client certificates are checked by; nothing where clients are not asked for one.
+    pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
+    pub(crate) client_identity: Option<CertificateName>,
+    pub(crate) allow_anonymous: bool,
+}
+
+impl Terms {
+    pub(crate) fn of(options: &ListenerOptions) -> Terms {
+        Terms {
+            verifier: options.tls.as_deref().and_then(TlsMaterial::verifier),
+            client_identity: options.client_identity,
+            allow_anonymous: options.allow_anonymous,
+        }
+    }
+
+    /// How a client comes that showed `chain`, perhaps under other terms.
+    fn entrance(&self, chain: &[CertificateDer<'_>]) -> Result<Entrance, Close> {
+        let refused = |why: String| Err(Close::new(CloseReason::NotAuthorized, why));
+        let certificate = match (&self.verifier, chain.split_first()) {
+            (None, _) => Certificate::None,
+            (Some(verifier), None) if verifier.client_auth_mandatory() => {
+                return refused(
+                    "the listener asks for a certificate, and the client has shown none".to_owned(),
+                );
+            }
+            (Some(_), None) => Certificate::None,
+            (Some(verifier), Some((first, others))) => {
+                if let Err(error) = verifier.verify_client_cert(first, others, UnixTime::now()) {
+                    return refused(format!("the client's certificate is no longer accepted: {error}"));
+                }
+                worth_of(Some(first), self.client_identity)
+            }
+        };
+        Ok(Entrance { allow_anonymous: self.allow_anonymous, certificate })
+    }
+}
+
 impl Port {
-    pub(crate) fn new(name: Arc<str>, tls: Option<&TlsMaterial>) -> Port {
-        let standing = Standing::Open { trust: 0, verifier: tls.and_then(TlsMaterial::verifier) };
-        Port { name, open: Open::default(), standing: Mutex::new(standing) }
+    pub(crate) fn new(name: Arc<str>, terms: Terms) -> Port {
+        Port { name, open: Open::default(), standing: Mutex::new(Standing::Open { changes: 0, terms }) }
     }
 
     /// Nobody of the port may stay.
@@ -75,44 +115,37 @@ impl Port {
         *self.standing.lock() = Standing::Closed;
     }
 
-    /// Client certificates are checked by something else from now on, also those of connections that are open.
-    pub(crate) fn change_trust(&self, tls: Option<&TlsMaterial>) {
-        if let Standing::Open { trust, verifier } = &mut *self.standing.lock() {
-            *trust += 1;
-            *verifier = tls.and_then(TlsMaterial::verifier);
+    /// Clients are let in by something else from now on; those that are connected are asked again.
+    pub(crate) fn change_terms(&self, new: Terms) {
+        if let Standing::Open { changes, terms } = &mut *self.standing.lock() {
+            *changes += 1;
+            *terms = new;
         }
     }
 
-    fn trust(&self) -> u64 {
+    fn terms_seen(&self) -> u64 {
         match &*self.standing.lock() {
-            Standing::Open { trust, .. } => *trust,
+            Standing::Open { changes, .. } => *changes,
             Standing::Closed => 0,
         }
     }
 
-    /// Why a connection may not stay that showed `chain` when the port had the trust `seen`, which is brought up to date.
-    pub(crate) fn objection(
+    /// How a connection comes that showed `chain` and was last looked at under the terms `seen`, which is brought up to date. Nothing: the
+    /// terms are those. An error: it may not stay.
+    pub(crate) fn entrance(
         &self,
         seen: &mut u64,
         chain: impl FnOnce() -> Vec<CertificateDer<'static>>,
-    ) -> Option<Close> {
-        let verifier = match &*self.standing.lock() {
-            Standing::Closed => return Some(CloseReason::ListenerClosed.into()),
-            Standing::Open { trust, .. } if trust == seen => return None,
-            Standing::Open { trust, verifier } => {
-                *seen = *trust;
-                verifier.clone()?
+    ) -> Result<Option<Entrance>, Close> {
+        let terms = match &*self.standing.lock() {
+            Standing::Closed => return Err(CloseReason::ListenerClosed.into()),
+            Standing::Open { changes, .. } if changes == seen => return Ok(None),
+            Standing::Open { changes, terms } => {
+                *seen = *changes;
+                terms.clone()
             }
         };
-        let chain = chain();
-        let (first, others) = chain.split_first()?;
-        let verified = verifier.verify_client_cert(first, others, UnixTime::now());
-        verified.err().map(|error| {
-            Close::new(
-                CloseReason::NotAuthorized,
-                format!("the client's certificate is no longer accepted: {error}"),
-            )
-        })
+        terms.entrance(&chain()).map(Some)
     }
 }
 
@@ -134,7 +167,7 @@ impl Listener {
             publish_limits: options.publish_limits,
             connection_rate: options.connection_rate,
             connections_max: options.connections_max,
-            trust: port.trust(),
+            terms_seen: port.terms_seen(),
             address,
             port,
         }
@@ -173,27 +206,28 @@ mod tests {
         vec![CertificateDer::from(vec![0x30, 0x00])]
     }
 
+    fn open_to_all() -> Terms {
+        Terms { allow_anonymous: true, ..Terms::default() }
+    }
+
     #[test]
     fn a_closed_port_keeps_nobody() {
-        let port = Port::new(Arc::from("devices"), None);
+        let port = Port::new(Arc::from("devices"), open_to_all());
         let mut seen = 0;
-        assert_eq!(port.objection(&mut seen, chain), None);
+        assert_eq!(port.entrance(&mut seen, chain), Ok(None));
         port.close();
-        assert_eq!(
-            port.objection(&mut seen, chain).map(|close| close.reason),
-            Some(CloseReason::ListenerClosed)
-        );
+        assert_eq!(port.entrance(&mut seen, chain), Err(CloseReason::ListenerClosed.into()));
     }
 
     /// Where nothing has changed nobody's certificate is looked at.
     #[test]
-    fn certificates_are_looked_at_once_after_a_change() {
-        let port = Port::new(Arc::from("devices"), None);
+    fn clients_are_looked_at_once_after_a_change() {
+        let port = Port::new(Arc::from("devices"), open_to_all());
         let mut seen = 0;
-        assert_eq!(port.objection(&mut seen, || panic!("nothing has changed")), None);
-        port.change_trust(None);
-        assert_eq!(port.objection(&mut seen, chain), None);
+        assert_eq!(port.entrance(&mut seen, || panic!("nothing has changed")), Ok(None));
+        port.change_terms(Terms::default());
+        assert_eq!(port.entrance(&mut seen, chain), Ok(Some(Entrance::default())));
         assert_eq!(seen, 1);
-        assert_eq!(port.objection(&mut seen, || panic!("nothing has changed again")), None);
+        assert_eq!(port.entrance(&mut seen, || panic!("nothing has changed again")), Ok(None));
     }
 }

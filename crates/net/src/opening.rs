@@ -115,7 +115,7 @@ fn check_plain(first: &[u8], listener: &Listener) -> Result<(), OpeningError> {
 }
 
 /// What a verified certificate is worth where users are taken from this name.
-fn worth_of(shown: Option<&CertificateDer<'_>>, name: Option<CertificateName>) -> Certificate {
+pub(crate) fn worth_of(shown: Option<&CertificateDer<'_>>, name: Option<CertificateName>) -> Certificate {
     match (shown, name) {
         (None, _) => Certificate::None,
         (Some(_), None) => Certificate::Verified,

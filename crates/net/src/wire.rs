@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
-use tidegate_broker::Outlet;
+use tidegate_broker::{Entrance, Outlet};
 use tidegate_protocol::{Close, CloseReason, MessageKind, Output};
 use tokio::net::tcp::OwnedWriteHalf;
 use tracing::{debug, info};
@@ -341,8 +341,8 @@ pub(crate) struct WireOutlet {
     pub(crate) worker: Rc<Worker>,
     pub(crate) peer: SocketAddr,
     pub(crate) port: Arc<Port>,
-    /// The state of the port's trust in which the client's certificate was found good.
-    pub(crate) trust: Cell<u64>,
+    /// The state of the port's terms under which the client was last looked at.
+    pub(crate) terms_seen: Cell<u64>,
 }
 
 impl WireOutlet {
@@ -381,15 +381,15 @@ impl Outlet for WireOutlet {
     }
 
     /// The session keeps the chain that the client has shown, so asking again costs no memory.
-    fn objection(&self) -> Option<Close> {
-        let mut trust = self.trust.get();
+    fn entrance(&self) -> Result<Option<Entrance>, Close> {
+        let mut seen = self.terms_seen.get();
         let chain = || {
             let shown = self.wire.with_tls(|tls| tls.peer_certificates().map(<[_]>::to_vec));
             shown.flatten().unwrap_or_default()
         };
-        let objection = self.port.objection(&mut trust, chain);
-        self.trust.set(trust);
-        objection
+        let entrance = self.port.entrance(&mut seen, chain);
+        self.terms_seen.set(seen);
+        entrance
     }
 
     fn end(self: Box<Self>, output: Output, close: &Close, client_id: Option<&str>) {

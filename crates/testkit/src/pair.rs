@@ -48,7 +48,8 @@ struct Wire {
     room: Option<usize>,
     has_left_something: bool,
     resumed: bool,
-    objection: Option<Close>,
+    /// What the listener makes of the client from now on.
+    entrance: Option<Result<Entrance, Close>>,
     ended: Option<Close>,
 }
 
@@ -74,8 +75,8 @@ impl Outlet for Socket {
         self.0.borrow_mut().resumed = true;
     }
 
-    fn objection(&self) -> Option<Close> {
-        self.0.borrow().objection.clone()
+    fn entrance(&self) -> Result<Option<Entrance>, Close> {
+        self.0.borrow().entrance.clone().transpose()
     }
 
     fn end(self: Box<Self>, mut output: Output, close: &Close, _client_id: Option<&str>) {
@@ -337,7 +338,12 @@ impl Link {
 
     /// The driver finds, when it is asked, that the connection may not stay.
     pub fn object(&self, reason: CloseReason) {
-        self.wire.borrow_mut().objection = Some(Close::from(reason));
+        self.wire.borrow_mut().entrance = Some(Err(Close::from(reason)));
+    }
+
+    /// The listener makes this of the client, when it is asked.
+    pub fn come_through(&self, entrance: Entrance) {
+        self.wire.borrow_mut().entrance = Some(Ok(entrance));
     }
 
     /// Why the connection has ended; nothing while it is open.

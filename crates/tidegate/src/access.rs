@@ -26,11 +26,30 @@ pub(crate) fn check(config: &Config) -> Result<(), AccessError> {
     Ok(())
 }
 
-/// Who checks credentials by this configuration.
-pub(crate) fn authenticator(config: &Config) -> Result<Option<Arc<dyn Authenticator>>, AccessError> {
+/// Who checks credentials by this configuration: as `before` where the users are the same, with the passwords that it remembers.
+pub(crate) fn passwords(
+    config: &Config,
+    before: Option<&Arc<Passwords>>,
+) -> Result<Option<Arc<Passwords>>, AccessError> {
     let Some(file) = &config.access.password_file else { return Ok(None) };
-    let checker = PasswordChecker::start(users(file)?)?;
-    Ok(Some(Arc::new(Passwords(checker))))
+    let users = users(file)?;
+    if let Some(before) = before.filter(|before| before.0.users().are_those_of(&users)) {
+        return Ok(Some(before.clone()));
+    }
+    Ok(Some(Arc::new(Passwords(PasswordChecker::start(users)?))))
+}
+
+/// Whether these are others than before.
+pub(crate) fn have_changed(before: Option<&Arc<Passwords>>, now: Option<&Arc<Passwords>>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
+        (before, now) => before.is_some() != now.is_some(),
+    }
+}
+
+/// As the broker asks for them.
+pub(crate) fn authenticator(passwords: Option<&Arc<Passwords>>) -> Option<Arc<dyn Authenticator>> {
+    passwords.map(|passwords| passwords.clone() as Arc<dyn Authenticator>)
 }
 
 fn users(path: &Path) -> Result<Users, AccessError> {
@@ -48,7 +67,7 @@ fn users(path: &Path) -> Result<Users, AccessError> {
 
 /// The users of a password file as the broker asks for them.
 #[derive(Debug)]
-struct Passwords(PasswordChecker);
+pub(crate) struct Passwords(PasswordChecker);
 
 impl Authenticator for Passwords {
     fn verify_password(

@@ -3,9 +3,10 @@
 //! Everything that can be wrong is found before the first connection is accepted: configuration, certificates, ports. A start
 //! that is refused ends with exit code 2 and leaves nothing behind.
 
+use crate::access::{self, Passwords};
 use crate::cli::{Configuration, complain, say};
 use crate::reload::Live;
-use crate::{access, logging, registry};
+use crate::{logging, registry};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -109,7 +110,8 @@ fn serve(configuration: &Configuration, config: Config, level: logging::Level) -
         tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Refused::Signals)?;
     // Before anything is served: a signal that nobody waits for yet would end the process on the spot.
     let mut signals = runtime.block_on(async { Signals::new() }).map_err(Refused::Signals)?;
-    let server = Server::bind(server_options(&config)?)?;
+    let passwords = access::passwords(&config, None)?;
+    let server = Server::bind(server_options(&config, passwords.as_ref())?)?;
     let http = config.http.as_ref().map(|http| AdminServer::bind(http.bind)).transpose()?;
     let readiness = Readiness::default();
     let node = server.node().clone();
@@ -123,7 +125,7 @@ fn serve(configuration: &Configuration, config: Config, level: logging::Level) -
     }
     readiness.set(Stage::Ready);
     info!(node = %config.node, version = env!("CARGO_PKG_VERSION"), workers = config.workers, "ready");
-    let mut live = Live { configuration: configuration.clone(), config, running, level };
+    let mut live = Live { configuration: configuration.clone(), config, passwords, running, level };
     let signal = loop {
         match runtime.block_on(signals.next()) {
             Asked::Reload => live.reload(),
@@ -207,13 +209,13 @@ fn raise_file_limit() {
     }
 }
 
-fn server_options(config: &Config) -> Result<ServerOptions, Refused> {
+fn server_options(config: &Config, passwords: Option<&Arc<Passwords>>) -> Result<ServerOptions, Refused> {
     Ok(ServerOptions {
         workers: config.workers,
         limits: limits(config),
         connections_max: config.limits.connections,
         shutdown_timeout: config.shutdown_timeout.duration(),
-        authenticator: access::authenticator(config)?,
+        authenticator: access::authenticator(passwords),
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: listeners(config)?,
     })

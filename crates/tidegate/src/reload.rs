@@ -4,10 +4,11 @@
 //! fit its key, an address that is taken) changes nothing. What can only change with a restart is named, and stays as it was for
 //! the next reload too.
 
-use crate::access;
+use crate::access::{self, Passwords};
 use crate::cli::Configuration;
 use crate::gateway::{self, Refused};
 use crate::logging::Level;
+use std::sync::Arc;
 use std::time::Instant;
 use tidegate_config::Config;
 use tidegate_net::{Changes, ListenerChanges, Running};
@@ -17,6 +18,7 @@ use tracing::{error, info, warn};
 pub(crate) struct Live {
     pub(crate) configuration: Configuration,
     pub(crate) config: Config,
+    pub(crate) passwords: Option<Arc<Passwords>>,
     pub(crate) running: Running,
     pub(crate) level: Level,
 }
@@ -32,8 +34,8 @@ impl Live {
         };
         let mut config = loaded.config;
         let fixed = keep_fixed(&mut config, &self.config);
-        let listeners = match self.reconfigure(&config) {
-            Ok(listeners) => listeners,
+        let (listeners, passwords) = match self.reconfigure(&config) {
+            Ok(changed) => changed,
             Err(refused) => {
                 return error!("the configuration is not reloaded, nothing has changed: {refused}");
             }
@@ -46,18 +48,23 @@ impl Live {
         for setting in fixed {
             warn!(setting, "needs a restart: the running gateway keeps the old value");
         }
-        announce(&Difference::between(&self.config, &config), &listeners);
-        self.config = config;
+        let difference = Difference {
+            has_passwords: access::have_changed(self.passwords.as_ref(), passwords.as_ref()),
+            ..Difference::between(&self.config, &config)
+        };
+        announce(&difference, &listeners);
+        (self.config, self.passwords) = (config, passwords);
     }
 
-    fn reconfigure(&mut self, config: &Config) -> Result<ListenerChanges, Refused> {
+    fn reconfigure(&mut self, config: &Config) -> Result<(ListenerChanges, Option<Arc<Passwords>>), Refused> {
+        let passwords = access::passwords(config, self.passwords.as_ref())?;
         let changes = Changes {
             limits: gateway::limits(config),
-            authenticator: access::authenticator(config)?,
+            authenticator: access::authenticator(passwords.as_ref()),
             connections_max: config.limits.connections,
             listeners: gateway::listeners(config)?,
         };
-        Ok(self.running.reconfigure(changes)?)
+        Ok((self.running.reconfigure(changes)?, passwords))
     }
 }
 
@@ -80,12 +87,13 @@ fn keep_fixed(new: &mut Config, old: &Config) -> Vec<&'static str> {
     kept.into_iter().flatten().collect()
 }
 
-/// What is other than before, beside what the listeners' sockets tell.
+/// What is other than before, beside what the listeners' sockets tell. Passwords may be others in the same file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Difference {
     /// Listeners that stay open with other options.
     listeners: Vec<String>,
     has_limits: bool,
+    has_passwords: bool,
     has_log_level: bool,
     has_sys_interval: bool,
 }
@@ -97,6 +105,7 @@ impl Difference {
         Difference {
             listeners: changed.map(|listener| listener.name.clone()).collect(),
             has_limits: old.limits != new.limits,
+            has_passwords: false,
             has_log_level: old.log.level != new.log.level,
             has_sys_interval: old.sys_interval != new.sys_interval,
         }
@@ -118,6 +127,7 @@ fn announce(difference: &Difference, listeners: &ListenerChanges) {
         listeners_changed = names(changed),
         tls_renewed = names(listeners.renewed.iter().map(|name| &**name).collect()),
         limits_changed = difference.has_limits,
+        passwords_changed = difference.has_passwords,
         log_level_changed = difference.has_log_level,
         sys_interval_changed = difference.has_sys_interval,
         "configuration reloaded"
@@ -161,8 +171,13 @@ mod tests {
             ["listener.mqtt.max_connections=5", "limits.sessions=7", "log.level=debug", "sys_interval=1m"];
         let mut new = config(&changes);
         let listeners = vec!["mqtt".to_owned()];
-        let expected =
-            Difference { listeners, has_limits: true, has_log_level: true, has_sys_interval: true };
+        let expected = Difference {
+            listeners,
+            has_limits: true,
+            has_passwords: false,
+            has_log_level: true,
+            has_sys_interval: true,
+        };
         assert_eq!(Difference::between(&old, &new), expected);
         new.listeners.retain(|listener| listener.name != "mqtt");
         assert_eq!(Difference::between(&old, &new).listeners, Vec::<String>::new());

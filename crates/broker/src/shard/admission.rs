@@ -224,10 +224,26 @@ impl Shard {
         }
     }
 
-    /// What stands against a connection that was let in under earlier credentials.
-    pub(super) fn objection_to_identity(&self, slot: usize) -> Option<Close> {
-        let is_gone = self.identity(slot).is_some_and(|identity| !self.node.is_current(&identity));
-        is_gone.then(|| Close::new(CloseReason::NotAuthorized, "the user is gone or has another password"))
+    /// Whether a client may stay that came under earlier rules; one that has shown nothing yet will be let in by these.
+    /// `now_comes`: what its listener makes of it now, where that is something else.
+    pub(super) fn review_admission(&mut self, slot: usize, now_comes: Option<Entrance>) -> Result<(), Close> {
+        let Some(here) = self.slots.get_mut(slot) else { return Ok(()) };
+        let refused = |why| Err(Close::new(CloseReason::NotAuthorized, why));
+        match (&mut here.admission, now_comes) {
+            (Admission::Outside(entrance), Some(now_comes)) => **entrance = now_comes,
+            (admission, Some(now_comes)) => {
+                if admission.identity().is_some_and(|identity| !now_comes.still_admits(identity)) {
+                    return refused("the listener does not let the client in any more as whom it came");
+                }
+            }
+            (_, None) => {}
+        }
+        match here.admission.identity() {
+            Some(identity) if !self.node.is_current(identity) => {
+                refused("the user is gone or has another password")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

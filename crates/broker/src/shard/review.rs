@@ -53,8 +53,8 @@ impl Shard {
     fn review_connection(&mut self, slot: usize, now: Instant) {
         let Some(here) = self.slots.get(slot) else { return };
         let key = SlotKey { slot, connection: here.connection };
-        let of_driver = here.outlet.as_ref().and_then(|outlet| outlet.objection());
-        if let Some(close) = of_driver.or_else(|| self.objection_to_identity(slot)) {
+        let entrance = here.outlet.as_ref().map_or(Ok(None), |outlet| outlet.entrance());
+        if let Err(close) = entrance.and_then(|entrance| self.review_admission(slot, entrance)) {
             self.close(key, &close, now);
         }
     }

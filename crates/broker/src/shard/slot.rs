@@ -3,6 +3,7 @@
 use super::admission::Admission;
 use super::replay::Replay;
 use super::throttle::PublishPace;
+use crate::authenticator::Entrance;
 use crate::budget::Room;
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
@@ -29,9 +30,10 @@ pub trait Outlet {
     /// The connection has its answer and can be fed again; called after [`crate::Fed::Waiting`].
     fn resume(&mut self);
 
-    /// Why the connection may not stay open, asked once after each [`crate::Node::reconfigure`]; nothing where it may.
-    fn objection(&self) -> Option<Close> {
-        None
+    /// What the listener makes of the client now, asked once after each [`crate::Node::reconfigure`]: nothing where it is what it was
+    /// when it was last asked, an error where the connection may not stay open whoever its client is.
+    fn entrance(&self) -> Result<Option<Entrance>, Close> {
+        Ok(None)
     }
 
     /// Takes the last output: after it nothing follows and the connection is closed for this reason. `client_id` is for the log.

@@ -291,6 +291,49 @@ fn a_change_of_credentials_closes_those_who_are_gone() {
     assert!(!stays.link.is_ended() && !named.link.is_ended());
 }
 
+/// A listener that is changed keeps those whom it would let in again as the same, and no others.
+#[test]
+fn a_change_of_the_listener_closes_those_whom_it_would_not_let_in_any_more() {
+    let named = |name: &str| Certificate::Named(name.into());
+    let of = |certificate, allow_anonymous| Entrance { allow_anonymous, certificate };
+    let password = (Some("ann"), Some("right"));
+    for (came, credentials, comes, stays) in [
+        (of(Certificate::None, true), (None, None), of(Certificate::None, true), true),
+        (of(Certificate::None, true), (None, None), of(Certificate::None, false), false),
+        (of(Certificate::None, true), password, of(Certificate::None, false), true),
+        (of(Certificate::Verified, false), (None, None), of(Certificate::Verified, false), true),
+        (of(Certificate::Verified, false), (None, None), of(Certificate::None, false), false),
+        (of(Certificate::Verified, false), (None, None), of(Certificate::None, true), true),
+        (of(Certificate::Verified, false), (None, None), of(named("device"), false), false),
+        (of(Certificate::Verified, false), password, of(named("device"), false), true),
+        (of(named("device"), false), (None, None), of(named("device"), false), true),
+        (of(named("device"), false), (None, None), of(named("other"), true), false),
+        (of(named("device"), false), (None, None), of(Certificate::Verified, true), false),
+        (of(named("device"), false), (None, None), of(Certificate::None, true), false),
+    ] {
+        let (mut world, _) = world();
+        let case = format!("{came:?} {credentials:?} {comes:?}");
+        let toy = world.stranger(0, came);
+        user_of(toy.show_password(&mut world, Some("x"), credentials.0, credentials.1)).unwrap();
+        toy.attach(&mut world, session("x"));
+        toy.link.come_through(comes);
+        world.set_authenticator(Arc::new(Book::default()));
+        let expected = (!stays).then_some(CloseReason::NotAuthorized);
+        assert_eq!(toy.link.ended(), expected, "{case}");
+    }
+}
+
+/// Who has connected before a change and logs in after it meets the rules of after it.
+#[test]
+fn a_client_that_logs_in_after_a_change_meets_the_new_rules() {
+    let (mut world, _) = world();
+    let toy = world.stranger(0, Entrance { allow_anonymous: true, ..Entrance::default() });
+    toy.link.come_through(Entrance::default());
+    world.set_authenticator(Arc::new(Book::default()));
+    let answer = user_of(toy.show_password(&mut world, Some("x"), None, None));
+    assert_eq!(answer, Err(Denial::AnonymousNotAllowed));
+}
+
 /// MQTT 5.0 section 5.4.2: whoever only knows a client's name gets neither its messages nor its place.
 #[test]
 fn a_session_belongs_to_its_user() {

@@ -7,7 +7,7 @@ use rcgen::{
 use tidegate_protocol::CloseReason;
 
 use super::*;
-use crate::listener::Port;
+use crate::listener::{Port, Terms};
 
 const REVOKED: u64 = 7;
 const GOOD: u64 = 8;
@@ -106,19 +106,20 @@ fn connected_clients_are_looked_at_again() {
     let (first, _) = shake_again(before.config(), &client, "gateway.example").unwrap();
     let (resumed, _) = shake_again(before.config(), &client, "gateway.example").unwrap();
     assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
-    let port = Port::new(Arc::from("devices"), Some(&before));
+    let terms = |tls: &TlsMaterial| Terms { verifier: tls.verifier(), ..Terms::default() };
+    let port = Port::new(Arc::from("devices"), terms(&before));
     let objection = |server: &ServerConnection, seen: u64| {
-        let mut seen = seen;
-        port.objection(&mut seen, || server.peer_certificates().unwrap().to_vec()).map(|close| close.reason)
+        let (mut seen, chain) = (seen, || server.peer_certificates().unwrap().to_vec());
+        port.entrance(&mut seen, chain).err().map(|close| close.reason)
     };
 
     site.options.crl = vec![site.folder.write("clients.crl", &revocation_list(&clients, &[GOOD]))];
-    port.change_trust(Some(&material(&site.options).unwrap()));
+    port.change_terms(terms(&material(&site.options).unwrap()));
     assert_eq!([objection(&first, 0), objection(&resumed, 0)], [None, None]);
 
     site.folder.write("clients.crl", &revocation_list(&clients, &[REVOKED]));
     let after = material(&site.options).unwrap();
-    port.change_trust(Some(&after));
+    port.change_terms(terms(&after));
     let gone = Some(CloseReason::NotAuthorized);
     assert_eq!([objection(&first, 1), objection(&resumed, 1)], [gone, gone]);
 
