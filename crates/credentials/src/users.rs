@@ -80,10 +80,9 @@ impl Users {
 
     /// Whether both have the same users with the same credentials, and the same cost of a user that neither has.
     pub fn are_those_of(&self, other: &Users) -> bool {
-        let is_there = |(name, user): (&Box<str>, &Arc<User>)| other.is_current(name, user.stamp);
         self.cost_of_nobody == other.cost_of_nobody
             && self.len() == other.len()
-            && self.by_name.iter().all(is_there)
+            && self.by_name.iter().all(|(name, user)| other.is_current(name, user.stamp))
     }
 
     pub(crate) fn get(&self, user: &str) -> Option<&Arc<User>> {
