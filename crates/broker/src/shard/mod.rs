@@ -364,6 +364,10 @@ impl Shard {
     }
 
     fn flush_slot(&mut self, slot: usize, now: Instant) {
+        if self.slots.get(slot).is_some_and(|here| here.unsent_deliveries > 0) {
+            // A machine may want a timeout for what it has been delivered; asked once a flush, and not for each message.
+            self.set_timer(slot);
+        }
         let Some(here) = self.slots.get_mut(slot) else { return };
         here.dirty = false;
         here.send(&self.metrics);

@@ -2,8 +2,10 @@
 
 use crate::{HOUR, MINUTE};
 use std::time::Duration;
+use tidegate_message::QoS;
 use tidegate_protocol::CloseReason;
 use tidegate_testkit::pair::World;
+use tidegate_testkit::pair::toy::session;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,23 @@ fn a_timeout_may_move_earlier_and_the_driver_is_told() {
     assert_eq!(toy.timeouts(), 1);
     world.advance(HOUR);
     assert_eq!(toy.timeouts(), 1);
+}
+
+/// A delivery may be what a machine wants a timeout for, and nothing may come from its peer afterwards.
+#[test]
+fn a_timeout_that_a_delivery_asked_for_is_handled_when_it_comes() {
+    let mut world = World::new(2);
+    let publisher = world.attached(0, session("p"));
+    for worker in [0, 1] {
+        let receiver = world.attached(worker, session(&format!("r{worker}")));
+        receiver.subscribe(&mut world, "a");
+        receiver.set_timeout_silently(world.now + MINUTE);
+        publisher.publish(&mut world, "a", "1", QoS::AtLeastOnce).unwrap();
+        world.advance(MINUTE - SECOND);
+        assert_eq!(receiver.timeouts(), 0);
+        world.advance(SECOND);
+        assert_eq!(receiver.timeouts(), 1);
+    }
 }
 
 #[test]

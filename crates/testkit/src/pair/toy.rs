@@ -338,6 +338,11 @@ impl Toy {
         world.send(&self.link, b".");
     }
 
+    /// Wants a timeout from the next delivery on; the broker is not told.
+    pub fn set_timeout_silently(&self, at: Instant) {
+        self.state.borrow_mut().timeout = Some(at);
+    }
+
     /// How often the moment had really come.
     pub fn timeouts(&self) -> usize {
         self.state.borrow().timeouts
