@@ -26,5 +26,5 @@ pub use file::{FileError, LineError, PasswordFile, SetError};
 pub use name::NameError;
 pub use scram::{SCRAM_SHA_256, ScramExchange, VerifierError};
 pub use secret::{PASSWORD_BYTES_MAX, PasswordError};
-pub use store::{StoreError, Stored, read, read_or_new, write};
+pub use store::{StoreError, Stored};
 pub use users::Users;

@@ -57,48 +57,50 @@ pub struct Stored {
     pub is_readable_by_others: bool,
 }
 
-/// Reads a file.
-pub fn read(path: &Path) -> Result<Stored, StoreError> {
-    let io_error = |error| StoreError::Io { path: path.to_owned(), error };
-    let file = File::open(path).map_err(io_error)?;
-    let metadata = file.metadata().map_err(io_error)?;
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(StoreError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(io_error)?;
-    let text = String::from_utf8(bytes).map_err(|_| StoreError::NotText { path: path.to_owned() })?;
-    let file =
-        PasswordFile::parse(&text).map_err(|error| StoreError::Line { path: path.to_owned(), error })?;
-    Ok(Stored { file, is_readable_by_others: metadata.permissions().mode() & READABLE_BY_OTHERS != 0 })
-}
-
-/// Reads a file, or begins an empty one where there is none.
-pub fn read_or_new(path: &Path) -> Result<PasswordFile, StoreError> {
-    match read(path) {
-        Ok(read) => Ok(read.file),
-        Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-            Ok(PasswordFile::default())
+impl PasswordFile {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Stored, StoreError> {
+        let io_error = |error| StoreError::Io { path: path.to_owned(), error };
+        let file = File::open(path).map_err(io_error)?;
+        let metadata = file.metadata().map_err(io_error)?;
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(StoreError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
         }
-        Err(error) => Err(error),
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(io_error)?;
+        let text = String::from_utf8(bytes).map_err(|_| StoreError::NotText { path: path.to_owned() })?;
+        let file =
+            PasswordFile::parse(&text).map_err(|error| StoreError::Line { path: path.to_owned(), error })?;
+        Ok(Stored { file, is_readable_by_others: metadata.permissions().mode() & READABLE_BY_OTHERS != 0 })
     }
-}
 
-/// Writes a file: first beside the old one, then in its place. A new one is readable by its owner only; an old one keeps
-/// its owner and its rights, or the gateway that reads it would be shut out.
-pub fn write(path: &Path, file: &PasswordFile) -> Result<(), StoreError> {
-    let io_error = |error| StoreError::Io { path: path.to_owned(), error };
-    // A link stays a link.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = target.with_file_name(name);
-    let outcome = replace(&target, &beside, file.to_text().as_bytes());
-    if outcome.is_err() {
-        // It may not have been made at all.
-        let _ = fs::remove_file(&beside);
+    /// Reads a file, or begins an empty one where there is none.
+    pub fn read_or_new(path: &Path) -> Result<PasswordFile, StoreError> {
+        match PasswordFile::read(path) {
+            Ok(read) => Ok(read.file),
+            Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(PasswordFile::default())
+            }
+            Err(error) => Err(error),
+        }
     }
-    outcome.map_err(io_error)
+
+    /// Writes a file: first beside the old one, then in its place. A new one is readable by its owner only; an old one keeps
+    /// its owner and its rights, or the gateway that reads it would be shut out.
+    pub fn write(&self, path: &Path) -> Result<(), StoreError> {
+        let io_error = |error| StoreError::Io { path: path.to_owned(), error };
+        // A link stays a link.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let beside = target.with_file_name(name);
+        let outcome = replace(&target, &beside, self.to_text().as_bytes());
+        if outcome.is_err() {
+            // It may not have been made at all.
+            let _ = fs::remove_file(&beside);
+        }
+        outcome.map_err(io_error)
+    }
 }
 
 fn replace(target: &Path, beside: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -150,10 +152,10 @@ mod tests {
     fn a_new_file_is_its_owners() {
         let folder = Folder::new("new");
         let path = folder.0.join("passwords");
-        assert_eq!(read_or_new(&path).unwrap().names().count(), 0);
-        write(&path, &file()).unwrap();
+        assert_eq!(PasswordFile::read_or_new(&path).unwrap().names().count(), 0);
+        file().write(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = read(&path).unwrap();
+        let read = PasswordFile::read(&path).unwrap();
         assert_eq!((read.file.names().collect::<Vec<_>>(), read.is_readable_by_others), (vec!["ann"], false));
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing else is left behind");
     }
@@ -165,10 +167,10 @@ mod tests {
         fs::write(&path, "# kept\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        let mut file = read(&link).unwrap().file;
+        let mut file = PasswordFile::read(&link).unwrap().file;
         file.set("ann", "right", CHEAP, 4096).unwrap();
-        write(&link, &file).unwrap();
-        let read = read(&path).unwrap();
+        file.write(&link).unwrap();
+        let read = PasswordFile::read(&path).unwrap();
         assert!(read.is_readable_by_others && read.file.to_text().starts_with("# kept\nann:"));
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
@@ -179,10 +181,10 @@ mod tests {
         let path = folder.0.join("passwords");
         for (bytes, expected) in [(&b"ann:x"[..], "line 1: the password hash"), (b"\xff", "not UTF-8")] {
             fs::write(&path, bytes).unwrap();
-            let error = read(&path).unwrap_err().to_string();
+            let error = PasswordFile::read(&path).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains("passwords"), "{error}");
         }
-        let missing = write(&folder.0.join("no/such"), &file()).unwrap_err();
+        let missing = file().write(&folder.0.join("no/such")).unwrap_err();
         assert!(missing.to_string().contains("no/such"), "{missing}");
     }
 }

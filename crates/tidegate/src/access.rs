@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tidegate_broker::{Authenticator, Ticket};
 use tidegate_config::Config;
-use tidegate_credentials::{Answer, PasswordChecker, SCRAM_SHA_256, ScramExchange, StoreError, Users, read};
+use tidegate_credentials::{
+    Answer, PasswordChecker, PasswordFile, SCRAM_SHA_256, ScramExchange, StoreError, Users,
+};
 use tidegate_protocol::{CredentialStamp, Denial, Exchange, Verified};
 use tracing::{info, warn};
 
@@ -22,7 +24,7 @@ pub(crate) enum AccessError {
 
 /// Reads the password file without using it.
 pub(crate) fn check(config: &Config) -> Result<(), AccessError> {
-    config.access.password_file.as_deref().map(read).transpose()?;
+    config.access.password_file.as_deref().map(PasswordFile::read).transpose()?;
     Ok(())
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn authenticator(passwords: Option<&Arc<Passwords>>) -> Option<Arc<dy
 }
 
 fn users(path: &Path) -> Result<Users, AccessError> {
-    let read = read(path)?;
+    let read = PasswordFile::read(path)?;
     if read.is_readable_by_others {
         warn!(file = %path.display(), "every account on this machine can read the password file");
     }

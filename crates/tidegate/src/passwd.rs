@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use std::io::{self, BufRead, Read, Stdin, Write};
 use std::path::PathBuf;
-use tidegate_credentials::{PASSWORD_BYTES_MAX, SetError, StoreError, read, read_or_new, write};
+use tidegate_credentials::{PASSWORD_BYTES_MAX, PasswordFile, SetError, StoreError};
 use zeroize::Zeroizing;
 
 /// What is to be done with the users of a password file.
@@ -66,24 +66,24 @@ pub(crate) enum PasswdError {
 pub(crate) fn run(passwd: Passwd) -> Result<(), PasswdError> {
     match passwd {
         Passwd::Add(Add { user: UserOf { file, user }, stdin }) => {
-            let mut users = read_or_new(&file)?;
+            let mut users = PasswordFile::read_or_new(&file)?;
             let password = read_password(stdin)?;
             let is_new = users.set_password(&user, &password)?;
-            write(&file, &users)?;
+            users.write(&file)?;
             complain(&match is_new {
                 true => format!("{}: user {user:?} added", file.display()),
                 false => format!("{}: user {user:?} has another password", file.display()),
             });
         }
         Passwd::Remove(UserOf { file, user }) => {
-            let mut users = read(&file)?.file;
+            let mut users = PasswordFile::read(&file)?.file;
             if !users.remove(&user) {
                 return Err(PasswdError::NoSuchUser { file, user });
             }
-            write(&file, &users)?;
+            users.write(&file)?;
             complain(&format!("{}: user {user:?} removed", file.display()));
         }
-        Passwd::List { file } => read(&file)?.file.names().for_each(say),
+        Passwd::List { file } => PasswordFile::read(&file)?.file.names().for_each(say),
     }
     Ok(())
 }
