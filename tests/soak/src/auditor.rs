@@ -140,12 +140,18 @@ impl Auditor {
                 let publications = &self.publications;
                 let qos = |stamp| publications.get(&stamp).map(|publication| publication.qos);
                 let waived =
-                    self.groups.end_member(filter, now, |stamp| qos(stamp) == Some(QoS::ExactlyOnce));
+                    self.groups.end_member(filter, id, now, |stamp| qos(stamp) == Some(QoS::ExactlyOnce));
                 self.owed -= waived;
                 self.tally.waived += waived as u64;
             }
             self.dissolve_if_deserted(filter);
         }
+    }
+
+    /// The gateway knows that a session has ended: it has closed its connection, or begun another session under the same name.
+    pub(crate) fn session_end_is_known(&mut self, id: SessionId) {
+        let now = self.now();
+        self.groups.confirm_end(id, now);
     }
 
     /// A subscription is about to be asked for, with [`Auditor::identifier`] where the protocol has identifiers.

@@ -40,6 +40,8 @@ pub(crate) struct Device {
     /// Whether its session lasts for the whole round and never gives a subscription up.
     is_faithful: bool,
     session: Option<Session>,
+    /// A session that has ended, as far as the client knows.
+    ended: Option<SessionId>,
     /// Connections so far.
     connections: u32,
     /// Whether it has a retained message to clear.
@@ -104,6 +106,7 @@ impl Device {
             random,
             is_faithful: number.is_multiple_of(50),
             session: None,
+            ended: None,
             connections: 0,
             has_state: false,
             former: None,
@@ -263,9 +266,18 @@ impl Device {
     /// The session ends now; a delayed will goes with it.
     fn end_session(&mut self) {
         let Some(session) = self.session.take() else { return };
+        self.note_known_end();
+        self.ended = Some(session.audit);
         self.roster.auditor.borrow_mut().session_ends(session.audit);
         if let Some((stamp, qos)) = session.delayed_will {
             self.publish_will(stamp, qos);
+        }
+    }
+
+    /// The gateway has answered something that comes after the end of the last session.
+    fn note_known_end(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            self.roster.auditor.borrow_mut().session_end_is_known(ended);
         }
     }
 

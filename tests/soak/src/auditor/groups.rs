@@ -1,8 +1,8 @@
 //! Shared subscriptions: what is owed to a group rather than to one of its members.
 
-use super::Tick;
 use super::publication::Publication;
 use super::session::Justification;
+use super::{SessionId, Tick};
 use crate::stamp::Stamp;
 use crate::world::FilterId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,8 @@ pub(super) struct Groups {
     existed: BTreeSet<FilterId>,
     /// When the session of a member ended last.
     member_ended: BTreeMap<FilterId, Tick>,
+    /// Sessions of members that the gateway may not know to have ended.
+    ending: BTreeMap<FilterId, BTreeSet<SessionId>>,
 }
 
 /// The group that the subscription identifiers of a delivery name.
@@ -37,7 +39,8 @@ impl Groups {
     /// A group is owed a message, unless a member has it already. Returns how many deliveries that adds.
     pub(super) fn owe(&mut self, group: FilterId, stamp: Stamp, publication: &Publication) -> usize {
         let ended = self.member_ended.get(&group).is_some_and(|ended| *ended > publication.sent);
-        let may_be_gone = ended && publication.qos == QoS::ExactlyOnce;
+        let is_ending = self.ending.get(&group).is_some_and(|sessions| !sessions.is_empty());
+        let may_be_gone = (ended || is_ending) && publication.qos == QoS::ExactlyOnce;
         let is_new = !publication.groups.contains(&group) && !may_be_gone;
         usize::from(is_new && self.owed.entry(group).or_default().insert(stamp))
     }
@@ -61,14 +64,25 @@ impl Groups {
     pub(super) fn end_member(
         &mut self,
         group: FilterId,
+        session: SessionId,
         now: Tick,
         is_exactly_once: impl Fn(Stamp) -> bool,
     ) -> usize {
         self.member_ended.insert(group, now);
+        self.ending.entry(group).or_default().insert(session);
         let Some(owed) = self.owed.get_mut(&group) else { return 0 };
         let before = owed.len();
         owed.retain(|stamp| !is_exactly_once(*stamp));
         before - owed.len()
+    }
+
+    /// The gateway knows that a session has ended.
+    pub(super) fn confirm_end(&mut self, session: SessionId, now: Tick) {
+        for (group, sessions) in &mut self.ending {
+            if sessions.remove(&session) {
+                self.member_ended.insert(*group, now);
+            }
+        }
     }
 
     /// A group may have ended. Returns how much it was owed.

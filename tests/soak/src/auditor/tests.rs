@@ -268,7 +268,14 @@ fn what_a_group_is_owed_at_level_2_may_end_with_the_session_of_a_member() {
         case.auditor.acknowledged(stamps[0]);
         case.auditor.session_ends(leaver);
         case.auditor.acknowledged(stamps[1]);
-        assert_eq!(case.auditor.owed(), if is_owed { 2 } else { 0 }, "QoS {qos}");
+        // The gateway may not know yet, and choose the member that is gone.
+        let meanwhile = case.publish_to(topic, QOS[qos], false);
+        case.auditor.acknowledged(meanwhile);
+        assert_eq!(case.auditor.owed(), if is_owed { 3 } else { 0 }, "QoS {qos}");
+        case.auditor.session_end_is_known(leaver);
+        let after = case.publish_to(topic, QOS[qos], false);
+        case.auditor.acknowledged(after);
+        assert_eq!(case.auditor.owed(), if is_owed { 4 } else { 1 }, "QoS {qos}");
     }
 }
 

@@ -72,6 +72,7 @@ impl Device {
             self.end_session_unless_it_survives();
             return None;
         };
+        self.note_known_end();
         if let Some(former) = self.former.take() {
             self.expect_end_of(former);
         }
