@@ -122,8 +122,8 @@ impl Door {
             // The old one knows the tickets that it has given to clients.
             options.tls = self.options.tls.clone();
         }
-        let door = |options: &ListenerOptions| (options.allow_anonymous, options.client_identity);
-        if renewed || door(&self.options) != door(&options) {
+        let admits = |options: &ListenerOptions| (options.allow_anonymous, options.client_identity);
+        if renewed || admits(&self.options) != admits(&options) {
             self.port.change_terms(Terms::of(&options));
         }
         let listener = Listener::new(&options, self.port.clone(), self.address, unrecognised);
