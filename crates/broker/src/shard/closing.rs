@@ -1,11 +1,8 @@
 //! The end of a connection, from wherever it comes: its driver, its protocol, or a queue that is full.
 
-use super::deliver::Accepted;
 use super::{Shard, SlotKey};
 use crate::Overflow;
 use crate::queue::Queue;
-use crate::queued::Queued;
-use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{Close, CloseReason};
 
@@ -42,27 +39,6 @@ impl Shard {
         for key in self.connections() {
             self.close(key, &Close::from(reason), now);
         }
-    }
-
-    /// Keeps a delivery for a consumer of this worker until the input that has caused it is handled. One read can cause a thousand
-    /// deliveries a frame, so what waits for the machine is bounded like a queue.
-    pub(super) fn defer(&mut self, queue: &Arc<Queue>, queued: Queued) -> Accepted {
-        let key = queue.address().consumer.map_or(usize::MAX, |key| key as usize);
-        let Some(consumer) = self.consumers.get(key) else { return Accepted::Yes };
-        let Some(slot) = self.slots.get_mut(consumer.slot) else { return Accepted::Yes };
-        if slot.deferred.len() >= self.limits.queued_messages {
-            self.metrics.count_dropped("queue_full", 1);
-            let oldest = slot.deferred.iter().position(|(other, _)| Arc::ptr_eq(other, queue));
-            let oldest = oldest.filter(|_| self.limits.queue_overflow == Overflow::DropOldest);
-            if oldest.and_then(|at| slot.deferred.remove(at)).is_none() {
-                self.note_overflow(queue);
-                return Accepted::No;
-            }
-        }
-        if let Some(slot) = self.slots.get_mut(consumer.slot) {
-            slot.deferred.push_back((queue.clone(), queued));
-        }
-        Accepted::Yes
     }
 
     /// A queue had no room for a delivery: its connection, if it is on this worker, is closed where that is wanted. Not at once,

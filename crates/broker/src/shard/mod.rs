@@ -9,6 +9,7 @@ mod buffers;
 mod closing;
 mod deliver;
 pub(crate) mod parcel;
+mod publication;
 mod replay;
 mod requests;
 mod review;

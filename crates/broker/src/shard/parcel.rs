@@ -4,7 +4,7 @@
 //! another thread than its own. Small ones are copied one behind the other instead, with what the other worker needs to know of
 //! each, and the topic once for a run of the same. Large ones travel as [`crate::mailbox::Letter::Deliver`].
 
-use super::deliver::Publication;
+use super::publication::Publication;
 use std::time::Instant;
 use tidegate_message::{Properties, QoS, Topic};
 

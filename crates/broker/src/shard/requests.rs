@@ -1,7 +1,8 @@
 //! The broker as one connection sees it.
 
 use super::Shard;
-use super::deliver::{Publication, refusal_label};
+use super::deliver::refusal_label;
+use super::publication::Publication;
 use super::replay::Replayed;
 use super::slot::Consumer;
 use crate::filters::Share;

@@ -3,7 +3,8 @@
 //! A session that is held on the same worker is given up at once. One that is held on another worker is asked for by letter:
 //! that worker closes the connection, puts what was unsettled back into the queue, and answers; only then the claim is tried again.
 
-use super::deliver::{Publication, refusal_label};
+use super::deliver::refusal_label;
+use super::publication::Publication;
 use super::sharing::divide;
 use super::slot::{Consumer, HeldSession};
 use super::{Shard, SlotKey};

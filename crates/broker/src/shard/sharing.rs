@@ -6,7 +6,8 @@
 //! member slows nobody.
 
 use super::Shard;
-use super::deliver::{Accepted, Publication, make_room};
+use super::deliver::{Accepted, make_room};
+use super::publication::Publication;
 use super::slot::Consumer;
 use crate::group::{Group, may_wait};
 use crate::mailbox::Letter;
@@ -49,7 +50,7 @@ impl Shard {
         let (last, first) = members.split_at(group.turn().min(members.len()));
         let positions = (last.len()..).zip(first).chain((0..).zip(last));
         for (position, member) in positions {
-            let qos = publication.qos().min(member.grant.qos);
+            let qos = publication.qos.min(member.grant.qos);
             match self.stance(&member.queue, qos) {
                 Stance::Ready(key) => {
                     group.pass_turn(position);
@@ -108,7 +109,7 @@ impl Shard {
 
     /// Lets a message wait until a member can take it.
     fn keep_in_group(&mut self, group: &Arc<Group>, publication: &mut Publication<'_>) -> Accepted {
-        if !may_wait(&group.members(), publication.qos()) {
+        if !may_wait(&group.members(), publication.qos) {
             self.metrics.count_dropped("offline", 1);
             return Accepted::Yes;
         }

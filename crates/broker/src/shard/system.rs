@@ -1,7 +1,7 @@
 //! Telling about the gateway under `$SYS`: worker 0 publishes, like any client, whenever an interval has passed.
 
 use super::Shard;
-use super::deliver::Publication;
+use super::publication::Publication;
 use std::time::Instant;
 
 impl Shard {

@@ -4,7 +4,7 @@
 //! Whether a new message may pass without waiting is decided in `deliver.rs`, and never here.
 
 use super::Shard;
-use super::deliver::{NEWEST, make_room};
+use super::deliver::{Accepted, NEWEST, make_room};
 use super::sharing::next_shared;
 use super::slot::Consumer;
 use crate::queue::{Popped, Queue};
@@ -15,6 +15,27 @@ use std::time::Instant;
 use tidegate_protocol::Delivery;
 
 impl Shard {
+    /// Keeps a delivery for a consumer of this worker until the input that has caused it is handled. One read can cause a thousand
+    /// deliveries a frame, so what waits for the machine is bounded like a queue.
+    pub(super) fn defer(&mut self, queue: &Arc<Queue>, queued: Queued) -> Accepted {
+        let key = queue.address().consumer.map_or(usize::MAX, |key| key as usize);
+        let Some(consumer) = self.consumers.get(key) else { return Accepted::Yes };
+        let Some(slot) = self.slots.get_mut(consumer.slot) else { return Accepted::Yes };
+        if slot.deferred.len() >= self.limits.queued_messages {
+            self.metrics.count_dropped("queue_full", 1);
+            let oldest = slot.deferred.iter().position(|(other, _)| Arc::ptr_eq(other, queue));
+            let oldest = oldest.filter(|_| self.limits.queue_overflow == crate::Overflow::DropOldest);
+            if oldest.and_then(|at| slot.deferred.remove(at)).is_none() {
+                self.note_overflow(queue);
+                return Accepted::No;
+            }
+        }
+        if let Some(slot) = self.slots.get_mut(consumer.slot) {
+            slot.deferred.push_back((queue.clone(), queued));
+        }
+        Accepted::Yes
+    }
+
     /// Delivers what a connection's own input has caused for itself.
     pub(super) fn deliver_deferred(&mut self, slot: usize, now: Instant) {
         let Some(here) = self.slots.get_mut(slot) else { return };

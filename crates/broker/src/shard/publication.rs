@@ -1,0 +1,113 @@
+//! A message on its way from its publisher to its receivers, in whatever memory it stands.
+//!
+//! What a client publishes is borrowed from the read buffer, what was kept from its [`Message`]; how it is delivered is the same.
+
+use super::slot::{Consumer, Slot};
+use crate::group::Group;
+use crate::queued::{Queued, needs_settling};
+use crate::route::Grant;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::{Message, Origin, Properties, QoS, Topic};
+use tidegate_protocol::{Delivery, Encoded, Publish, Refused};
+
+/// A message on its way; a [`Message`] is made of it only where somebody has to keep it.
+pub(super) struct Publication<'a> {
+    pub(super) topic: &'a Topic,
+    pub(super) payload: &'a [u8],
+    pub(super) properties: Option<&'a Properties>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) expires_at: Option<Instant>,
+    pub(super) origin: u64,
+    /// The generation of the route that it takes.
+    pub(super) generation: u64,
+    pub(super) message: Option<Arc<Message>>,
+}
+
+impl<'a> Publication<'a> {
+    pub(super) fn live(
+        publish: &Publish<'a>,
+        topic: &'a Topic,
+        origin: u64,
+        now: Instant,
+    ) -> Publication<'a> {
+        Publication {
+            topic,
+            payload: publish.payload,
+            properties: publish.properties.filter(|properties| !properties.is_empty()),
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at: publish.expiry.and_then(|expiry| now.checked_add(expiry)),
+            origin,
+            generation: 0,
+            message: None,
+        }
+    }
+
+    pub(super) fn kept(message: &'a Arc<Message>) -> Publication<'a> {
+        Publication {
+            topic: &message.topic,
+            payload: &message.payload,
+            properties: message.properties.as_deref(),
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: message.expires_at,
+            origin: message.origin.0,
+            generation: 0,
+            message: Some(message.clone()),
+        }
+    }
+
+    /// The message as it can be kept: copied out of the read buffer, once.
+    pub(super) fn message(&mut self) -> Arc<Message> {
+        let make = || {
+            Arc::new(Message {
+                topic: self.topic.clone(),
+                payload: Bytes::copy_from_slice(self.payload),
+                qos: self.qos,
+                retain: self.retain,
+                properties: self.properties.cloned().map(Box::new),
+                expires_at: self.expires_at,
+                origin: Origin(self.origin),
+            })
+        };
+        self.message.get_or_insert_with(make).clone()
+    }
+
+    /// Lets a consumer's machine encode it, and remembers what has to be settled. Returns the level of the delivery.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        grant: &Grant,
+        group: Option<&Arc<Group>>,
+        consumer: &mut Consumer,
+        slot: &mut Slot,
+        encoded: &mut Encoded,
+        now: Instant,
+    ) -> Result<QoS, Refused> {
+        let qos = self.qos.min(grant.qos);
+        let Some(machine) = slot.machine.as_deref_mut() else { return Ok(qos) };
+        let delivery = Delivery {
+            consumer: consumer.id,
+            topic: self.topic,
+            payload: self.payload,
+            properties: self.properties,
+            qos,
+            retain: self.retain && grant.retain_as_published,
+            redelivered: false,
+            expires_at: self.expires_at,
+            now,
+            subscription_ids: &grant.subscription_ids,
+            tag: needs_settling(consumer.settlement, qos).then(|| consumer.peek_tag()),
+        };
+        machine.handle_delivery(&delivery, encoded, &mut slot.output)?;
+        if let Some(tag) = delivery.tag {
+            let keep = group.is_some() || consumer.keeps_unsettled();
+            let kept = |message| Queued { group: group.cloned(), ..Queued::live(message, grant) };
+            consumer.hold(tag, keep.then(|| kept(self.message())));
+        }
+        Ok(qos)
+    }
+}
