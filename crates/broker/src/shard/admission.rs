@@ -168,7 +168,8 @@ impl Shard {
                 Ok(Authenticated::Challenge(challenge))
             }
             Step::Verified(verified, data) => {
-                let identity = asking.become_known(verified)?;
+                let identity =
+                    asking.become_known(verified).and_then(|identity| self.if_current(identity))?;
                 Ok(Authenticated::Accepted { identity: self.let_in(slot, identity), data })
             }
             Step::Denied(denial) => Err(denial),
@@ -183,11 +184,8 @@ impl Shard {
             return;
         };
         let Admission::Asking(asking) = here.admission.take() else { return };
-        // Other credentials may count by now.
-        let still_counts = |identity: Identity| {
-            self.node.is_current(&identity).then_some(identity).ok_or(Denial::BadCredentials)
-        };
-        let answer = answer.and_then(|verified| asking.become_known(verified)).and_then(still_counts);
+        let answer = answer.and_then(|verified| asking.become_known(verified));
+        let answer = answer.and_then(|identity| self.if_current(identity));
         let reply = match answer {
             Ok(identity) => {
                 Ok(Authenticated::Accepted { identity: self.let_in(open.slot, identity), data: Vec::new() })
@@ -198,6 +196,11 @@ impl Shard {
             }
         };
         self.hand_reply(open, Reply::Authenticated(reply), now);
+    }
+
+    /// Other credentials may count by now than those that were asked about.
+    fn if_current(&self, identity: Identity) -> Result<Identity, Denial> {
+        self.node.is_current(&identity).then_some(identity).ok_or(Denial::BadCredentials)
     }
 
     fn let_in(&mut self, slot: usize, identity: Identity) -> Arc<Identity> {

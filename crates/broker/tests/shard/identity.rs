@@ -224,6 +224,18 @@ fn a_method_has_several_steps() {
     assert_eq!(identity.client_id.as_deref(), Some("x"));
 }
 
+/// A method that was begun under credentials that do not count any more proves nothing.
+#[test]
+fn a_method_that_ends_after_a_change_is_checked_again() {
+    let (mut world, _) = world();
+    let toy = world.stranger(0, Entrance::default());
+    show(&toy, &mut world, begin(b"hello"));
+    world.set_authenticator(Arc::new(Book { stamp: 1, ..Book::default() }));
+    let answer = show(&toy, &mut world, Evidence::Continue { data: b"I am ann" });
+    assert!(matches!(answer, Authentication::Refused(Denial::BadCredentials)), "{answer:?}");
+    assert_eq!(refused_login(&world, "bad_credentials"), 1);
+}
+
 #[test]
 fn steps_out_of_order_are_refused() {
     let (mut world, _) = world();
