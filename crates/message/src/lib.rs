@@ -6,6 +6,7 @@
 
 mod filter;
 mod message;
+mod pattern;
 mod properties;
 mod qos;
 mod topic;
@@ -13,6 +14,7 @@ mod units;
 
 pub use filter::{FilterError, FilterLevel, TopicFilter};
 pub use message::{Message, Origin};
+pub use pattern::{Names, PatternError, TopicPattern, Unnamed};
 pub use properties::Properties;
 pub use qos::QoS;
 pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};
