@@ -8,6 +8,7 @@
 //! Nothing here reads a clock, opens a socket, spawns a task or knows a protocol; `now` is passed in, and what a worker needs
 //! from its driver is an [`Outlet`] per connection and a bell to be woken by.
 
+mod access;
 mod authenticator;
 mod budget;
 mod filters;
@@ -28,6 +29,7 @@ mod shard;
 mod system;
 mod tree;
 
+pub use access::{AccessRule, AccessRules, Client, Permission, RuleAction, Verdict, Who};
 pub use authenticator::{Authenticator, Certificate, Entrance, Ticket};
 pub use limits::{Limits, Overflow};
 pub use mailbox::Bell;
