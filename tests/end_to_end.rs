@@ -5,6 +5,8 @@
 //! its own (codecs, state machines, routing) is tested in its crate, not here.
 
 #[cfg(test)]
+mod access_rules;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod configurations;

@@ -304,4 +304,57 @@ def told_of_shutdown():
     assert reason.value == 0x8B, reason
 
 
+def subscribe_codes(client, filters):
+    client.paho.subscribe([(topic, SubscribeOptions(qos=1)) if V5 else (topic, 1) for topic in filters])
+    return [reason.value for reason in client.acknowledged.get(timeout=DEADLINE_SECONDS)]
+
+
+def publish_code(client, topic, qos):
+    """The reason code of the acknowledgement, which is always success in 3.1.1; "closed" where the connection ends instead."""
+    reasons = queue.Queue()
+    client.paho.on_publish = lambda _c, _u, _mid, reason, _p: reasons.put(reason.value)
+    client.paho.on_disconnect = lambda _c, _u, _flags, _reason, _p: reasons.put("closed")
+    client.paho.publish(topic, "x", qos)
+    return reasons.get(timeout=DEADLINE_SECONDS)
+
+
+def refusals(answer_to_3):
+    denied, success = (0x87 if V5 else 0x80), 0
+    client = Client("d1")
+    assert subscribe_codes(client, ["plant/d2/#", "plant/d1/#", "#"]) == [denied, 1, denied]
+    for qos in (1, 2):
+        client = Client("d1")
+        # paho-mqtt does not look at the code of a PUBREC, and so is told that its PUBREL is about nothing.
+        answer_to_5 = denied if qos == 1 else 0x92
+        assert publish_code(client, "plant/d2/x", qos) == (answer_to_5 if V5 else answer_to_3), qos
+    client = Client("d1")
+    client.subscribe("plant/d1/#")
+    client.paho.publish("plant/d2/x", "lost", 0)
+    client.publish("plant/d1/x", "arrives", qos=1)
+    client.expect("plant/d1/x", b"arrives")
+    # No client talks to others through the server's own topics; bridges that try are not let go for it.
+    assert publish_code(client, "$SYS/broker/connection/d1/state", 1) == (denied if V5 else success)
+    refused_will()
+    Client("d1", will={"topic": "$SYS/broker/connection/d1/state", "payload": "0", "qos": 1, "retain": True})
+
+
+def refused_will():
+    answer = queue.Queue()
+    protocol = mqtt.MQTTv5 if V5 else mqtt.MQTTv311
+    stranger = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "d9", protocol=protocol, reconnect_on_failure=False)
+    stranger.will_set("plant/d2/gone", "x", 1)
+    stranger.on_connect = lambda _c, _u, _flags, reason, _p: answer.put(reason)
+    stranger.connect("127.0.0.1", PORT)
+    stranger.loop_start()
+    assert answer.get(timeout=DEADLINE_SECONDS) == "Not authorized"
+
+
+def refusals_devices():
+    refusals("closed")
+
+
+def refusals_lenient():
+    refusals(0)
+
+
 globals()[SCENARIO]()

@@ -127,6 +127,17 @@ def error():
     client.closed.get(timeout=DEADLINE_SECONDS)
 
 
+def not_allowed():
+    for command in ("SEND", "SUBSCRIBE"):
+        client = Client()
+        headers = {"destination": "/topic/plant/d1/x", "id": "1", "receipt": "bad-one"}
+        client.stomp.send_frame(command, headers, "x" if command == "SEND" else "")
+        frame = client.errors.get(timeout=DEADLINE_SECONDS)
+        assert frame.headers["receipt-id"] == "bad-one", frame.headers
+        assert frame.headers["message"] == "not authorized", frame.headers
+        client.closed.get(timeout=DEADLINE_SECONDS)
+
+
 def heart_beat():
     client = Client(heartbeats=(0, 100))
     assert client.connected["heart-beat"].split(",")[0] != "0", client.connected

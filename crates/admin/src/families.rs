@@ -91,6 +91,11 @@ pub(crate) const MESSAGES_DROPPED: Family = Family::counter(
     &["reason"],
     "Deliveries that will not happen, by the reason why; one message may be dropped for several receivers.",
 );
+pub(crate) const ACCESS_DENIED: Family = Family::counter(
+    "tidegate_access_denied",
+    &["action"],
+    "What clients asked for and may not: publish, will, subscribe; receive is a delivery that waited until its receiver might not have it any more.",
+);
 pub(crate) const QUEUE_MESSAGES: Family = Family::gauge(
     "tidegate_queue_messages",
     &[],
@@ -152,7 +157,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 27] = [
+pub(crate) const ALL: [&Family; 28] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -166,6 +171,7 @@ pub(crate) const ALL: [&Family; 27] = [
     &PUBLISH_THROTTLED,
     &PUBLISH_THROTTLED_SECONDS,
     &MESSAGES_DROPPED,
+    &ACCESS_DENIED,
     &QUEUE_MESSAGES,
     &QUEUE_BYTES,
     &RETAINED_MESSAGES,

@@ -63,7 +63,8 @@ impl NodeCollector {
         let seconds = throttled.map(|(labels, time)| (labels, time as f64 / MICROSECONDS_PER_SECOND));
         exposition.counters(&families::PUBLISH_THROTTLED_SECONDS, seconds)?;
         let dropped = self.dropped().into_iter().map(|(reason, count)| ([reason], count));
-        exposition.counters(&families::MESSAGES_DROPPED, dropped)
+        exposition.counters(&families::MESSAGES_DROPPED, dropped)?;
+        exposition.counters(&families::ACCESS_DENIED, self.denied())
     }
 
     fn encode_gauges(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
@@ -144,6 +145,15 @@ impl NodeCollector {
 
     fn dropped(&self) -> BTreeMap<&'static str, u64> {
         sum_by_reason(self.node.metrics().iter().map(|worker| worker.dropped()))
+    }
+
+    fn denied(&self) -> [([&'static str; 1], u64); 4] {
+        [
+            (["publish"], self.total(|worker| &worker.denied.publish)),
+            (["will"], self.total(|worker| &worker.denied.will)),
+            (["subscribe"], self.total(|worker| &worker.denied.subscribe)),
+            (["receive"], self.total(|worker| &worker.denied.receive)),
+        ]
     }
 
     /// Observations by the upper bound of their bucket in seconds, and the sum of all observations in seconds.

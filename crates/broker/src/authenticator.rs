@@ -6,12 +6,14 @@ use crate::mailbox::Letter;
 use crate::node::Node;
 use crate::sessions::Holder;
 use std::fmt;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use tidegate_protocol::{CredentialStamp, Denial, Exchange, Identity, Proof, Verified};
 
 /// How a client comes to the door: what its listener and its TLS session say about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entrance {
+    /// The name of the listener.
+    pub listener: Arc<str>,
     /// Whether a client that shows nothing is welcome.
     pub allow_anonymous: bool,
     /// What its certificate is worth.

@@ -75,6 +75,11 @@ impl Filters {
         removed
     }
 
+    /// Those that lead here without a group, in no order.
+    pub(crate) fn own(&self) -> Vec<TopicFilter> {
+        self.own.iter().cloned().collect()
+    }
+
     /// The shares, in no order.
     pub(crate) fn shares(&self) -> Vec<Share> {
         self.shared.iter().flat_map(|shared| shared.values().cloned()).collect()

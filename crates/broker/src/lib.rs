@@ -33,7 +33,9 @@ pub use access::{AccessRule, AccessRules, Client, Permission, RuleAction, Verdic
 pub use authenticator::{Authenticator, Certificate, Entrance, Ticket};
 pub use limits::{Limits, Overflow};
 pub use mailbox::Bell;
-pub use metrics::{ByQoS, Counter, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics};
+pub use metrics::{
+    ByQoS, Counter, Denials, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics,
+};
 pub use node::{Gauges, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
 pub use pace::Pace;
 pub use shard::{Fed, Outlet, PublishLimits, Shard, SlotKey};

@@ -95,6 +95,19 @@ impl ProtocolMetrics {
     }
 }
 
+/// What clients asked for and may not, by what it was.
+#[derive(Debug, Default)]
+pub struct Denials {
+    /// Messages that were not routed.
+    pub publish: Counter,
+    /// Wills that were refused or not published.
+    pub will: Counter,
+    /// Subscriptions that were refused or taken away.
+    pub subscribe: Counter,
+    /// Deliveries that waited until their receiver might not have them any more.
+    pub receive: Counter,
+}
+
 /// What one worker counts.
 #[derive(Debug)]
 pub struct WorkerMetrics {
@@ -108,6 +121,8 @@ pub struct WorkerMetrics {
     pub sessions_expired: Counter,
     /// Time from reading a message to handing its last copy to the socket, on the way that does not wait in a queue.
     pub latency: Histogram,
+    /// What was refused because clients may not do it.
+    pub denied: Denials,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -119,6 +134,7 @@ impl WorkerMetrics {
             route_cache_misses: Counter::default(),
             sessions_expired: Counter::default(),
             latency: Histogram::default(),
+            denied: Denials::default(),
             dropped: Mutex::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! What all workers of one gateway share.
 
 use crate::Limits;
+use crate::access::AccessRules;
 use crate::authenticator::Authenticator;
 use crate::budget::TotalBytes;
 use crate::mailbox::{Bell, Letter, Mailbox};
@@ -27,6 +28,8 @@ pub struct NodeOptions {
     pub bells: Vec<Bell>,
     /// Who checks credentials. Without it no name is proven but by a certificate.
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// What clients may do; everything where there is nothing.
+    pub access: Option<Arc<AccessRules>>,
 }
 
 /// What can change while a node runs.
@@ -36,12 +39,14 @@ pub struct Reconfiguration {
     pub limits: Limits,
     /// Who checks credentials from now on.
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// What clients may do; everything where there is nothing.
+    pub access: Option<Arc<AccessRules>>,
 }
 
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
 ///
-/// Lock order: a session shard, then the agenda of the sessions; a queue's filters, then the bindings, then a queue's move
-/// or the members of a group; everything else alone.
+/// Lock order: a session shard, then the agenda of the sessions; a queue's filters, then the bindings, then a queue's move,
+/// the members of a group, the owner of a queue or the access rules; everything else alone.
 #[derive(Debug)]
 pub struct Node {
     limits: Mutex<Arc<Limits>>,
@@ -61,8 +66,10 @@ impl Node {
     pub fn new(options: NodeOptions) -> Arc<Node> {
         let mailboxes: Vec<Mailbox> = options.bells.into_iter().take(WORKERS_MAX).map(Mailbox::new).collect();
         let protocols = options.protocols.len();
+        let router = Router::new(&options.limits);
+        router.set_rules(options.access);
         Arc::new(Node {
-            router: Router::new(&options.limits),
+            router,
             sessions: Sessions::new(&options.limits),
             system: System::default(),
             total: Arc::new(TotalBytes::new(&options.limits)),
@@ -113,6 +120,7 @@ impl Node {
         self.total.limit(&rules.limits);
         self.router.limit(&rules.limits);
         self.sessions.limit(&rules.limits);
+        self.router.set_rules(rules.access);
         *self.limits.lock() = Arc::new(rules.limits);
         *self.authenticator.write() = rules.authenticator;
         for mailbox in &self.mailboxes {

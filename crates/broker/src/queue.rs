@@ -55,6 +55,8 @@ pub(crate) struct Queue {
     address: AtomicU64,
     /// Whose it is; also while nobody is attached. Nothing for a queue that belongs to no client.
     identity: Mutex<Option<Arc<Identity>>>,
+    /// The number of the rules that its subscriptions were judged by, for its present owner.
+    reviewed: AtomicU64,
     /// The generations of the last changes of home, and the home before each; ascending.
     moved: Mutex<Vec<(u64, u8)>>,
     filters: Mutex<Filters>,
@@ -132,6 +134,7 @@ impl Queue {
             survives: AtomicBool::new(false),
             address: AtomicU64::new(Address { worker: home, consumer: None }.pack()),
             identity: Mutex::default(),
+            reviewed: AtomicU64::new(0),
             moved: Mutex::default(),
             filters: Mutex::default(),
             waiting: Mutex::default(),
@@ -167,7 +170,11 @@ impl Queue {
 
     /// Gives the queue to a client.
     pub(crate) fn set_identity(&self, identity: Arc<Identity>) {
-        *self.identity.lock() = Some(identity);
+        let mut owner = self.identity.lock();
+        if owner.as_ref() != Some(&identity) {
+            self.reviewed.store(0, Ordering::Relaxed);
+        }
+        *owner = Some(identity);
     }
 
     /// The origin of the messages that "no local" is about.
@@ -210,6 +217,15 @@ impl Queue {
     /// of them, [`Queue::call`] then [`Queue::takes_offers`] here and this then [`Queue::answer`] there, one sees the other.
     pub(crate) fn set_takes_offers(&self, takes: bool) {
         self.takes_offers.store(takes, Ordering::SeqCst);
+    }
+
+    /// Whether its subscriptions were judged by these rules.
+    pub(crate) fn is_reviewed(&self, rules: u64) -> bool {
+        self.reviewed.load(Ordering::Relaxed) == rules
+    }
+
+    pub(crate) fn set_reviewed(&self, rules: u64) {
+        self.reviewed.store(rules, Ordering::Relaxed);
     }
 
     pub(crate) fn takes_offers(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The answer for one topic: who receives, and how.
 
+use crate::access::{Clearance, Rules};
 use crate::group::{Group, Member};
 use crate::queue::Queue;
 use std::sync::Arc;
@@ -16,8 +17,17 @@ pub(crate) struct Subscription {
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
     pub(crate) subscription_id: Option<u32>,
+    /// Whether the rules have to be asked about each topic.
+    pub(crate) clearance: Clearance,
     /// The generation with which it began: what was published before is not for it. Set by the router.
     pub(crate) since: u64,
+}
+
+impl Subscription {
+    /// Whether its owner may receive the topic.
+    pub(crate) fn lets_in(&self, topic: &Topic, rules: &Rules) -> bool {
+        rules.have_cleared(self.clearance) || rules.may_receive(self.queue.identity().as_deref(), topic)
+    }
 }
 
 /// How a queue receives one topic: all its matching subscriptions in one.
@@ -40,6 +50,7 @@ impl Subscription {
             no_local: false,
             retain_as_published: true,
             subscription_id: None,
+            clearance: Clearance::default(),
             since,
         }
     }
@@ -99,6 +110,16 @@ impl RouteEntry {
             grant: Grant::of(subscription),
             own,
         }
+    }
+
+    /// Leaves out the members of a group that may not receive the topic. False where nobody is left.
+    pub(crate) fn leave_out_denied(&mut self, topic: &Topic, rules: &Rules) -> bool {
+        let Some(shared) = &mut self.shared else { return true };
+        let may = |member: &Member| rules.may_receive(member.queue.identity().as_deref(), topic);
+        if !shared.members.iter().all(may) {
+            shared.members = Arc::new(shared.members.iter().filter(|member| may(member)).cloned().collect());
+        }
+        !shared.members.is_empty()
     }
 
     /// Takes a further matching subscription of the same queue into account.

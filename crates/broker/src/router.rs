@@ -3,6 +3,7 @@
 //! Every change of the tree makes a new generation; workers keep the routes that they have looked up until then.
 
 use crate::Limits;
+use crate::access::{AccessRules, InForce, Rights, Rules};
 use crate::group::{Group, GroupName, Member};
 use crate::queue::Queue;
 use crate::retained::{Full, RetainedMessages, Search};
@@ -20,6 +21,8 @@ use tidegate_message::{Message, Topic, TopicFilter};
 #[derive(Debug)]
 pub(crate) struct Router {
     bindings: RwLock<Bindings>,
+    /// Changed only with the bindings locked, so that a route's generation is never newer than the rules that it was made by.
+    access: InForce,
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
     subscriptions_max: AtomicUsize,
@@ -77,6 +80,7 @@ impl Router {
                 groups: HashMap::default(),
                 members: 0,
             }),
+            access: InForce::default(),
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),
             subscriptions_max: limits.subscriptions.into(),
@@ -89,6 +93,54 @@ impl Router {
         self.subscriptions_max.store(limits.subscriptions, Ordering::Relaxed);
         self.subscription_bytes_max.store(limits.subscription_bytes, Ordering::Relaxed);
         self.retained.write().limit(limits);
+    }
+
+    /// The rules that count now; `None` where everything is allowed.
+    pub(crate) fn rules(&self) -> Option<Rules> {
+        self.access.rules()
+    }
+
+    /// What the owner of a queue may receive.
+    pub(crate) fn rights(&self, queue: &Queue) -> Rights {
+        self.access.rights(|| queue.identity())
+    }
+
+    /// Puts other rules in force. What stands is not looked at: [`Router::review`] does that for one queue.
+    pub(crate) fn set_rules(&self, rules: Option<Arc<AccessRules>>) {
+        let _bindings = self.bindings.write();
+        let number = self.advance();
+        self.access.replace(rules, number);
+    }
+
+    /// Judges the subscriptions of a queue by its present owner, those that it shares left out. Takes away those that may not be and
+    /// returns their filters.
+    pub(crate) fn review(&self, queue: &Queue, rules: &Rules) -> Vec<TopicFilter> {
+        let identity = queue.identity();
+        let judge = |filter| (rules.subscription(identity.as_deref(), &filter), filter);
+        let filters = queue.filters().own();
+        let (allowed, lost): (Vec<_>, Vec<_>) =
+            filters.into_iter().map(judge).partition(|(clearance, _)| clearance.is_some());
+        let mut bindings = self.bindings.write();
+        let mut is_narrower = false;
+        for (clearance, filter) in allowed {
+            let Some(known) = bindings.tree.get(&filter, queue.id).cloned() else { continue };
+            let clearance = clearance.unwrap_or_default();
+            is_narrower |= rules.have_cleared(known.clearance) && !rules.have_cleared(clearance);
+            bindings.tree.insert(&filter, queue.id, Subscription { clearance, ..known });
+        }
+        let lost: Vec<TopicFilter> = lost.into_iter().map(|(_, filter)| filter).collect();
+        for filter in &lost {
+            is_narrower |= bindings.tree.remove(filter, queue.id).is_some();
+        }
+        if is_narrower {
+            self.advance();
+        }
+        drop(bindings);
+        for filter in &lost {
+            queue.filters().remove(filter);
+        }
+        queue.set_reviewed(rules.number());
+        lost
     }
 
     /// Grows with every change; a route of an older generation must not be used.
@@ -199,7 +251,7 @@ impl Router {
         let bindings = self.bindings.read();
         let generation = self.generation();
         let (mut here, mut elsewhere) = (Vec::new(), 0);
-        for entry in collect(&bindings.tree, &topic, generation) {
+        for entry in collect(&bindings.tree, &topic, generation, self.rules()) {
             match entry.queue.address().worker {
                 home if home == worker => here.push(entry),
                 home => elsewhere |= 1 << home,
@@ -212,7 +264,8 @@ impl Router {
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.
     pub(crate) fn receivers(&self, topic: &Topic, generation: u64) -> Vec<RouteEntry> {
-        collect(&self.bindings.read().tree, topic, generation).collect()
+        let bindings = self.bindings.read();
+        collect(&bindings.tree, topic, generation, self.rules()).collect()
     }
 
     /// How many subscriptions there are.
@@ -247,10 +300,14 @@ fn collect(
     tree: &SubscriptionTree<Subscription>,
     topic: &Topic,
     generation: u64,
+    rules: Option<Rules>,
 ) -> impl Iterator<Item = RouteEntry> + use<> {
     let mut receivers: HashMap<u64, RouteEntry, RandomState> = HashMap::default();
+    let kept_topic = rules.is_some().then(|| topic.clone());
     tree.for_each_match(topic, |key, subscription| {
-        if subscription.since > generation {
+        if subscription.since > generation
+            || rules.as_ref().is_some_and(|rules| !subscription.lets_in(topic, rules))
+        {
             return;
         }
         receivers
@@ -258,12 +315,17 @@ fn collect(
             .and_modify(|entry| entry.add(subscription))
             .or_insert_with(|| RouteEntry::new(subscription));
     });
-    receivers.into_values()
+    let leave_out = move |entry: &mut RouteEntry| match (&rules, &kept_topic) {
+        (Some(rules), Some(topic)) => entry.leave_out_denied(topic, rules),
+        _ => true,
+    };
+    receivers.into_values().filter_map(move |mut entry| leave_out(&mut entry).then_some(entry))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Clearance;
     use crate::budget::TotalBytes;
     use crate::route::OwnMessages;
     use tidegate_message::QoS;
@@ -282,8 +344,16 @@ mod tests {
 
     fn subscription(queue: &Arc<Queue>, qos_max: QoS, no_local: bool, id: u32) -> Subscription {
         let (queue, retain_as_published) = (queue.clone(), false);
-        let (group, subscription_id, since) = (None, Some(id), 0);
-        Subscription { queue, group, qos_max, no_local, retain_as_published, subscription_id, since }
+        Subscription {
+            queue,
+            group: None,
+            qos_max,
+            no_local,
+            retain_as_published,
+            subscription_id: Some(id),
+            clearance: Clearance::default(),
+            since: 0,
+        }
     }
 
     fn subscribe(router: &Router, text: &str, subscription: Subscription) {

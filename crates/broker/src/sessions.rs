@@ -57,15 +57,17 @@ struct Session {
 pub(crate) struct HeldWill {
     /// Boxed, because most sessions have none and all have room for one.
     pub(crate) will: Box<Will>,
+    /// Who published it.
+    pub(crate) identity: Arc<Identity>,
     _room: Room,
 }
 
 impl HeldWill {
     /// Holds a will, unless there is no room for it.
-    pub(crate) fn new(will: Will, mut room: Room) -> Result<HeldWill, QueueFull> {
+    pub(crate) fn new(will: Will, identity: Arc<Identity>, mut room: Room) -> Result<HeldWill, QueueFull> {
         let properties = will.properties.as_ref().map_or(0, |properties| properties.heap_bytes());
         room.claim(size_of::<Will>() + will.topic.as_str().len() + will.payload.len() + properties)?;
-        Ok(HeldWill { will: Box::new(will), _room: room })
+        Ok(HeldWill { will: Box::new(will), identity, _room: room })
     }
 }
 
@@ -300,6 +302,15 @@ impl Sessions {
         session.due = due;
     }
 
+    /// The queues of the sessions that nobody holds.
+    pub(crate) fn unheld(&self) -> Vec<Arc<Queue>> {
+        let of_shard = |shard: &Mutex<HashMap<SessionKey, Session, RandomState>>| {
+            let unheld = |session: &&Session| session.holder.is_none();
+            shard.lock().values().filter(unheld).map(|session| session.queue.clone()).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
     /// When something is due next.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.agenda.lock().first().map(|(at, _)| *at)
@@ -352,7 +363,14 @@ mod tests {
             expiry: None,
             delay,
         };
-        HeldWill::new(will, Room::new(Arc::new(TotalBytes::new(&Limits::default())))).unwrap()
+        let room = Room::new(Arc::new(TotalBytes::new(&Limits::default())));
+        HeldWill::new(will, identity(None), room).unwrap()
+    }
+
+    fn identity(user: Option<&str>) -> Arc<Identity> {
+        let proof = user.map_or(Proof::Nothing, |_| Proof::Credentials(CredentialStamp(1)));
+        let (user, listener) = (user.map(Box::from), Arc::default());
+        Arc::new(Identity { user, client_id: None, listener, proof })
     }
 
     fn claim(
@@ -373,9 +391,8 @@ mod tests {
         expiry: Duration,
         will: Option<HeldWill>,
     ) -> Claimed {
-        let proof = user.map_or(Proof::Nothing, |_| Proof::Credentials(CredentialStamp(1)));
-        let identity = Arc::new(Identity { user: user.map(Box::from), client_id: None, proof });
-        let claim = Claim { key: key(), holder: holder(connection), identity, clean_start, expiry, will };
+        let (key, identity) = (key(), identity(user));
+        let claim = Claim { key, holder: holder(connection), identity, clean_start, expiry, will };
         let is_current = |identity: &Identity| identity.user.as_deref() != Some("gone");
         sessions.claim(claim, is_current, || {
             Arc::new(Queue::new(connection, 0, Arc::new(TotalBytes::new(&Limits::default()))))
@@ -495,10 +512,11 @@ mod tests {
         let limits = Limits { queued_bytes_total: 1 << 10, ..Limits::default() };
         let total = Arc::new(TotalBytes::new(&limits));
         let bytes = || total.size().1;
-        let held = HeldWill::new(*will(MINUTE).will, Room::new(total.clone())).unwrap();
+        let held = HeldWill::new(*will(MINUTE).will, identity(None), Room::new(total.clone())).unwrap();
         assert!(bytes() > 0);
         let large = Will { payload: Bytes::from(vec![0; 1 << 10]), ..*will(MINUTE).will };
-        assert_eq!(HeldWill::new(large, Room::new(total.clone())).err(), Some(QueueFull));
+        let large = HeldWill::new(large, identity(None), Room::new(total.clone()));
+        assert_eq!(large.err(), Some(QueueFull));
         drop(held);
         assert_eq!(bytes(), 0);
     }

@@ -1,6 +1,7 @@
 //! The forms of texts: names, host names, URL paths, origins. Each says what is wrong and what would be right.
 
 use rustls_pki_types::DnsName;
+use tidegate_message::{FilterError, PatternError, TopicPattern};
 
 use crate::diagnostic::quoted;
 use crate::setting::{Form, Problem};
@@ -25,6 +26,13 @@ pub(crate) const URL_PATH: Form = Form { name: "a path such as \"/mqtt\"", check
 pub(crate) const ORIGIN: Form =
     Form { name: "an origin such as \"https://panel.example\"", check: check_origin };
 
+/// A user, a client id, the name of a listener.
+pub(crate) const NOT_EMPTY: Form = Form { name: "a name in quotes", check: check_not_empty };
+
+/// The topics of an access rule.
+pub(crate) const TOPIC_PATTERN: Form =
+    Form { name: "a topic pattern such as \"plant/%u/#\"", check: check_topic_pattern };
+
 /// Checks the name of a node or listener.
 pub(crate) fn check_name(text: &str) -> Result<(), Problem> {
     if text.is_empty() || text.chars().count() > NAME_CHARS_MAX {
@@ -41,6 +49,35 @@ pub(crate) fn check_name(text: &str) -> Result<(), Problem> {
 
 fn check_not_empty(text: &str) -> Result<(), Problem> {
     if text.is_empty() { Err(Problem::new("must not be empty")) } else { Ok(()) }
+}
+
+fn check_topic_pattern(text: &str) -> Result<(), Problem> {
+    if let Some(filter) = text.strip_prefix("$share/").and_then(|rest| rest.split_once('/')) {
+        let suggestion = format!("a shared subscription is judged by its filter: write {}", quoted(filter.1));
+        return Err(Problem::with_suggestion("rules are about topics, not about groups", suggestion));
+    }
+    let error = match TopicPattern::parse(text) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let message = format!("{}: {error}", quoted(text));
+    match pattern_hint(error) {
+        Some(hint) => Err(Problem::with_suggestion(message, hint)),
+        None => Err(Problem::new(message)),
+    }
+}
+
+fn pattern_hint(error: PatternError) -> Option<&'static str> {
+    match error {
+        PatternError::UnknownPlaceholder(_) | PatternError::LonelyPercent => {
+            Some("write `%u` for the user, `%c` for the client id, `%%` for a percent sign")
+        }
+        PatternError::Filter(FilterError::ManyNotLast) => {
+            Some("`#` stands for everything below; `+` is for a level in the middle")
+        }
+        PatternError::Filter(FilterError::WildcardInName) => Some("`+` stands for a whole level: `a/+/b`"),
+        PatternError::Filter(FilterError::Text(_)) | PatternError::NameInReservedLevel => None,
+    }
 }
 
 fn check_host_name(text: &str) -> Result<(), Problem> {

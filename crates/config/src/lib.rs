@@ -55,7 +55,7 @@ pub use overlay::{Override, OverrideError};
 pub use reference::reference_page;
 pub use registry::{OptionError, ProtocolEntry, Registry};
 pub use schema::{
-    Access, ClientAuth, ClientIdentity, Config, Http, Limits, Listener, Log, LogFormat, LogLevel,
-    QueueOverflow, ServerName, Tls, Transport, WebSocket,
+    Access, AccessRule, ClientAuth, ClientIdentity, Config, Http, Limits, Listener, Log, LogFormat, LogLevel,
+    Permission, QueueOverflow, RuleAction, ServerName, Tls, Transport, WebSocket,
 };
 pub use tidegate_message::{ByteSize, TimeSpan, UnitError};

@@ -25,8 +25,8 @@ Flags win over the environment, the environment over the file, the file over the
 | a field of a listener, as a flag | `listener.NAME.KEY` | `--set listener.devices.bind=0.0.0.0:1883` |
 | a field of a listener, in the environment | the name in upper case, `_` for `.` and `-` | `TIDEGATE_LISTENER__DEVICES__TLS__CERT=/run/cert.pem` |
 
-Values are written without quotes; items of a list are separated by commas (`stomp,mqtt`). Listeners are added in the file only,
-and so are the entries of `tls.sni`. Two listeners whose names differ only in `.`, `-`, `_` or case share their variables, which is
+Values are written without quotes; items of a list are separated by commas (`stomp,mqtt`). Listeners and access rules are added in
+the file only, and so are the entries of `tls.sni`. Two listeners whose names differ only in `.`, `-`, `_` or case share their variables, which is
 an error as soon as one is set. `TIDEGATE_CONFIG` names the file. Any other variable that begins with `TIDEGATE_` and is no setting
 is an error, except those that container platforms make up for a service called `tidegate` (`TIDEGATE_SERVICE_HOST`,
 `TIDEGATE_PORT_1883_TCP_ADDR` and the like).
@@ -46,9 +46,9 @@ This holds for the options of protocols as well. A duration or a size is never w
 
 The file is checked as a whole before anything starts, and every mistake is reported with its line: keys that do not exist, values
 of the wrong kind or out of range, two listeners (or `[http]`) on one port of overlapping addresses, names or protocols used twice,
-certificates and keys that cannot be read or do not belong together. A listener that nobody could log in to is refused as well, and
+certificates and keys that cannot be read or do not belong together, access rules for listeners that do not exist. A listener that nobody could log in to is refused as well, and
 so is one that is open to the network without client certificates or passwords, unless it says `allow_anonymous = true`. An expired certificate
-is a warning.
+is a warning, and so is an access rule that never decides anything.
 
 ## What takes effect without a restart
 
@@ -76,7 +76,7 @@ fn add_section(page: &mut String, section: &Section, title: &str, prefix: &str, 
     page.push_str(&format!("\n## {title}\n\n{about}\n\n| key | value | default | |\n|---|---|---|---|\n"));
     for setting in section.settings {
         let key = match (setting.kind, scope) {
-            (Kind::Tables(_), Scope::File) => format!("[[{}]]", setting.key),
+            (Kind::Tables(_), Scope::File) => format!("[[{prefix}{}]]", setting.key),
             _ => format!("{prefix}{}", setting.key),
         };
         let (kind, default, doc) = (describe(&setting.kind), default(setting), joined(setting.doc));

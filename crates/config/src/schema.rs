@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use tidegate_message::{ByteSize, TimeSpan};
 
-use crate::forms::{HOST_NAME, ORIGIN, PROTOCOL_NAME, URL_PATH};
+use crate::forms::{HOST_NAME, NOT_EMPTY, ORIGIN, PROTOCOL_NAME, TOPIC_PATTERN, URL_PATH};
 use crate::setting::Kind::{
     Address, Count, List, Name, Path, Paths, Protocols, Size, Switch, Table, Tables, Text, Time, Word,
 };
@@ -245,11 +245,57 @@ pub enum LogFormat {
 }
 
 section! {
-    /// Who clients are. [The guide](../guides/users.md) tells how to make users and how clients prove who they are.
+    /// Who clients are ([guide](../guides/users.md)), and what they may do ([guide](../guides/access.md)). Without any rule every
+    /// client that is let in may publish and subscribe to everything.
     pub struct Access {
         /// The file with the users and what proves their passwords, which `tidegate passwd` writes.
         password_file: Option<PathBuf> = Path, Optional("no password is checked, and no user name is proven by one");
+        /// The rules, asked in the order of the file.
+        rules as "rule": Vec<AccessRule> = Tables(&AccessRule::SECTION), Default("");
     }
+}
+
+section! {
+    /// One rule. For each action the first rule decides that fits action, client and topic; where none fits, the answer is no.
+    /// [The guide](../guides/access.md) explains what that means for subscriptions.
+    pub struct AccessRule {
+        /// What the rule says.
+        permission: Permission = Word(&["allow", "deny"]), Required;
+        /// What the rule is about; `"subscribe"` is receiving as well.
+        action: RuleAction = Word(&["publish", "subscribe", "all"]), Default("all");
+        /// The topics, with `+` and `#` as in a subscription. `%u` stands for the user, `%c` for the client id, `%%` for a percent sign.
+        topics: Vec<String> = List(TOPIC_PATTERN), Required;
+        /// Only these users.
+        users: Vec<String> = List(NOT_EMPTY), Default("");
+        /// Only clients without a user; together with `users` they are meant as well.
+        anonymous: bool = Switch, Default("false");
+        /// Only clients with these ids.
+        clients: Vec<String> = List(NOT_EMPTY), Default("");
+        /// Only clients of these listeners.
+        listeners: Vec<String> = List(NOT_EMPTY), Default("");
+    }
+}
+
+/// What an access rule says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// The client may.
+    Allow,
+    /// The client may not.
+    Deny,
+}
+
+/// What an access rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleAction {
+    /// Publishing, wills included.
+    Publish,
+    /// Subscribing, and receiving what was subscribed to.
+    Subscribe,
+    /// Both.
+    All,
 }
 
 section! {

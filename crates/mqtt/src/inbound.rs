@@ -11,6 +11,10 @@
 //! - Bytes that are no topic name end the connection, in all versions.
 //! - A topic beyond a limit of this gateway would be refused again each time, so with QoS 1 and 2 the connection ends
 //!   (the choice that [MQTT-3.1.1/3.3.5-2] leaves).
+//! - A topic to which the client may not publish ends the connection as well, or is acknowledged and dropped, as most brokers do:
+//!   the listener's `denied_publish` says which.
+//! - A topic of the gateway's own (`$SYS/...`) is acknowledged and dropped: bridges of other brokers announce themselves there, and
+//!   expect nothing of it. [MQTT-3.1.1/3.3.5-2] asks for one of the two.
 //! - A message without room is not acknowledged, and the connection lives on: closing it at once would turn one full queue
 //!   into a storm of reconnects and wills. The client keeps the message, and its own window slows it down. Since clients
 //!   send again only on a new connection, the connection ends half a minute after the first such message.
@@ -19,7 +23,7 @@
 
 use crate::aliases::TopicAliases;
 use crate::codec::{Ack, PacketType, PropertiesRef, Publish, ReasonCode, Version, message_properties};
-use crate::options::{MqttOptions, ReceiveMaximumPolicy};
+use crate::options::{DeniedPublish, MqttOptions, ReceiveMaximumPolicy};
 use crate::reason::{Rejection, fault, of_publish};
 use crate::wire::Wire;
 use foldhash::fast::RandomState;
@@ -60,6 +64,7 @@ pub(crate) struct Inbound {
     unacknowledged_until: Option<Instant>,
     receive_maximum_policy: ReceiveMaximumPolicy,
     checks_payload_format: bool,
+    denied: DeniedPublish,
 }
 
 /// At most 65 535 identifiers, and no memory where QoS 2 is not used.
@@ -84,6 +89,7 @@ impl Inbound {
             received: IdSet::default(),
             received_before: IdSet::default(),
             unacknowledged_until: None,
+            denied: options.denied_publish,
         }
     }
 
@@ -257,7 +263,7 @@ impl Inbound {
             Ok(Published { matched: false }) => {
                 Ok(Verdict::Acknowledge(ReasonCode::NoMatchingSubscribers, "".into()))
             }
-            Err(refusal) => judge(refusal, publish.qos, wire.version),
+            Err(refusal) => judge(refusal, publish.qos, wire.version, self.denied),
         }
     }
 
@@ -282,13 +288,20 @@ fn refuse_payload(qos: QoS, context: &mut Context<'_>) -> Result<Verdict, Close>
 }
 
 /// What a refusal means in this version; see the head of this file.
-fn judge(refusal: Refusal, qos: QoS, version: Version) -> Result<Verdict, Close> {
+fn judge(refusal: Refusal, qos: QoS, version: Version, denied: DeniedPublish) -> Result<Verdict, Close> {
     match (of_publish(refusal), version) {
         (Rejection::Fault(reason), _) => Err(fault(reason, refusal.to_string())),
-        (Rejection::Lasting(reason) | Rejection::Passing(reason), Version::V5) => {
+        (Rejection::Lasting(reason) | Rejection::Passing(reason), Version::V5)
+        | (Rejection::Denied(reason) | Rejection::Reserved(reason), Version::V5) => {
             Ok(Verdict::Acknowledge(reason, refusal.to_string().into()))
         }
-        (Rejection::Lasting(reason), _) if qos > QoS::AtMostOnce => Err(fault(reason, refusal.to_string())),
+        (Rejection::Reserved(_), _) => Ok(Verdict::Acknowledge(ReasonCode::Success, "".into())),
+        (Rejection::Denied(_), _) if denied == DeniedPublish::Acknowledge => {
+            Ok(Verdict::Acknowledge(ReasonCode::Success, "".into()))
+        }
+        (Rejection::Lasting(reason) | Rejection::Denied(reason), _) if qos > QoS::AtMostOnce => {
+            Err(fault(reason, refusal.to_string()))
+        }
         _ => Ok(Verdict::Withhold),
     }
 }

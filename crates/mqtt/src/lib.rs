@@ -37,7 +37,7 @@ mod sent_aliases;
 mod subscriptions;
 mod wire;
 
-pub use options::{MqttOptions, OPTION_NAMES, ReceiveMaximumPolicy};
+pub use options::{DeniedPublish, MqttOptions, OPTION_NAMES, ReceiveMaximumPolicy};
 pub use protocol::Mqtt;
 
 pub(crate) use protocol::PROTOCOL_NAME;

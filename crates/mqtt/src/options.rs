@@ -22,6 +22,7 @@ pub const OPTION_NAMES: &[&str] = &[
     "keep_alive_max",
     "response_information",
     "check_payload_format",
+    "denied_publish",
 ];
 
 /// What the largest packet may be set to, in bytes. Below, an ordinary CONNECT has no room; above is more than MQTT can express: a
@@ -85,6 +86,20 @@ pub struct MqttOptions {
     /// Whether payloads that MQTT 5.0 clients call text are checked to be UTF-8; what is not is refused with the reason code 0x99.
     /// Default false.
     pub check_payload_format: bool,
+    /// What follows a message with QoS 1 or 2 to a topic to which the client may not publish, where its version has no word for it (MQTT
+    /// 3.1.1 and older; an MQTT 5.0 client is told). Default: the end of the connection.
+    pub denied_publish: DeniedPublish,
+}
+
+/// What a client of MQTT 3.1.1 meets that publishes where it may not ([MQTT-3.1.1/3.3.5-2]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeniedPublish {
+    /// The connection ends: no acknowledgement without a message that was routed.
+    #[default]
+    Disconnect,
+    /// The message is acknowledged and dropped, as most brokers do.
+    Acknowledge,
 }
 
 impl Default for MqttOptions {
@@ -101,6 +116,7 @@ impl Default for MqttOptions {
             keep_alive_max: None,
             response_information: None,
             check_payload_format: false,
+            denied_publish: DeniedPublish::Disconnect,
         }
     }
 }
@@ -213,6 +229,7 @@ mod tests {
             (r#"{"max_packet_size": -1}"#, "must not be negative"),
             (r#"{"max_packet_size": "64 KiB"}"#, "unknown unit"),
             (r#"{"keep_alive_max": 30}"#, "for example \"30s\""),
+            (r#"{"denied_publish": "ack"}"#, "unknown variant `ack`, expected `disconnect` or `acknowledge`"),
             (r#"{"keep_alive_max": "30"}"#, "a unit is missing: one of ms, s"),
         ] {
             let error = read(text).unwrap_err().to_string();
@@ -234,6 +251,7 @@ mod tests {
             keep_alive_max: Some(TimeSpan::from_milliseconds(0)),
             response_information: Some("answers/%d".into()),
             check_payload_format: true,
+            denied_publish: DeniedPublish::Disconnect,
         };
         let keys: Vec<_> = options.validate().into_iter().map(|(key, _)| key).collect();
         let wrong =

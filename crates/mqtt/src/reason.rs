@@ -106,6 +106,7 @@ pub(crate) fn of_subscribe(refusal: Refusal) -> ReasonCode {
         Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             ReasonCode::TopicFilterInvalid
         }
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::UnspecifiedError,
     }
 }
@@ -117,6 +118,10 @@ pub(crate) enum Rejection {
     Fault(ReasonCode),
     /// A valid topic beyond a limit of this gateway: it will be refused again whenever it is sent again.
     Lasting(ReasonCode),
+    /// The client may not publish to the topic.
+    Denied(ReasonCode),
+    /// No client may publish to the topic: it is one of the gateway's own.
+    Reserved(ReasonCode),
     /// Refused for now: there was no room.
     Passing(ReasonCode),
 }
@@ -133,6 +138,8 @@ pub(crate) fn of_publish(refusal: Refusal) -> Rejection {
         Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             Rejection::Lasting(ReasonCode::TopicNameInvalid)
         }
+        Refusal::NotAuthorized => Rejection::Denied(ReasonCode::NotAuthorized),
+        Refusal::ReservedTopic => Rejection::Reserved(ReasonCode::NotAuthorized),
         Refusal::RetainedFull | Refusal::QueueFull => Rejection::Passing(ReasonCode::QuotaExceeded),
         _ => Rejection::Passing(ReasonCode::UnspecifiedError),
     }
@@ -160,12 +167,16 @@ mod tests {
             Refusal::RetainedFull,
             Refusal::QueueFull,
             Refusal::UnknownConsumer,
+            Refusal::NotAuthorized,
+            Refusal::ReservedTopic,
         ];
         for refusal in refusals {
             assert!(of_attach(refusal).is_allowed_in(PacketType::ConnAck), "{refusal}");
             assert!(of_subscribe(refusal).is_allowed_in(PacketType::SubAck), "{refusal}");
-            let (Rejection::Lasting(reason) | Rejection::Passing(reason)) = of_publish(refusal) else {
-                panic!("{refusal} is no fault of the client");
+            let reason = match of_publish(refusal) {
+                Rejection::Fault(_) => panic!("{refusal} is no fault of the client"),
+                Rejection::Lasting(reason) | Rejection::Passing(reason) => reason,
+                Rejection::Denied(reason) | Rejection::Reserved(reason) => reason,
             };
             assert!(
                 reason.is_allowed_in(PacketType::PubAck) && reason.is_allowed_in(PacketType::PubRec),

@@ -155,8 +155,11 @@ impl Connection {
             listener: listener.name().clone(),
             connect_deadline: deadline,
         };
-        let entrance =
-            Entrance { allow_anonymous: listener.allow_anonymous, certificate: opened.certificate };
+        let entrance = Entrance {
+            listener: listener.name().clone(),
+            allow_anonymous: listener.allow_anonymous,
+            certificate: opened.certificate,
+        };
         let is_encrypted = opened.tls.is_some();
         let framing = opened.websocket.is_some().then(|| opened.protocol.protocol.message_kind());
         let output = match framing {

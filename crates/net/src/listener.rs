@@ -68,6 +68,8 @@ enum Standing {
 /// What clients are let in by.
 #[derive(Clone, Default)]
 pub(crate) struct Terms {
+    /// The listener's name.
+    pub(crate) listener: Arc<str>,
     /// What client certificates are checked by; nothing where clients are not asked for one.
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     pub(crate) client_identity: Option<CertificateName>,
@@ -77,6 +79,7 @@ pub(crate) struct Terms {
 impl Terms {
     pub(crate) fn of(options: &ListenerOptions) -> Terms {
         Terms {
+            listener: options.name.clone(),
             verifier: options.tls.as_deref().and_then(TlsMaterial::verifier),
             client_identity: options.client_identity,
             allow_anonymous: options.allow_anonymous,
@@ -101,7 +104,8 @@ impl Terms {
                 worth_of(Some(first), self.client_identity)
             }
         };
-        Ok(Entrance { allow_anonymous: self.allow_anonymous, certificate })
+        let listener = self.listener.clone();
+        Ok(Entrance { listener, allow_anonymous: self.allow_anonymous, certificate })
     }
 }
 

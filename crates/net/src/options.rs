@@ -4,7 +4,7 @@ use crate::tls::{CertificateName, TlsMaterial};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_broker::{Authenticator, Limits, PublishLimits};
+use tidegate_broker::{AccessRules, Authenticator, Limits, PublishLimits};
 use tidegate_protocol::Protocol;
 
 /// Everything about the gateway's client side.
@@ -19,6 +19,8 @@ pub struct ServerOptions {
     pub shutdown_timeout: Duration,
     /// Who checks the credentials of clients; without it no name is proven but by a certificate.
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// What clients may do; everything where there is nothing.
+    pub access: Option<Arc<AccessRules>>,
     /// The names of all registered protocols, for metrics.
     pub protocols: Vec<&'static str>,
     /// The listeners.

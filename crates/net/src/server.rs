@@ -10,7 +10,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tidegate_broker::{Authenticator, Bell, Limits, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
+use tidegate_broker::{
+    AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, Reconfiguration, WORKERS_MAX,
+};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Connections on their way to one worker.
@@ -50,6 +52,8 @@ pub struct Changes {
     pub limits: Limits,
     /// Who checks credentials from now on.
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// What clients may do from now on; everything where there is nothing.
+    pub access: Option<Arc<AccessRules>>,
     /// As [`ServerOptions::connections_max`].
     pub connections_max: usize,
     /// The listeners that are to be open.
@@ -76,6 +80,7 @@ impl Server {
             protocols,
             bells: bells.iter().map(ring).collect(),
             authenticator: options.authenticator.clone(),
+            access: options.access.clone(),
         });
         Ok(Server { node, bells, options, doors })
     }
@@ -129,8 +134,8 @@ impl Running {
         let prepared = doors::prepare(&self.doors, changes.listeners)?;
         self.dealer.limit(changes.connections_max);
         let changed = doors::apply(&mut self.doors, prepared, &self.dealer, self.unrecognised);
-        self.node
-            .reconfigure(Reconfiguration { limits: changes.limits, authenticator: changes.authenticator });
+        let Changes { limits, authenticator, access, .. } = changes;
+        self.node.reconfigure(Reconfiguration { limits, authenticator, access });
         Ok(changed)
     }
 

@@ -12,6 +12,8 @@ pub struct Identity {
     pub user: Option<Box<str>>,
     /// What the client calls itself in its protocol (MQTT's client identifier); never proven.
     pub client_id: Option<Box<str>>,
+    /// The listener that the client came through.
+    pub listener: Arc<str>,
     /// What the client was let in by.
     pub proof: Proof,
 }

@@ -300,6 +300,9 @@ pub enum Refusal {
     /// There is no room: the queue of every receiver is full, or what was asked for would exceed what all queues may hold.
     #[error("there is no room left in the queues")]
     QueueFull,
+    /// The topic is one of the gateway's own.
+    #[error("topics that begin with `$` are the gateway's own")]
+    ReservedTopic,
     /// The client may not do this, or nobody knows who it is.
     #[error("not authorized")]
     NotAuthorized,

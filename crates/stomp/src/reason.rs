@@ -115,6 +115,7 @@ impl Fault {
             Fault::UnknownSubscription => "unknown subscription id",
             Fault::TooManySubscriptions { .. } => "too many subscriptions",
             Fault::UnknownAcknowledgement => "unknown acknowledgement id",
+            Fault::Refused(Refusal::NotAuthorized | Refusal::ReservedTopic) => "not authorized",
             Fault::Refused(_) => "request refused",
             Fault::Silent { .. } => "heart-beat missing",
             Fault::ConnectTimeout => "connect timeout",
@@ -152,6 +153,7 @@ impl Fault {
             Fault::DuplicateSubscription | Fault::UnknownSubscription => "invalid_subscription",
             Fault::TooManySubscriptions { .. } => "too_many_subscriptions",
             Fault::UnknownAcknowledgement => "unknown_acknowledgement",
+            Fault::Refused(Refusal::NotAuthorized | Refusal::ReservedTopic) => "not_authorized",
             Fault::Refused(_) => "refused",
         })
     }

@@ -99,7 +99,7 @@ pub fn node(
         Box::new(move || flag.store(true, Ordering::Release))
     };
     let bells = flags.iter().map(ring).collect();
-    let node = Node::new(NodeOptions { limits, protocols, bells, authenticator: None });
+    let node = Node::new(NodeOptions { limits, protocols, bells, authenticator: None, access: None });
     (node, flags)
 }
 
@@ -135,7 +135,7 @@ impl World {
     /// Lets this one check credentials from now on, with the default limits.
     pub fn set_authenticator(&mut self, authenticator: Arc<dyn Authenticator>) {
         let (limits, authenticator) = (Limits::default(), Some(authenticator));
-        self.node.reconfigure(Reconfiguration { limits, authenticator });
+        self.node.reconfigure(Reconfiguration { limits, authenticator, access: None });
         self.run();
         self.advance(Duration::ZERO);
     }

@@ -6,6 +6,7 @@
 use crate::access::{self, Passwords};
 use crate::cli::{Configuration, complain, say};
 use crate::reload::Live;
+use crate::rules::access_rules;
 use crate::{logging, registry};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(crate) enum Refused {
     Access(#[from] access::AccessError),
     #[error("listener `{listener}`: {option}: {message}")]
     Option { listener: String, option: String, message: String },
+    #[error("access.rule: {0}")]
+    Rules(#[from] tidegate_message::PatternError),
     #[error("{0}")]
     Bind(#[from] tidegate_net::BindError),
     #[error("{0}")]
@@ -216,6 +219,7 @@ fn server_options(config: &Config, passwords: Option<&Arc<Passwords>>) -> Result
         connections_max: config.limits.connections,
         shutdown_timeout: config.shutdown_timeout.duration(),
         authenticator: access::authenticator(passwords),
+        access: access_rules(&config.access)?,
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: listeners(config)?,
     })

@@ -11,6 +11,7 @@ mod logging;
 mod passwd;
 mod registry;
 mod reload;
+mod rules;
 
 use clap::Parser;
 use cli::{Cli, Command};

@@ -8,6 +8,7 @@ use crate::access::{self, Passwords};
 use crate::cli::Configuration;
 use crate::gateway::{self, Refused};
 use crate::logging::Level;
+use crate::rules::access_rules;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_config::Config;
@@ -61,6 +62,7 @@ impl Live {
         let changes = Changes {
             limits: gateway::limits(config),
             authenticator: access::authenticator(passwords.as_ref()),
+            access: access_rules(&config.access)?,
             connections_max: config.limits.connections,
             listeners: gateway::listeners(config)?,
         };
@@ -94,6 +96,7 @@ struct Difference {
     listeners: Vec<String>,
     has_limits: bool,
     has_passwords: bool,
+    has_access: bool,
     has_log_level: bool,
     has_sys_interval: bool,
 }
@@ -106,6 +109,7 @@ impl Difference {
             listeners: changed.map(|listener| listener.name.clone()).collect(),
             has_limits: old.limits != new.limits,
             has_passwords: false,
+            has_access: old.access.rules != new.access.rules,
             has_log_level: old.log.level != new.log.level,
             has_sys_interval: old.sys_interval != new.sys_interval,
         }
@@ -128,6 +132,7 @@ fn announce(difference: &Difference, listeners: &ListenerChanges) {
         tls_renewed = names(listeners.renewed.iter().map(|name| &**name).collect()),
         limits_changed = difference.has_limits,
         passwords_changed = difference.has_passwords,
+        access_changed = difference.has_access,
         log_level_changed = difference.has_log_level,
         sys_interval_changed = difference.has_sys_interval,
         "configuration reloaded"
@@ -175,6 +180,7 @@ mod tests {
             listeners,
             has_limits: true,
             has_passwords: false,
+            has_access: false,
             has_log_level: true,
             has_sys_interval: true,
         };

@@ -14,6 +14,7 @@ pub(crate) fn node() -> Arc<Node> {
         protocols: vec!["mqtt", "stomp"],
         bells: vec![Box::new(|| {}), Box::new(|| {})],
         authenticator: None,
+        access: None,
     })
 }
 
@@ -119,6 +120,21 @@ fn traffic_is_told_by_protocol_and_quality_of_service() {
             "tidegate_bytes_sent_total{protocol=\"stomp\"} 60"
         ]
     );
+}
+
+/// Every action is there from the start, so that an alert on the first denial has something to compare with.
+#[test]
+fn denials_are_summed_by_action() {
+    let node = node();
+    let [first, second] = node.metrics() else { panic!("two workers") };
+    first.denied.publish.add(2);
+    second.denied.publish.add(3);
+    second.denied.subscribe.add(1);
+    let series =
+        |action: &str, count: u64| format!("tidegate_access_denied_total{{action=\"{action}\"}} {count}");
+    let expected = [("publish", 5), ("will", 0), ("subscribe", 1), ("receive", 0)];
+    let expected = expected.map(|(action, count)| series(action, count));
+    assert_eq!(samples(&text_of(&node), "tidegate_access_denied"), expected);
 }
 
 /// What was dropped and how routes were found, summed over the workers; no braces where there are no labels.

@@ -23,6 +23,12 @@
 //! allowing rule select nothing and a denying rule select what it selects for all clients together. So whoever chooses such a
 //! name may do no more than anybody with another name.
 
+mod denial_log;
+mod in_force;
+
+pub(crate) use denial_log::DenialLog;
+pub(crate) use in_force::{Clearance, InForce, Rights, Rules};
+
 use tidegate_message::{Names, Topic, TopicFilter, TopicPattern, Unnamed};
 
 /// Rules in their order.

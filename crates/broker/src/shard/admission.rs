@@ -41,6 +41,7 @@ pub(crate) struct Asking {
     /// Who it is until it proves something else.
     known: Option<Arc<Identity>>,
     client_id: Option<Box<str>>,
+    listener: Arc<str>,
     /// The method; nothing while a password is checked elsewhere.
     exchange: Option<Box<dyn Exchange>>,
 }
@@ -52,6 +53,16 @@ impl Admission {
             Admission::Inside(identity) => Some(identity),
             Admission::Asking(asking) => asking.known.as_ref(),
             Admission::Outside(_) | Admission::Denied => None,
+        }
+    }
+
+    /// The listener that the client came through.
+    fn listener(&self) -> Arc<str> {
+        match self {
+            Admission::Outside(entrance) => entrance.listener.clone(),
+            Admission::Asking(asking) => asking.listener.clone(),
+            Admission::Inside(identity) => identity.listener.clone(),
+            Admission::Denied => Arc::default(),
         }
     }
 
@@ -92,9 +103,10 @@ impl Shard {
                 let exchange =
                     self.node.authenticator().and_then(|authenticator| authenticator.begin(method));
                 let (known, client_id) = (before.identity().cloned(), request.client_id.map(Box::from));
+                let listener = before.listener();
                 match exchange {
                     Some(exchange) => {
-                        self.step(slot, Asking { known, client_id, exchange: Some(exchange) }, data)
+                        self.step(slot, Asking { known, client_id, listener, exchange: Some(exchange) }, data)
                     }
                     None => Err(Denial::UnknownMethod),
                 }
@@ -124,7 +136,8 @@ impl Shard {
             }
             Ruling::Denied(denial) => self.deny(slot, denial),
             Ruling::Later => {
-                let asking = Asking { known: None, client_id: client_id.map(Box::from), exchange: None };
+                let (client_id, listener) = (client_id.map(Box::from), entrance.listener.clone());
+                let asking = Asking { known: None, client_id, listener, exchange: None };
                 self.set_admission(slot, Admission::Asking(Box::new(asking)));
                 Authentication::Later
             }
@@ -134,7 +147,8 @@ impl Shard {
     /// The rules for who comes in as whom.
     fn admit(&self, slot: usize, entrance: &Entrance, user: Option<&str>, password: Option<&[u8]>) -> Ruling {
         let identity = |user: Option<&str>, proof| {
-            Ruling::Admitted(Identity { user: user.map(Box::from), client_id: None, proof })
+            let listener = entrance.listener.clone();
+            Ruling::Admitted(Identity { user: user.map(Box::from), client_id: None, listener, proof })
         };
         if let Certificate::Named(name) = &entrance.certificate {
             return identity(Some(name), Proof::Certificate);
@@ -258,7 +272,9 @@ impl Asking {
         match self.known {
             Some(known) if known.user.as_deref() != Some(&*user) => Err(Denial::AnotherUser),
             Some(known) => Ok(Identity { proof, ..Identity::clone(&known) }),
-            None => Ok(Identity { user: Some(user), client_id: self.client_id, proof }),
+            None => {
+                Ok(Identity { user: Some(user), client_id: self.client_id, listener: self.listener, proof })
+            }
         }
     }
 }

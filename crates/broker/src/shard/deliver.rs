@@ -5,6 +5,7 @@
 //! queue, and the direct way stays closed until the queue is empty, so that order is kept.
 
 use super::parcel::Parcel;
+use super::rights::NOT_AUTHORIZED;
 use super::slot::{Consumer, Slot};
 use super::{Shard, SlotKey, publication::Publication};
 use crate::group::Group;
@@ -34,7 +35,10 @@ pub(super) enum Accepted {
 
 impl Shard {
     /// The route of a topic: the connection's last one, the worker's cache, or the tree.
-    pub(super) fn route_of(&mut self, slot: usize, topic: &[u8]) -> Result<Rc<Route>, Refusal> {
+    ///
+    /// A client that publishes to another topic than before is asked for its right to; a kept route says that it had it, because other
+    /// rules make another generation.
+    pub(super) fn route_of(&mut self, slot: usize, topic: &[u8], now: Instant) -> Result<Rc<Route>, Refusal> {
         let generation = self.node.router.generation();
         let last = self.slots.get(slot).and_then(|here| here.last_route.as_ref());
         if let Some(route) =
@@ -44,6 +48,7 @@ impl Shard {
             return Ok(route.clone());
         }
         let route = self.cached_route(topic, generation)?;
+        self.check_publish(slot, &route.topic, now)?;
         if let Some(here) = self.slots.get_mut(slot) {
             here.last_route = Some(route.clone());
         }
@@ -379,6 +384,7 @@ pub(super) fn refusal_label(refusal: Refusal) -> &'static str {
         Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
             "topic_refused"
         }
+        Refusal::NotAuthorized | Refusal::ReservedTopic => NOT_AUTHORIZED,
         _ => Refused::NotExpressible.label(),
     }
 }

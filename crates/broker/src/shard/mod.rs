@@ -13,6 +13,7 @@ mod publication;
 mod replay;
 mod requests;
 mod review;
+mod rights;
 pub(crate) mod session;
 mod shares;
 mod sharing;
@@ -26,6 +27,7 @@ pub use slot::Outlet;
 pub use throttle::PublishLimits;
 
 use crate::Limits;
+use crate::access::DenialLog;
 use crate::authenticator::Entrance;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
@@ -103,6 +105,7 @@ pub struct Shard {
     buffers: Buffers,
     /// Connections that are still to be looked at after a reconfiguration.
     review: Option<Review>,
+    denial_log: DenialLog,
 }
 
 impl Shard {
@@ -126,6 +129,7 @@ impl Shard {
             spare_letters: Vec::new(),
             buffers: Buffers::default(),
             review: None,
+            denial_log: DenialLog::default(),
             limits: node.limits(),
             node,
         }

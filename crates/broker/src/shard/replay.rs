@@ -3,6 +3,7 @@
 //! Not the messages wait here but the searches for them: each subscription has one, and only the few messages that it has found last
 //! are held. So a subscription to a million topics takes no more room than one to a single topic, however slow its reader is.
 
+use crate::access::Rights;
 use crate::budget::{QueueFull, Room};
 use crate::queued::Queued;
 use crate::retained::Search;
@@ -118,11 +119,14 @@ impl Replay {
         self.searches.is_empty()
     }
 
-    /// Searches one step further; called when everything found is sent. False where there is nothing to search for.
-    pub(crate) fn search(&mut self, router: &Router, now: Instant) -> bool {
+    /// Searches one step further for what may be received; called when everything found is sent. False where there is nothing to
+    /// search for.
+    pub(crate) fn search(&mut self, router: &Router, rights: &Rights, now: Instant) -> bool {
         let Some(first) = self.searches.front_mut() else { return false };
         let found = first.step(router, now);
-        let wanted = found.into_iter().filter(|message| first.without_origin != Some(message.origin.0));
+        let wanted = found.into_iter().filter(|message| {
+            first.without_origin != Some(message.origin.0) && rights.include(&message.topic)
+        });
         self.found.extend(wanted.map(|message| Queued::retained(message, &first.grant)));
         self.room.take(self.found.len() * size_of::<Queued>());
         self.end_what_is_over();
@@ -137,7 +141,13 @@ impl Replay {
 
     /// Ends every search: what a session may keep of it, no more than `count`, and how much more there was. Deliveries at level 0
     /// are for nobody but the connection ([MQTT-3.1.1/3.1.2-5]).
-    pub(crate) fn take(&mut self, router: &Router, count: usize, now: Instant) -> (Vec<Queued>, usize) {
+    pub(crate) fn take(
+        &mut self,
+        router: &Router,
+        rights: &Rights,
+        count: usize,
+        now: Instant,
+    ) -> (Vec<Queued>, usize) {
         let above_level_0 = |replayed: &Replayed| replayed.grant.qos > QoS::AtMostOnce;
         let (mut kept, mut left_out) = (Vec::new(), 0);
         loop {
@@ -149,7 +159,7 @@ impl Replay {
             }
             self.end_what_is_over();
             match self.searches.front() {
-                Some(first) if above_level_0(first) => drop(self.search(router, now)),
+                Some(first) if above_level_0(first) => drop(self.search(router, rights, now)),
                 Some(_) => self.end_search(0),
                 None => return (kept, left_out),
             }

@@ -162,6 +162,7 @@ impl Broker for Requests<'_> {
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
         self.shard.check_size(subscribe.filter.as_str().as_bytes())?;
+        let clearance = self.shard.check_subscribe(self.slot, subscribe, self.now)?;
         if let Some(share) = subscribe.share {
             return self.join(share, subscribe);
         }
@@ -179,6 +180,7 @@ impl Broker for Requests<'_> {
             no_local: subscribe.no_local,
             retain_as_published: subscribe.retain_as_published,
             subscription_id: subscribe.subscription_id,
+            clearance,
             since: 0,
         };
         let grant = Grant::of(&subscription);
@@ -221,7 +223,8 @@ impl Broker for Requests<'_> {
         if let Some(pace) = self.shard.slots.get_mut(self.slot).and_then(|slot| slot.pace.as_mut()) {
             pace.take(publish.topic.len() + publish.payload.len(), self.now);
         }
-        let route = self.shard.route_of(self.slot, publish.topic).inspect_err(|error| self.count(*error))?;
+        let route = self.shard.route_of(self.slot, publish.topic, self.now);
+        let route = route.inspect_err(|error| self.count(*error))?;
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         if let Some(counters) = self.shard.metrics.protocols.get(slot.protocol) {
             counters.received.at(publish.qos).add(1);

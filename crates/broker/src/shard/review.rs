@@ -3,6 +3,8 @@
 //! A few connections a turn, because a look can cost a signature check, and those that stay must not feel it.
 
 use super::{Shard, SlotKey};
+use crate::queue::Queue;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Connections that are looked at in one turn.
@@ -14,6 +16,8 @@ pub(super) struct Review {
     since: Instant,
     next_slot: usize,
     end_slot: usize,
+    /// The queues of sessions that nobody holds; one worker looks after them.
+    sessions: Vec<Arc<Queue>>,
 }
 
 impl Review {
@@ -28,7 +32,11 @@ impl Shard {
     pub(super) fn take_rules_over(&mut self, now: Instant) {
         self.limits = self.node.limits();
         let end_slot = self.slots.iter().next_back().map_or(0, |(slot, _)| slot + 1);
-        self.review = Some(Review { since: now, next_slot: 0, end_slot });
+        let sessions = match self.worker {
+            0 => self.node.sessions.unheld(),
+            _ => Vec::new(),
+        };
+        self.review = Some(Review { since: now, next_slot: 0, end_slot, sessions });
         self.timer_moved = true;
     }
 
@@ -37,10 +45,13 @@ impl Shard {
         let Some(review) = &mut self.review else { return };
         let slots = review.next_slot..review.end_slot.min(review.next_slot + CONNECTIONS_PER_TURN);
         review.next_slot = slots.end;
-        if slots.end == review.end_slot {
+        let sessions = review.sessions.split_off(review.sessions.len().saturating_sub(CONNECTIONS_PER_TURN));
+        if slots.end == review.end_slot && review.sessions.is_empty() {
             self.review = None;
         }
         slots.for_each(|slot| self.review_connection(slot, now));
+        let unheld = |queue: &&Arc<Queue>| queue.address().consumer.is_none();
+        sessions.iter().filter(unheld).for_each(|queue| self.review_session(queue, now));
     }
 
     /// Looks at one connection out of turn: one that was under way to being opened when the rules changed.
@@ -54,7 +65,8 @@ impl Shard {
         let Some(here) = self.slots.get(slot) else { return };
         let key = SlotKey { slot, connection: here.connection };
         let entrance = here.outlet.as_ref().map_or(Ok(None), |outlet| outlet.entrance());
-        if let Err(close) = entrance.and_then(|entrance| self.review_admission(slot, entrance)) {
+        let objection = entrance.and_then(|entrance| self.review_admission(slot, entrance)).err();
+        if let Some(close) = objection.or_else(|| self.review_rights(slot, now)) {
             self.close(key, &close, now);
         }
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin};
 use tidegate_protocol::{
     Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Identity, Refusal, Reply,
-    SavedState, Settlement, Will, WillAction,
+    SavedState, Settlement, WillAction,
 };
 use tracing::debug;
 
@@ -51,8 +51,11 @@ impl Shard {
         {
             return Attachment::Refused(refusal);
         }
+        if let Some(Err(refusal)) = attach.will.as_ref().map(|will| self.check_will(&identity, will, now)) {
+            return Attachment::Refused(refusal);
+        }
         let key = SessionKey::new(attach.protocol, attach.client_id);
-        let hold = |will| HeldWill::new(will, Room::new(self.node.total.clone()));
+        let hold = |will| HeldWill::new(will, identity.clone(), Room::new(self.node.total.clone()));
         let Ok(will) = attach.will.map(hold).transpose() else {
             return Attachment::Refused(Refusal::QueueFull);
         };
@@ -74,6 +77,9 @@ impl Shard {
                 Claimed::Held { queue, present, saved, expiry, ended } => {
                     if let Some(ended) = ended {
                         self.finish_session(ended, now);
+                    }
+                    if present {
+                        self.review_session(&queue, now);
                     }
                     self.set_origin(holder.slot, queue.id);
                     let settlement = Settlement::AboveAtMostOnce;
@@ -220,7 +226,8 @@ impl Shard {
         consumer.queue.put_back_behind(consumer.resuming, released.into_iter());
         consumer.queue.put_back(unsettled.into_iter());
         let count = consumer.queue.messages_max();
-        let (replay, left_out) = consumer.replay.take(&self.node.router, count, now);
+        let rights = self.node.router.rights(&consumer.queue);
+        let (replay, left_out) = consumer.replay.take(&self.node.router, &rights, count, now);
         let dropped = consumer.queue.insert_behind(in_front, replay.into_iter());
         self.metrics.count_dropped("queue_full", dropped + left_out);
         returned
@@ -265,7 +272,7 @@ impl Shard {
 
     pub(super) fn handle_due(&mut self, due: Due, now: Instant) {
         if let Some(will) = due.will {
-            self.publish_will(*will.will, now);
+            self.publish_will(will, now);
         }
         if let Some(ended) = due.ended {
             self.finish_session(ended, now);
@@ -283,12 +290,16 @@ impl Shard {
         self.give_back(returned);
         groups.iter().for_each(|group| self.end_group(group));
         if let Some(will) = ended.will {
-            self.publish_will(*will.will, now);
+            self.publish_will(will, now);
         }
     }
 
     /// [MQTT-3.1.2-8] [MQTT-3.1.1/3.1.2-8]
-    fn publish_will(&mut self, will: Will, now: Instant) {
+    fn publish_will(&mut self, held: HeldWill, now: Instant) {
+        if !self.may_publish_will(&held, now) {
+            return;
+        }
+        let will = *held.will;
         let message = Arc::new(Message {
             topic: will.topic,
             payload: will.payload,

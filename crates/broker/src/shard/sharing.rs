@@ -178,7 +178,11 @@ impl Shard {
             match popped {
                 Popped::Delivery(queued) => {
                     self.encoded.start(false);
-                    self.send_queued(key, queued, now);
+                    let rights = self.node.router.rights(member);
+                    match rights.include(&queued.message.topic) {
+                        true => self.send_queued(key, queued, now),
+                        false => self.drop_denied(&rights, &queued.message.topic, now),
+                    }
                 }
                 Popped::NeedsCredit => self.decline(key),
                 Popped::Held | Popped::Searching | Popped::Empty => return,

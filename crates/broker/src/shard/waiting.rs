@@ -7,6 +7,7 @@ use super::Shard;
 use super::deliver::{Accepted, NEWEST, make_room};
 use super::sharing::next_shared;
 use super::slot::Consumer;
+use crate::access::Rights;
 use crate::queue::{Popped, Queue};
 use crate::queued::Queued;
 use crate::router::Router;
@@ -120,6 +121,9 @@ impl Shard {
     /// Sends from the replay and the queue until nothing waits, the credit is used up or the output is full.
     fn pump(&mut self, key: usize, now: Instant) -> Pumped {
         self.encoded.start(false);
+        // What waited was routed by the rules of its time, so these are asked once more.
+        let Some(consumer) = self.consumers.get(key) else { return Pumped::Done };
+        let rights = self.node.router.rights(&consumer.queue);
         loop {
             let Some(consumer) = self.consumers.get_mut(key) else { return Pumped::Done };
             let Some(slot) = self.slots.get_mut(consumer.slot).filter(|slot| slot.machine.is_some()) else {
@@ -132,10 +136,13 @@ impl Shard {
                 }
                 return Pumped::Done;
             }
-            let (next, expired) = next_waiting(consumer, &self.node.router, now);
+            let (next, expired) = next_waiting(consumer, &self.node.router, &rights, now);
             self.metrics.count_dropped("expired", expired);
             match next {
-                Popped::Delivery(queued) => self.send_queued(key, queued, now),
+                Popped::Delivery(queued) if rights.include(&queued.message.topic) => {
+                    self.send_queued(key, queued, now);
+                }
+                Popped::Delivery(queued) => self.drop_denied(&rights, &queued.message.topic, now),
                 Popped::NeedsCredit | Popped::Held => return Pumped::Done,
                 Popped::Searching => {
                     consumer.listed = true;
@@ -194,7 +201,7 @@ enum Pumped {
 
 /// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, its queue, and then
 /// what waits in its groups.
-fn next_waiting(consumer: &mut Consumer, router: &Router, now: Instant) -> (Popped, usize) {
+fn next_waiting(consumer: &mut Consumer, router: &Router, rights: &Rights, now: Instant) -> (Popped, usize) {
     let (mut expired, has_credit) = (0, consumer.has_credit());
     if consumer.resuming > 0 {
         let popped = consumer.queue.pop(has_credit, consumer.settlement, now);
@@ -218,7 +225,7 @@ fn next_waiting(consumer: &mut Consumer, router: &Router, now: Instant) -> (Popp
                 _ => expired += 1,
             }
         }
-        if !consumer.replay.search(router, now) {
+        if !consumer.replay.search(router, rights, now) {
             break;
         }
         if consumer.replay.front().is_none() && !consumer.replay.is_over() {

@@ -119,7 +119,7 @@ fn the_rules_at_the_door() {
     ] {
         let mut world = if can_check { world().0 } else { World::new(1) };
         let case = format!("{can_check} {allow_anonymous} {certificate:?} {credentials:?}");
-        let toy = world.stranger(0, Entrance { allow_anonymous, certificate });
+        let toy = world.stranger(0, Entrance { allow_anonymous, certificate, ..Entrance::default() });
         let (name, password) = credentials;
         assert_eq!(user_of(toy.show_password(&mut world, Some("x"), name, password)), expected, "{case}");
         let refusals = expected.as_ref().err().map_or(0, |denial| refused_login(&world, denial.label()));
@@ -307,7 +307,7 @@ fn a_change_of_credentials_closes_those_who_are_gone() {
 #[test]
 fn a_change_of_the_listener_closes_those_whom_it_would_not_let_in_any_more() {
     let named = |name: &str| Certificate::Named(name.into());
-    let of = |certificate, allow_anonymous| Entrance { allow_anonymous, certificate };
+    let of = |certificate, allow_anonymous| Entrance { allow_anonymous, certificate, ..Entrance::default() };
     let password = (Some("ann"), Some("right"));
     for (came, credentials, comes, stays) in [
         (of(Certificate::None, true), (None, None), of(Certificate::None, true), true),

@@ -8,6 +8,7 @@ mod addresses;
 mod certificates;
 mod limits;
 mod listeners;
+mod rules;
 mod storage;
 mod tls;
 
@@ -22,6 +23,7 @@ pub(crate) fn check(config: &Config, registry: &Registry, now: SystemTime, findi
     listeners::check(config, registry, findings);
     addresses::check(config, findings);
     access::check(config, findings);
+    rules::check(config, findings);
     tls::check(config, now, findings);
     limits::check(config, findings);
     storage::check(config, findings);

@@ -14,6 +14,7 @@ fn ann() -> Arc<Identity> {
     Arc::new(Identity {
         user: Some("ann".into()),
         client_id: Some("device".into()),
+        listener: Arc::default(),
         proof: Proof::Certificate,
     })
 }

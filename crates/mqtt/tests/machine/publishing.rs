@@ -7,8 +7,8 @@ use crate::packets::{
 };
 use std::time::Duration;
 use tidegate_message::{Properties, QoS, TopicError};
-use tidegate_mqtt::MqttOptions;
 use tidegate_mqtt::codec::{PacketType, Property, ReasonCode, Version};
+use tidegate_mqtt::{DeniedPublish, MqttOptions};
 use tidegate_protocol::{Published, Refusal};
 use tidegate_testkit::script::Request;
 
@@ -182,11 +182,59 @@ fn lastingly_refused_message_of_version_3_closes() {
     client.sends(publish_1(V3, 1, "a", "x")).is_disconnected(ReasonCode::TopicNameInvalid);
 }
 
+/// [MQTT-3.1.1/3.3.5-2]: a client of 3.1.1 that may not publish is let go, or acknowledged where the listener says so; one of 5.0 is
+/// told.
+#[test]
+fn publish_that_is_not_allowed_is_answered_as_the_listener_says() {
+    let acknowledging =
+        || MqttOptions { denied_publish: DeniedPublish::Acknowledge, ..MqttOptions::default() };
+    for (message, answer) in
+        [(publish_1(V3, 1, "a", "x"), puback(1)), (publish_2(V3, 1, "a", "x"), pubrec(1))]
+    {
+        let mut client = Client::connected(V3);
+        refuses(&mut client, Refusal::NotAuthorized);
+        client.sends(message.clone()).is_disconnected(ReasonCode::NotAuthorized);
+        let mut client = Client::connected_with(connect(V3), acknowledging());
+        refuses(&mut client, Refusal::NotAuthorized);
+        client.sends(message).receives([answer]);
+        assert_eq!(client.harness.closed(), None);
+    }
+    for options in [MqttOptions::default(), acknowledging()] {
+        let mut client = Client::connected_with(connect(V5), options);
+        let words = Refusal::NotAuthorized.to_string();
+        refuses(&mut client, Refusal::NotAuthorized);
+        let expected = ack_because(PacketType::PubAck, 1, ReasonCode::NotAuthorized, &words);
+        client.sends(publish_1(V5, 1, "a", "x")).receives([expected]);
+        refuses(&mut client, Refusal::NotAuthorized);
+        let expected = ack_because(PacketType::PubRec, 2, ReasonCode::NotAuthorized, &words);
+        client.sends(publish_2(V5, 2, "a", "x")).receives([expected]);
+        assert_eq!(client.harness.closed(), None);
+    }
+}
+
+/// [MQTT-3.1.1/3.3.5-2]: what other brokers' bridges say about themselves below `$SYS` ends no connection.
+#[test]
+fn publish_to_a_reserved_topic_is_acknowledged_in_3_and_refused_in_5() {
+    let mut client = Client::connected(V3);
+    refuses(&mut client, Refusal::ReservedTopic);
+    client.sends(publish_1(V3, 1, "$SYS/broker/connection/b/state", "1")).receives([puback(1)]);
+    let mut client = Client::connected(V5);
+    refuses(&mut client, Refusal::ReservedTopic);
+    let words = Refusal::ReservedTopic.to_string();
+    let expected = ack_because(PacketType::PubAck, 1, ReasonCode::NotAuthorized, &words);
+    client.sends(publish_1(V5, 1, "$SYS/broker/connection/b/state", "1")).receives([expected]);
+}
+
 /// Section 4.3.1: QoS 0 has no answer, so a refused one is dropped and nothing ends.
 #[test]
 fn refused_qos_0_is_dropped() {
     for version in VERSIONS {
-        for refusal in [Refusal::QueueFull, Refusal::TooManyLevels { levels: 200, limit: 100 }] {
+        for refusal in [
+            Refusal::QueueFull,
+            Refusal::TooManyLevels { levels: 200, limit: 100 },
+            Refusal::NotAuthorized,
+            Refusal::ReservedTopic,
+        ] {
             let mut client = Client::connected(version);
             refuses(&mut client, refusal);
             client.sends(publish(version, "a", "x")).receives_nothing();

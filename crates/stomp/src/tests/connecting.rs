@@ -1,6 +1,7 @@
 //! CONNECT and CONNECTED, and who is not let in.
 
 use super::{CONNECT, expect_error, frames, opening};
+use std::sync::Arc;
 use std::time::Duration;
 use tidegate_protocol::{Authenticated, Authentication, CloseReason, Denial, Identity, Proof};
 use tidegate_testkit::script::{Evidence, Harness, same_at_every_split};
@@ -98,7 +99,12 @@ fn a_client_is_named_by_its_certificate() {
 }
 
 fn known_as(user: &str) -> Authenticated {
-    let identity = Identity { user: Some(user.into()), client_id: None, proof: Proof::Certificate };
+    let identity = Identity {
+        user: Some(user.into()),
+        client_id: None,
+        listener: Arc::default(),
+        proof: Proof::Certificate,
+    };
     Authenticated::Accepted { identity: identity.into(), data: Vec::new() }
 }
 

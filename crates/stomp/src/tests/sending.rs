@@ -193,3 +193,18 @@ fn a_refused_publish_is_an_error_with_its_receipt_id() {
     let frame = expect_error(&mut harness, "refused", "the topic contains the wildcard `+`");
     assert!(!frame.contains("receipt-id"), "{frame}");
 }
+
+/// [STOMP-1.2/SEND] [STOMP-1.2/ERROR]: who may not publish is told so, with the receipt id.
+#[test]
+fn a_publish_that_is_not_allowed_is_an_error_with_its_receipt_id() {
+    for (refusal, words) in [
+        (Refusal::NotAuthorized, "not authorized"),
+        (Refusal::ReservedTopic, "topics that begin with `$` are the gateway's own"),
+    ] {
+        let mut harness = connected();
+        harness.broker.published.push_back(Err(refusal));
+        harness.feed("SEND\ndestination:/topic/a/b\nreceipt:r-2\n\nx\0");
+        let frame = expect_error(&mut harness, "not_authorized", words);
+        assert!(frame.contains("\nreceipt-id:r-2\nmessage:not authorized\n"), "{frame}");
+    }
+}

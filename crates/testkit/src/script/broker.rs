@@ -155,7 +155,8 @@ impl Broker for RecordingBroker {
 
 /// A client that has proved nothing.
 fn anonymous(client_id: Option<&str>) -> Arc<Identity> {
-    Arc::new(Identity { user: None, client_id: client_id.map(Box::from), proof: Proof::Nothing })
+    let client_id = client_id.map(Box::from);
+    Arc::new(Identity { user: None, client_id, listener: Arc::default(), proof: Proof::Nothing })
 }
 
 /// A session that did not exist before.
