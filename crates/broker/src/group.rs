@@ -75,6 +75,11 @@ impl Group {
         self.members.lock().clone()
     }
 
+    /// Whether this queue is a member's.
+    pub(crate) fn has_member(&self, queue: &Queue) -> bool {
+        self.members.lock().iter().any(|member| member.queue.id == queue.id)
+    }
+
     /// Takes a member in, or changes what is granted to it. Returns whether it is new. Only by the router, under its lock.
     pub(crate) fn join(&self, member: Member) -> bool {
         let mut members = self.members.lock();

@@ -189,11 +189,11 @@ impl Router {
         &self,
         name: &GroupName,
         member: Member,
-        is_new: bool,
         new_queue: impl FnOnce() -> Arc<Queue>,
     ) -> Result<Arc<Group>, TooManySubscriptions> {
         let mut bindings = self.bindings.write();
-        if is_new && !self.has_room(&bindings, &name.filter) {
+        let is_member = bindings.groups.get(name).is_some_and(|group| group.has_member(&member.queue));
+        if !is_member && !self.has_room(&bindings, &name.filter) {
             return Err(TooManySubscriptions);
         }
         let since = self.advance();

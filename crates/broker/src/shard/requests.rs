@@ -92,7 +92,7 @@ impl<'a> Requests<'a> {
             subscription_ids: subscribe.subscription_id.into_iter().collect(),
         };
         let member = Member { queue: consumer.queue.clone(), grant: grant.clone() };
-        let joined = node.router.join(&name, member, is_new, || node.new_queue(worker));
+        let joined = node.router.join(&name, member, || node.new_queue(worker));
         let group = joined.map_err(|_| Refusal::SubscriptionsFull)?;
         let share = Share { group, grant };
         consumer.queue.filters().set_share(share.clone());
