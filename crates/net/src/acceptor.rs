@@ -7,6 +7,7 @@
 //! and then, and tried again.
 
 use crate::connection;
+use crate::gate::Gate;
 use crate::listener::{Listener, Open};
 use crate::reserve::{Reserve, is_exhausted};
 use crate::worker::{Command, Worker};
@@ -16,7 +17,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tidegate_broker::Pace;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, warn};
@@ -121,7 +121,7 @@ struct Rounds {
     worker: Rc<Worker>,
     dealer: Arc<Dealer>,
     reserve: Reserve,
-    pace: Option<Pace>,
+    gate: Gate,
     accepted: u32,
     complained_at: Option<Instant>,
     unsaid: u64,
@@ -135,12 +135,13 @@ impl Acceptor {
             Err(error) => return error!(listener = %self.name, %error, "cannot accept"),
         };
         let mut stopped = worker.stopped.clone();
-        let (reserve, pace, complained_at) = (Reserve::new(), None, None);
+        let (reserve, gate, complained_at) = (Reserve::new(), Gate::default(), None);
         let mut rounds =
-            Rounds { worker, dealer: self.dealer, reserve, pace, accepted: 0, complained_at, unsaid: 0 };
+            Rounds { worker, dealer: self.dealer, reserve, gate, accepted: 0, complained_at, unsaid: 0 };
         loop {
             let Some(listener) = self.present.borrow_and_update().clone() else { return };
-            rounds.keep_pace(&listener);
+            let now = Instant::now();
+            rounds.gate.keep(listener.connection_rate, now);
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
@@ -148,30 +149,13 @@ impl Acceptor {
                     Ok(()) => {}
                     Err(_) => return,
                 },
-                accepted = rounds.accept(&socket) => rounds.handle(&listener, &socket, accepted).await,
+                accepted = rounds.gate.accept(&socket, now) => rounds.handle(&listener, &socket, accepted).await,
             }
         }
     }
 }
 
 impl Rounds {
-    /// Takes the listener's rate over; what was accepted in this second stays counted.
-    fn keep_pace(&mut self, listener: &Listener) {
-        match (listener.connection_rate, &mut self.pace) {
-            (None, pace) => *pace = None,
-            (Some(rate), Some(pace)) => pace.change(rate),
-            (Some(rate), pace) => *pace = Some(Pace::new(rate, Instant::now())),
-        }
-    }
-
-    /// What comes too fast waits in the kernel's backlog.
-    async fn accept(&self, socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        if let Some(until) = self.pace.as_ref().and_then(|pace| pace.rests_until(Instant::now())) {
-            tokio::time::sleep_until(until.into()).await;
-        }
-        socket.accept().await
-    }
-
     async fn handle(
         &mut self,
         listener: &Arc<Listener>,
@@ -180,9 +164,7 @@ impl Rounds {
     ) {
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(pace) = &mut self.pace {
-                    pace.take(1, Instant::now());
-                }
+                self.gate.count(Instant::now());
                 self.admit(listener, stream, peer).await;
             }
             Err(error) => self.rest_after(listener, socket, &error).await,

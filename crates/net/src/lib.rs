@@ -15,6 +15,7 @@
 mod acceptor;
 mod connection;
 mod doors;
+mod gate;
 mod listener;
 mod notices;
 mod opening;
