@@ -17,7 +17,7 @@ pub enum NameError {
         /// Its length.
         bytes: usize,
     },
-    /// It has a character that would end its field or its line, or that a terminal would obey.
+    /// It has a character that would end its field or its line, that a terminal would obey, or that nobody would see.
     #[error("the user name has the character {0:?}, which is not allowed")]
     Character(char),
     /// It would be taken for a comment.
@@ -30,7 +30,8 @@ pub enum NameError {
 
 /// Checks a name.
 pub(crate) fn check(name: &str) -> Result<(), NameError> {
-    let is_forbidden = |character: &char| *character == ':' || character.is_control();
+    let is_forbidden =
+        |character: &char| *character == ':' || character.is_control() || is_invisible(*character);
     match name.chars().find(is_forbidden) {
         _ if name.is_empty() => Err(NameError::Empty),
         _ if name.len() > NAME_BYTES_MAX => Err(NameError::TooLong { bytes: name.len() }),
@@ -39,6 +40,12 @@ pub(crate) fn check(name: &str) -> Result<(), NameError> {
         None if name.trim() != name => Err(NameError::Space),
         None => Ok(()),
     }
+}
+
+/// Characters without a picture, which make two names look like one or turn a line round: zero width, directions, and the
+/// byte order mark, which some editors put in front of a file.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 #[cfg(test)]
@@ -53,6 +60,9 @@ mod tests {
             ("a\nb", NameError::Character('\n')),
             ("a\u{1b}[2J", NameError::Character('\u{1b}')),
             ("a\0", NameError::Character('\0')),
+            ("\u{feff}a", NameError::Character('\u{feff}')),
+            ("a\u{202e}b", NameError::Character('\u{202e}')),
+            ("a\u{200b}", NameError::Character('\u{200b}')),
             ("#a", NameError::Comment),
             (" a", NameError::Space),
             ("a\u{3000}", NameError::Space),

@@ -1,4 +1,4 @@
-//! The password file on disk: read with a limit, and replaced as a whole, so that a gateway never reads half of it.
+//! The password file on disk: read with a limit, changed by one at a time, and replaced as a whole, so that a gateway never reads half of it.
 
 use crate::file::{FileError, PasswordFile};
 use std::fs::{self, File, OpenOptions};
@@ -23,6 +23,12 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system said.
         error: io::Error,
+    },
+    /// It is a folder, a pipe or a device: it cannot be read to its end, or not be replaced.
+    #[error("{}: not a regular file", path.display())]
+    NoFile {
+        /// What is no file.
+        path: PathBuf,
     },
     /// It is too large to be right.
     #[error("{}: the file has {bytes} bytes; the limit is {FILE_BYTES_MAX}", path.display())]
@@ -61,8 +67,12 @@ impl PasswordFile {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Stored, StoreError> {
         let io_error = |error| StoreError::Io { path: path.to_owned(), error };
+        // Asked before it is opened, because opening a pipe waits for its other end.
+        let metadata = fs::metadata(path).map_err(io_error)?;
+        if !metadata.is_file() {
+            return Err(StoreError::NoFile { path: path.to_owned() });
+        }
         let file = File::open(path).map_err(io_error)?;
-        let metadata = file.metadata().map_err(io_error)?;
         if metadata.len() > FILE_BYTES_MAX {
             return Err(StoreError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
         }
@@ -74,8 +84,24 @@ impl PasswordFile {
         Ok(Stored { file, is_readable_by_others: metadata.permissions().mode() & READABLE_BY_OTHERS != 0 })
     }
 
+    /// Changes a file, or an empty one where there is none. Whoever changes a file of the same folder meanwhile waits: of two who read the same
+    /// file and replace it, one would undo the other's work. Nothing is written where `change` fails.
+    pub fn change<R, E: From<StoreError>>(
+        path: &Path,
+        change: impl FnOnce(&mut PasswordFile) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let target = target_of(path)?;
+        // The folder, because the file itself becomes another one; a lock file would stay behind.
+        let locked = File::open(folder_of(&target)).and_then(|folder| folder.lock().map(|()| folder));
+        let _folder = locked.map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
+        let mut file = PasswordFile::read_or_new(path)?;
+        let changed = change(&mut file)?;
+        file.write(path, &target)?;
+        Ok(changed)
+    }
+
     /// Reads a file, or begins an empty one where there is none.
-    pub fn read_or_new(path: &Path) -> Result<PasswordFile, StoreError> {
+    fn read_or_new(path: &Path) -> Result<PasswordFile, StoreError> {
         match PasswordFile::read(path) {
             Ok(read) => Ok(read.file),
             Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
@@ -87,20 +113,31 @@ impl PasswordFile {
 
     /// Writes a file: first beside the old one, then in its place. A new one is readable by its owner only; an old one keeps
     /// its owner and its rights, or the gateway that reads it would be shut out.
-    pub fn write(&self, path: &Path) -> Result<(), StoreError> {
+    fn write(&self, path: &Path, target: &Path) -> Result<(), StoreError> {
         let io_error = |error| StoreError::Io { path: path.to_owned(), error };
-        // A link stays a link.
-        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let beside = target.with_file_name(name);
-        let outcome = replace(&target, &beside, self.to_text().as_bytes());
+        let outcome = replace(target, &beside, self.to_text().as_bytes());
         if outcome.is_err() {
             // It may not have been made at all.
             let _ = fs::remove_file(&beside);
         }
         outcome.map_err(io_error)
     }
+}
+
+/// Where a link leads. A link stays a link, and so does one that leads nowhere.
+fn target_of(path: &Path) -> Result<PathBuf, StoreError> {
+    match fs::canonicalize(path) {
+        Ok(target) => Ok(target),
+        Err(error) if path.is_symlink() => Err(StoreError::Io { path: path.to_owned(), error }),
+        Err(_) => Ok(path.to_owned()),
+    }
+}
+
+fn folder_of(target: &Path) -> &Path {
+    target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn replace(target: &Path, beside: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -114,10 +151,7 @@ fn replace(target: &Path, beside: &Path, bytes: &[u8]) -> io::Result<()> {
     new.sync_all()?;
     fs::rename(beside, target)?;
     // The name is on disk when its folder is.
-    match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
+    File::open(folder_of(target))?.sync_all()
 }
 
 #[cfg(test)]
@@ -142,18 +176,18 @@ mod tests {
         }
     }
 
-    fn file() -> PasswordFile {
-        let mut file = PasswordFile::default();
-        file.set("ann", "right", CHEAP, 4096).unwrap();
-        file
+    fn add(path: &Path, name: &str) -> Result<(), StoreError> {
+        PasswordFile::change(path, |file| {
+            assert_eq!(file.set(name, "right", CHEAP, 4096), Ok(true));
+            Ok(())
+        })
     }
 
     #[test]
     fn a_new_file_is_its_owners() {
         let folder = Folder::new("new");
         let path = folder.0.join("passwords");
-        assert_eq!(PasswordFile::read_or_new(&path).unwrap().names().count(), 0);
-        file().write(&path).unwrap();
+        add(&path, "ann").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let read = PasswordFile::read(&path).unwrap();
         assert_eq!((read.file.names().collect::<Vec<_>>(), read.is_readable_by_others), (vec!["ann"], false));
@@ -167,12 +201,39 @@ mod tests {
         fs::write(&path, "# kept\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        let mut file = PasswordFile::read(&link).unwrap().file;
-        file.set("ann", "right", CHEAP, 4096).unwrap();
-        file.write(&link).unwrap();
+        add(&link, "ann").unwrap();
         let read = PasswordFile::read(&path).unwrap();
         assert!(read.is_readable_by_others && read.file.to_text().starts_with("# kept\nann:"));
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(link.is_symlink());
+        fs::remove_file(&path).unwrap();
+        assert!(add(&link, "ann").is_err() && link.is_symlink(), "a link to nowhere stays one");
+    }
+
+    /// Of those who change a file at the same time nobody's work is lost.
+    #[test]
+    fn changes_at_the_same_time_are_all_kept() {
+        let folder = Folder::new("together");
+        let path = folder.0.join("passwords");
+        std::thread::scope(|scope| {
+            for number in 0..16 {
+                let path = &path;
+                scope.spawn(move || add(path, &format!("user-{number}")).unwrap());
+            }
+        });
+        assert_eq!(PasswordFile::read(&path).unwrap().file.names().count(), 16);
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing else is left behind");
+    }
+
+    /// A device would be replaced by a file, and a pipe would be waited for.
+    #[test]
+    fn what_is_no_file_is_left_alone() {
+        let folder = Folder::new("special");
+        let socket = folder.0.join("socket");
+        let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [&folder.0, &socket] {
+            assert!(matches!(add(path, "ann"), Err(StoreError::NoFile { .. })), "{}", path.display());
+        }
+        assert!(!fs::metadata(&socket).unwrap().is_file());
     }
 
     #[test]
@@ -184,7 +245,7 @@ mod tests {
             let error = PasswordFile::read(&path).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains("passwords"), "{error}");
         }
-        let missing = file().write(&folder.0.join("no/such")).unwrap_err();
+        let missing = add(&folder.0.join("no/such"), "ann").unwrap_err();
         assert!(missing.to_string().contains("no/such"), "{missing}");
     }
 }

@@ -66,21 +66,25 @@ pub(crate) enum PasswdError {
 pub(crate) fn run(passwd: Passwd) -> Result<(), PasswdError> {
     match passwd {
         Passwd::Add(Add { user: UserOf { file, user }, stdin }) => {
-            let mut users = PasswordFile::read_or_new(&file)?;
+            // Before anybody types a password for nothing.
+            if file.exists() {
+                PasswordFile::read(&file)?;
+            }
             let password = read_password(stdin)?;
-            let is_new = users.set_password(&user, &password)?;
-            users.write(&file)?;
+            let is_new = PasswordFile::change(&file, |users| {
+                users.set_password(&user, &password).map_err(PasswdError::from)
+            })?;
             complain(&match is_new {
                 true => format!("{}: user {user:?} added", file.display()),
                 false => format!("{}: user {user:?} has another password", file.display()),
             });
         }
         Passwd::Remove(UserOf { file, user }) => {
-            let mut users = PasswordFile::read(&file)?.file;
-            if !users.remove(&user) {
-                return Err(PasswdError::NoSuchUser { file, user });
-            }
-            users.write(&file)?;
+            PasswordFile::read(&file)?;
+            PasswordFile::change(&file, |users| match users.remove(&user) {
+                true => Ok(()),
+                false => Err(PasswdError::NoSuchUser { file: file.clone(), user: user.clone() }),
+            })?;
             complain(&format!("{}: user {user:?} removed", file.display()));
         }
         Passwd::List { file } => PasswordFile::read(&file)?.file.names().for_each(say),
