@@ -142,6 +142,22 @@ fn a_stomp_client_is_told_by_an_error() {
     Program::start(python("tests/clients/stomp_checks.py").args(["not_allowed", &port])).succeed();
 }
 
+/// A reload that takes a subscription away tells its client and lets it go; the others do not notice.
+#[test]
+fn a_reload_lets_go_of_clients_that_lose_a_subscription() {
+    let mut gateway = Gateway::start(RULES);
+    let port = gateway.port("devices");
+    let mut panel = subscribed_mosquitto(port, &["-V", "mqttv5", "-i", "panel", "-t", "plant/#"]);
+    let lenient = gateway.port("lenient");
+    let mut stays = subscribed_mosquitto(lenient, &["-i", "stays", "-t", "echo"]);
+    let entry = gateway.reload(&RULES.replace("clients = [\"panel\"]", "clients = [\"other\"]"));
+    assert_eq!(entry["fields"]["access_changed"], true);
+    panel.wait_for_line("its dismissal", |line| line.contains("Received DISCONNECT (135)"));
+    mosquitto_pub(lenient, &["-t", "echo", "-m", "still here"]);
+    assert_eq!(received(&mut stays), "echo 0 0 still here");
+    assert_eq!(denied(&gateway, "subscribe"), 1.0);
+}
+
 /// A file with a rule that cannot be meant is refused with its line, before anything starts.
 #[test]
 fn check_names_mistakes_in_rules() {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::harness::{
-    Authority, Gateway, Scratch, get, mosquitto_pub, project_folder, received, subscribed_mosquitto,
+    Authority, Gateway, Scratch, get, mosquitto_pub, project_folder, received, set_password,
+    subscribed_mosquitto,
 };
 
 /// Flags that move every listener of these names, and HTTP, to ports that the system chooses.
@@ -48,6 +49,36 @@ fn annotated_configuration_starts() {
     let file = project_folder().join("config/tidegate.toml");
     let gateway = start_file(Scratch::new(), &file);
     assert_eq!(get(gateway.port("http"), "/readyz").status, 200);
+}
+
+/// `config/fleet.toml` starts once its users are made, and gives each of them what it says.
+#[test]
+fn fleet_configuration_gives_each_user_its_place() {
+    let scratch = Scratch::new();
+    let original =
+        std::fs::read_to_string(project_folder().join("config/fleet.toml")).expect("the file is there");
+    let file = scratch.write("fleet.toml", original);
+    let passwords = file.with_file_name("fleet.passwords");
+    for user in ["panel", "sensor-1", "sensor-2"] {
+        set_password(&passwords, user, "secret");
+    }
+    let gateway = start_file(scratch, &file);
+    let port = gateway.port("devices");
+    let login = |user| ["-u", user, "-P", "secret", "-q", "1"];
+    let mut panel = subscribed_mosquitto(port, &[&login("panel")[..], &["-t", "fleet/#"]].concat());
+    let publish = |user, topic: &str| {
+        mosquitto_pub(port, &[&login(user)[..], &["-V", "mqttv5", "-t", topic, "-m", topic]].concat());
+    };
+    for (user, topic) in [
+        ("sensor-1", "fleet/sensor-2/state"),
+        ("sensor-1", "fleet/sensor-1/command"),
+        ("sensor-1", "fleet/sensor-1/state"),
+        ("panel", "fleet/sensor-2/command"),
+    ] {
+        publish(user, topic);
+    }
+    assert_eq!(received(&mut panel), "fleet/sensor-1/state 1 0 fleet/sensor-1/state");
+    assert_eq!(received(&mut panel), "fleet/sensor-2/command 1 0 fleet/sensor-2/command");
 }
 
 /// `config/tls.toml` starts once the files that it names stand beside it.

@@ -1,9 +1,8 @@
 //! Users with passwords: other people's clients log in, and are told why they are not let in.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use crate::harness::{Gateway, Program, Scratch, mosquitto_sub, python, subscribed_mosquitto};
+use crate::harness::{Gateway, Program, Scratch, mosquitto_sub, python, set_password, subscribed_mosquitto};
 
 /// A password file with the users ann and bob, whose password is `right`.
 fn passwords(scratch: &Scratch) -> PathBuf {
@@ -12,20 +11,6 @@ fn passwords(scratch: &Scratch) -> PathBuf {
         set_password(&file, user, "right");
     }
     file
-}
-
-fn set_password(file: &PathBuf, user: &str, password: &str) {
-    use std::io::Write;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    let mut child = command
-        .args(["passwd", "add"])
-        .arg(file)
-        .arg(user)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("tidegate starts");
-    child.stdin.take().expect("piped").write_all(password.as_bytes()).expect("tidegate reads");
-    assert!(child.wait().expect("a child can be waited for").success());
 }
 
 /// A gateway that asks for passwords, with a listener that does not.

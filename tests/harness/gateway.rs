@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -175,6 +176,19 @@ impl Gateway {
 /// Runs the binary with these arguments until it ends by itself.
 pub(crate) fn run_tidegate<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ended {
     Program::start(tidegate().args(arguments)).wait()
+}
+
+/// Gives a user of a password file this password.
+pub(crate) fn set_password(file: &Path, user: &str, password: &str) {
+    let mut child = tidegate()
+        .args(["passwd", "add"])
+        .arg(file)
+        .arg(user)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("tidegate starts");
+    child.stdin.take().expect("piped").write_all(password.as_bytes()).expect("tidegate reads");
+    assert!(child.wait().expect("a child can be waited for").success());
 }
 
 /// The binary under test, with no setting inherited from the developer's environment.

@@ -334,6 +334,55 @@ fn a_session_is_judged_by_its_present_owner() {
     assert_eq!(topics(&ann), ["a", "a"]);
 }
 
+/// Which member of a group receives must not depend on the topic: a shared subscription is allowed as a whole or not at all.
+#[test]
+fn a_shared_subscription_has_no_holes() {
+    let mut world = world_with(&["deny subscribe a/secret", "allow all #"]);
+    let ann = attached_as(&mut world, 0, "ann", "a");
+    let joined = |world: &mut World, text: &str| {
+        ann.subscribe_with(world, text, |subscribe| subscribe.share = Some("group")).map(drop)
+    };
+    assert_eq!(joined(&mut world, "a/secret"), Err(DENIED));
+    assert_eq!(joined(&mut world, "a/#"), Err(DENIED));
+    assert_eq!(joined(&mut world, "b/#"), Ok(()));
+    ann.publish(&mut world, "b/x", "1", QOS1).unwrap();
+    world.run();
+    assert_eq!(topics(&ann), ["b/x"]);
+}
+
+/// A member that other rules take away leaves its group at once; the others go on, and an offline member is none any more.
+#[test]
+fn members_of_a_group_leave_it_with_their_right() {
+    let mut world = world_with(&["allow all #"]);
+    let publisher = attached_as(&mut world, 0, "p", "p");
+    let members = [("ann", 0), ("bob", 1), ("cid", 1)]
+        .map(|(user, worker)| (attached_as(&mut world, worker, user, user), user));
+    for (member, _) in &members {
+        member.join(&mut world, "group", "plant/#");
+    }
+    world.run();
+    let [(ann, _), (bob, _), (cid, _)] = &members;
+    cid.vanish(&mut world);
+    let only_bob = AccessRule {
+        permission: Permission::Allow,
+        action: RuleAction::Subscribe,
+        topics: vec![TopicPattern::parse("plant/#").unwrap()],
+        who: Who { users: vec!["bob".into()], ..Who::default() },
+    };
+    let publish = AccessRule { action: RuleAction::Publish, who: Who::default(), ..only_bob.clone() };
+    let access = Some(Arc::new(AccessRules::new(vec![only_bob, publish])));
+    world.node().reconfigure(Reconfiguration { limits: Limits::default(), authenticator: None, access });
+    // Nobody has been told yet.
+    for number in ["1", "2", "3", "4"] {
+        publisher.publish(&mut world, "plant/x", number, QOS1).unwrap();
+    }
+    world.run();
+    world.advance(Duration::ZERO);
+    assert_eq!(ann.link.ended(), Some(CloseReason::NotAuthorized));
+    assert_eq!((ann.got().len(), bob.got_payloads()), (0, ["1", "2", "3", "4"].map(str::to_owned).to_vec()));
+    assert_eq!((world.node().gauges().subscriptions, denied(&world)), (1, [0, 0, 2, 0]));
+}
+
 #[test]
 fn every_rule_change_is_kept_to_whatever_was_subscribed_before() {
     let seed = 20_261_121;
