@@ -45,8 +45,9 @@ pub struct Reconfiguration {
 
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
 ///
-/// Lock order: a session shard, then the agenda of the sessions; a queue's filters, then the bindings, then a queue's move,
-/// the members of a group, the owner of a queue or the access rules; everything else alone.
+/// Lock order: a session shard, then the agenda of the sessions, the owner of a queue or who checks credentials; a queue's
+/// filters, then the bindings, then a queue's move, the members of a group, the owner of a queue or the access rules; everything
+/// else alone.
 #[derive(Debug)]
 pub struct Node {
     limits: Mutex<Arc<Limits>>,

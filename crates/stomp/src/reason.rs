@@ -91,7 +91,7 @@ pub(crate) enum Fault {
     #[error("the client does not take what it has subscribed to, and its queue is full")]
     QueueOverflow,
     /// The client's credentials or rights are gone.
-    #[error("the client's credentials are no longer accepted")]
+    #[error("the client is no longer authorized")]
     NotAuthorized,
 }
 

@@ -144,7 +144,7 @@ fn a_check_that_takes_too_long_ends_with_the_deadline() {
 fn a_client_whose_rights_are_gone_is_told() {
     let mut harness = super::connected();
     harness.close(CloseReason::NotAuthorized);
-    expect_error(&mut harness, "not_authorized", "the client's credentials are no longer accepted");
+    expect_error(&mut harness, "not_authorized", "the client is no longer authorized");
 }
 
 /// The name in the logs is what the client calls itself.
