@@ -14,6 +14,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tidegate_message::Origin;
 use tidegate_protocol::{Identity, SavedState, Will, WillAction};
 
 const SHARDS: usize = 16;
@@ -105,7 +106,8 @@ pub(crate) struct Ended {
 /// What is due after a release or a passing of time.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
-    pub(crate) will: Option<HeldWill>,
+    /// With the origin of what the session's client publishes, because a will is its client's ([MQTT-3.8.3-3]).
+    pub(crate) will: Option<(HeldWill, Origin)>,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -280,6 +282,7 @@ impl Sessions {
             return Due { will: None, ended: Some(ended) };
         }
         let will = if is_due(session.will_at) { session.will.take() } else { None };
+        let will = will.map(|will| (will, Origin(session.queue.id)));
         if will.is_some() {
             session.will_at = None;
         }

@@ -271,8 +271,8 @@ impl Shard {
     }
 
     pub(super) fn handle_due(&mut self, due: Due, now: Instant) {
-        if let Some(will) = due.will {
-            self.publish_will(will, now);
+        if let Some((will, origin)) = due.will {
+            self.publish_will(will, origin, now);
         }
         if let Some(ended) = due.ended {
             self.finish_session(ended, now);
@@ -280,7 +280,7 @@ impl Shard {
     }
 
     fn finish_session(&mut self, ended: Ended, now: Instant) {
-        let groups = self.node.router.forget(&ended.queue);
+        let (groups, origin) = (self.node.router.forget(&ended.queue), Origin(ended.queue.id));
         let (returned, lost): (Vec<_>, Vec<_>) = ended
             .queue
             .take_all()
@@ -290,12 +290,12 @@ impl Shard {
         self.give_back(returned);
         groups.iter().for_each(|group| self.end_group(group));
         if let Some(will) = ended.will {
-            self.publish_will(will, now);
+            self.publish_will(will, origin, now);
         }
     }
 
     /// [MQTT-3.1.2-8] [MQTT-3.1.1/3.1.2-8]
-    fn publish_will(&mut self, held: HeldWill, now: Instant) {
+    fn publish_will(&mut self, held: HeldWill, origin: Origin, now: Instant) {
         if !self.may_publish_will(&held, now) {
             return;
         }
@@ -307,7 +307,7 @@ impl Shard {
             retain: will.retain,
             properties: will.properties,
             expires_at: will.expiry.and_then(|expiry: Duration| now.checked_add(expiry)),
-            origin: Origin(0),
+            origin,
         });
         let route = self.node.router.route(message.topic.clone(), self.worker);
         let mut publication = Publication::kept(&message);

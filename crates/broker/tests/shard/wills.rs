@@ -44,6 +44,22 @@ fn a_will_is_published_at_once_when_the_connection_is_lost() {
     }
 }
 
+/// [MQTT-3.8.3-3]: a will is its client's own message, for a subscription that leaves those out.
+#[test]
+fn no_local_leaves_out_the_own_will() {
+    for delay in [Duration::ZERO, MINUTE] {
+        let (mut world, watchers) = watched();
+        let bob = world.attached(0, session("bob").will(Will { retain: true, ..will(delay) }));
+        bob.subscribe_with(&mut world, "will", |subscribe| subscribe.no_local = true).unwrap();
+        bob.vanish(&mut world);
+        world.advance(delay);
+        assert_eq!(seen(&mut world, &watchers), 1);
+        let bob = world.attached(1, session("bob"));
+        world.run();
+        assert_eq!(bob.got(), []);
+    }
+}
+
 /// [MQTT-3.1.2-10] [MQTT-3.1.1/3.1.2-10]
 #[test]
 fn a_goodbye_discards_the_will() {
