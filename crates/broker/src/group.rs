@@ -7,8 +7,7 @@
 //!
 //! The members are kept as an immutable list that routes hold as well, so that choosing one takes no lock.
 
-use crate::budget::QueueFull;
-use crate::queue::{Popped, Queue};
+use crate::queue::{NotTaken, Popped, Queue};
 use crate::queued::Queued;
 use crate::route::Grant;
 use parking_lot::Mutex;
@@ -136,7 +135,7 @@ impl Group {
     }
 
     /// Appends a delivery, unless a limit forbids it. Returns how many older ones were dropped for it.
-    pub(crate) fn push(&self, queued: Queued) -> Result<usize, QueueFull> {
+    pub(crate) fn push(&self, queued: Queued) -> Result<usize, NotTaken> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let pushed = self.queue.push(queued, NEWEST);
         self.subtract(*pushed.as_ref().unwrap_or(&1));
@@ -185,9 +184,9 @@ impl Group {
 /// Whether a message of this level may wait for one of these members: somebody is there, or comes back for it
 /// ([MQTT-4.5.0-1], [MQTT-3.1.1/3.1.2-5]).
 pub(crate) fn may_wait(members: &[Member], qos: QoS) -> bool {
-    let keeps = |member: &Member| {
-        member.is_present()
-            || qos.min(member.grant.qos) > QoS::AtMostOnce && member.queue.survives.load(Ordering::Relaxed)
+    let keeps = |member: &Member| match qos.min(member.grant.qos) {
+        QoS::AtMostOnce => member.is_present(),
+        _ => member.queue.is_expecting(),
     };
     members.iter().any(keeps)
 }

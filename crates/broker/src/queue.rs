@@ -6,7 +6,7 @@
 
 mod resuming;
 
-use crate::budget::{QueueFull, Room, TotalBytes};
+use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
 use parking_lot::{Mutex, MutexGuard};
@@ -51,7 +51,7 @@ pub(crate) struct Queue {
     /// The origin of what its own connections publish: its number for a session, the connection's for another consumer.
     origin: AtomicU64,
     /// Whether it outlives its connection, so that deliveries are kept until they are settled.
-    pub(crate) survives: AtomicBool,
+    survives: AtomicBool,
     address: AtomicU64,
     /// Whose it is; also while nobody is attached. Nothing for a queue that belongs to no client.
     identity: Mutex<Option<Arc<Identity>>>,
@@ -74,6 +74,8 @@ struct Waiting {
     /// What was sent to each new home while older deliveries may still be under way to the one before; oldest move first.
     held: VecDeque<Held>,
     bytes: usize,
+    /// Whether nobody will ever consume it again.
+    has_ended: bool,
 }
 
 /// Deliveries that wait until nothing older is under way to the former home.
@@ -109,6 +111,15 @@ impl Waiting {
         let held = self.held.iter_mut().rev().find(|held| held.generation <= generation);
         held.map_or(&mut self.deliveries, |held| &mut held.deliveries)
     }
+}
+
+/// Why a delivery was not appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// A limit forbids it.
+    Full,
+    /// The queue has ended since its route was looked up.
+    Ended,
 }
 
 /// What [`Queue::pop`] found.
@@ -187,6 +198,21 @@ impl Queue {
         self.origin.store(origin, Ordering::Relaxed);
     }
 
+    /// Says whether it outlives its connection. A consumer that is the last one says so after it was attached, so that
+    /// [`Queue::is_expecting`] is true all the time.
+    pub(crate) fn set_survives(&self, survives: bool) {
+        self.survives.store(survives, Ordering::Release);
+    }
+
+    pub(crate) fn survives(&self) -> bool {
+        self.survives.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody is attached, or comes back for what is above level 0.
+    pub(crate) fn is_expecting(&self) -> bool {
+        self.survives() || self.address().consumer.is_some()
+    }
+
     /// Attaches a consumer of the home worker, or none.
     pub(crate) fn set_consumer(&self, worker: u8, consumer: Option<u32>) {
         self.address.store(Address { worker, consumer }.pack(), Ordering::Release);
@@ -242,14 +268,17 @@ impl Queue {
         self.is_called.load(Ordering::SeqCst) && self.is_called.swap(false, Ordering::SeqCst)
     }
 
-    /// Appends a delivery that was routed with this generation, unless a limit forbids it. Returns how many older ones were
-    /// dropped for it.
-    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<usize, QueueFull> {
+    /// Appends a delivery that was routed with this generation, unless a limit forbids it or the queue has ended. Returns how many
+    /// older ones were dropped for it.
+    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<usize, NotTaken> {
         let weight = queued.weight_bytes();
         let mut waiting = self.waiting.lock();
+        if waiting.has_ended {
+            return Err(NotTaken::Ended);
+        }
         let dropped = match self.has_room(waiting.len(), waiting.bytes, weight) {
             true => 0,
-            false => self.make_room(&mut waiting, weight).ok_or(QueueFull)?,
+            false => self.make_room(&mut waiting, weight).ok_or(NotTaken::Full)?,
         };
         waiting.bytes += weight;
         self.total.add(weight);
@@ -385,7 +414,17 @@ impl Queue {
 
     /// Takes everything out, in order.
     pub(crate) fn take_all(&self) -> VecDeque<Queued> {
-        let mut waiting = std::mem::take(&mut *self.waiting.lock());
+        self.replace(Waiting::default())
+    }
+
+    /// The same for a queue that nobody will consume again. A route that was looked up before may still lead here, so it takes
+    /// nothing any more.
+    pub(crate) fn end(&self) -> VecDeque<Queued> {
+        self.replace(Waiting { has_ended: true, ..Waiting::default() })
+    }
+
+    fn replace(&self, next: Waiting) -> VecDeque<Queued> {
+        let mut waiting = std::mem::replace(&mut *self.waiting.lock(), next);
         self.total.subtract(waiting.len(), waiting.bytes);
         for held in &mut waiting.held {
             waiting.deliveries.append(&mut held.deliveries);

@@ -192,7 +192,6 @@ impl Sessions {
                 session.holder = Some(claim.holder);
                 session.expiry = claim.expiry;
                 session.will = claim.will;
-                session.queue.survives.store(!claim.expiry.is_zero(), Ordering::Relaxed);
                 session.queue.set_identity(claim.identity);
                 let saved = std::mem::take(&mut session.saved);
                 Claimed::Held {
@@ -214,7 +213,7 @@ impl Sessions {
                 }
                 self.count_attached(held_by);
                 let queue = new_queue();
-                queue.survives.store(!claim.expiry.is_zero(), Ordering::Relaxed);
+                queue.set_survives(!claim.expiry.is_zero());
                 queue.set_identity(claim.identity);
                 let expiry = claim.expiry;
                 shard.insert(claim.key, Session::held(queue.clone(), claim.holder, expiry, claim.will));
@@ -252,7 +251,7 @@ impl Sessions {
         self.attached.fetch_sub(1, Ordering::Relaxed);
         session.saved = saved;
         session.expiry = expiry.unwrap_or(session.expiry).min(expiry_max);
-        session.queue.survives.store(!session.expiry.is_zero(), Ordering::Relaxed);
+        session.queue.set_survives(!session.expiry.is_zero());
         if will == WillAction::Discard {
             session.will = None;
         }
@@ -457,6 +456,24 @@ mod tests {
             panic!()
         };
         assert_eq!((saved, ended.queue.id), (vec![], 1));
+    }
+
+    /// [MQTT-4.5.0-1]: the last connection of a session keeps nothing for another one, but is not there yet when it has claimed it.
+    #[test]
+    fn a_session_that_is_claimed_for_the_last_time_is_expecting_until_its_consumer_is_there() {
+        let (sessions, now) = (Sessions::new(&Limits::default()), Instant::now());
+        claim(&sessions, 1, false, MINUTE, None);
+        release(&sessions, 1, WillAction::Publish, now);
+        let Claimed::Held { queue, present: true, .. } = claim(&sessions, 2, false, Duration::ZERO, None)
+        else {
+            panic!()
+        };
+        assert!(queue.is_expecting());
+        queue.set_consumer(0, Some(0));
+        queue.set_survives(false);
+        assert!(queue.is_expecting());
+        queue.set_consumer(0, None);
+        assert!(!queue.is_expecting());
     }
 
     /// [MQTT-3.1.4-3] [MQTT-3.1.1/3.1.4-2]

@@ -71,7 +71,7 @@ fn full_at_each_of_its_limits() {
     let full = |limits: Limits| {
         let queue = queue(&limits);
         let results = [(); 2].map(|()| queue.push(queued("x", QoS::AtLeastOnce, None), 0));
-        assert_eq!(results, [Ok(0), Err(QueueFull)], "{limits:?}");
+        assert_eq!(results, [Ok(0), Err(NotTaken::Full)], "{limits:?}");
     };
     let weight = queued("x", QoS::AtLeastOnce, None).weight_bytes();
     full(Limits { queued_messages: 1, ..Limits::default() });
@@ -85,9 +85,9 @@ fn new_limits_hold_for_what_comes_and_spare_what_waits() {
     let push = || queue.push(queued("x", QoS::AtLeastOnce, None), 0);
     assert_eq!([push(), push(), push()], [Ok(0), Ok(0), Ok(0)]);
     queue.total.limit(&Limits { queued_messages: 2, ..Limits::default() });
-    assert_eq!(push(), Err(QueueFull));
+    assert_eq!(push(), Err(NotTaken::Full));
     assert!(pop(&queue, true, now).is_some() && pop(&queue, true, now).is_some());
-    assert_eq!([push(), push()], [Ok(0), Err(QueueFull)]);
+    assert_eq!([push(), push()], [Ok(0), Err(NotTaken::Full)]);
 }
 
 /// `limits.queue_overflow = "drop-oldest"`: what the peer may have stays ([MQTT-4.4.0-1]), and what can never fit drops nothing.
@@ -111,7 +111,7 @@ fn drops_its_oldest_where_that_is_wanted_and_helps() {
         let large = "x".repeat(usize::min(weight * 3, 4096));
         let refused = limits.queued_messages == 2;
         let pushed = queue.push(queued(&large, QoS::AtLeastOnce, None), 0);
-        assert_eq!(pushed, if refused { Ok(1) } else { Err(QueueFull) });
+        assert_eq!(pushed, if refused { Ok(1) } else { Err(NotTaken::Full) });
         assert_eq!(pop(&queue, true, now).as_deref(), Some("b"));
         assert_eq!(pop(&queue, true, now), Some(if refused { large } else { "5".into() }));
         assert_eq!(queue.total.size(), (0, 0));
@@ -135,4 +135,15 @@ fn a_move_is_seen_only_by_later_generations() {
     queue.note_move(5, 0);
     queue.set_consumer(3, None);
     assert_eq!((queue.home_at(4), queue.home_at(5)), (0, 3));
+}
+
+/// Another worker may still hold a route to a queue whose session has ended: nobody would ever take out what it put in.
+#[test]
+fn a_queue_that_has_ended_takes_nothing() {
+    let total = Arc::new(TotalBytes::new(&Limits::default()));
+    let queue = Queue::new(1, 0, total.clone());
+    queue.push(queued("1", QoS::AtLeastOnce, None), 0).unwrap();
+    assert_eq!(queue.end().len(), 1);
+    assert_eq!(queue.push(queued("2", QoS::AtLeastOnce, None), 0), Err(NotTaken::Ended));
+    assert_eq!((queue.end().len(), total.size()), (0, (0, 0)));
 }

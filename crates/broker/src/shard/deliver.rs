@@ -11,12 +11,11 @@ use super::{Shard, SlotKey, publication::Publication};
 use crate::group::Group;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
-use crate::queue::Queue;
+use crate::queue::{NotTaken, Queue};
 use crate::queued::{Queued, needs_settling};
 use crate::route::{Grant, Route, RouteEntry};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tidegate_message::{Message, QoS, Topic};
 use tidegate_protocol::{Published, Refusal, Refused};
@@ -307,7 +306,7 @@ impl Shard {
         publication: &mut Publication<'_>,
     ) -> Accepted {
         let qos = publication.qos.min(grant.qos);
-        if qos == QoS::AtMostOnce || !queue.survives.load(Ordering::Relaxed) {
+        if qos == QoS::AtMostOnce || !queue.is_expecting() {
             self.metrics.count_dropped("offline", 1);
             return Accepted::Yes;
         }
@@ -316,7 +315,7 @@ impl Shard {
 
     /// As [`Shard::deliver_offline`], for a delivery whose message is made already.
     pub(super) fn keep_offline(&mut self, queue: &Arc<Queue>, queued: Queued) {
-        match queued.qos == QoS::AtMostOnce || !queue.survives.load(Ordering::Relaxed) {
+        match queued.qos == QoS::AtMostOnce || !queue.is_expecting() {
             true => self.metrics.count_dropped("offline", 1),
             false => drop(self.enqueue_remotely(queue, queued, NEWEST)),
         }
@@ -344,7 +343,11 @@ impl Shard {
                 self.metrics.count_dropped("queue_full", dropped);
                 Accepted::Yes
             }
-            Err(_) => {
+            Err(NotTaken::Ended) => {
+                self.metrics.count_dropped("session_ended", 1);
+                Accepted::Yes
+            }
+            Err(NotTaken::Full) => {
                 self.metrics.count_dropped("queue_full", 1);
                 self.note_overflow(queue);
                 Accepted::No
@@ -371,8 +374,7 @@ pub(super) fn make_room(slot: &mut Slot, metrics: &WorkerMetrics, output_bytes: 
 impl Consumer {
     /// Whether an unsettled delivery may come again, so that its message has to be kept.
     pub(super) fn keeps_unsettled(&self) -> bool {
-        self.settlement == tidegate_protocol::Settlement::Always
-            || self.queue.survives.load(Ordering::Relaxed)
+        self.settlement == tidegate_protocol::Settlement::Always || self.queue.survives()
     }
 }
 

@@ -15,7 +15,6 @@ use crate::queued::Queued;
 use crate::router::Moved;
 use crate::sessions::{Claim, Claimed, Due, Ended, HeldWill, Holder, SessionKey};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin};
 use tidegate_protocol::{
@@ -83,9 +82,16 @@ impl Shard {
                     }
                     self.set_origin(holder.slot, queue.id);
                     let settlement = Settlement::AboveAtMostOnce;
-                    let consumer =
-                        Consumer::new(holder.slot, pending.consumer, queue, settlement, pending.credit);
+                    let consumer = Consumer::new(
+                        holder.slot,
+                        pending.consumer,
+                        queue.clone(),
+                        settlement,
+                        pending.credit,
+                    );
                     self.install(holder.slot, consumer);
+                    // Not before: until the consumer is there, other workers keep for it what they have.
+                    queue.set_survives(!expiry.is_zero());
                     if let Some(here) = self.slots.get_mut(holder.slot) {
                         here.session = Some(HeldSession { key, consumer: pending.consumer });
                     }
@@ -198,7 +204,7 @@ impl Shard {
         let Some(session) = here.session.take() else { return };
         let key = here.remove_consumer(session.consumer).and_then(|key| self.consumers.try_remove(key));
         if let Some(mut consumer) = key {
-            let returned = match consumer.queue.survives.load(Ordering::Relaxed) {
+            let returned = match consumer.queue.survives() {
                 true => self.keep_for_session(&mut consumer, now),
                 false => self.leave_groups(&mut consumer),
             };
@@ -264,7 +270,7 @@ impl Shard {
             let returned = self.leave_groups(&mut consumer);
             consumer.queue.set_consumer(self.worker, None);
             let ended = self.node.router.forget(&consumer.queue);
-            consumer.queue.take_all();
+            consumer.queue.end();
             self.give_back(returned);
             ended.iter().for_each(|group| self.end_group(group));
         }
@@ -281,11 +287,8 @@ impl Shard {
 
     fn finish_session(&mut self, ended: Ended, now: Instant) {
         let (groups, origin) = (self.node.router.forget(&ended.queue), Origin(ended.queue.id));
-        let (returned, lost): (Vec<_>, Vec<_>) = ended
-            .queue
-            .take_all()
-            .into_iter()
-            .partition(|queued| queued.group.is_some() && !queued.is_bound());
+        let (returned, lost): (Vec<_>, Vec<_>) =
+            ended.queue.end().into_iter().partition(|queued| queued.group.is_some() && !queued.is_bound());
         self.metrics.count_dropped("session_ended", lost.len());
         self.give_back(returned);
         groups.iter().for_each(|group| self.end_group(group));
