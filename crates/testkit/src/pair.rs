@@ -51,6 +51,7 @@ struct Wire {
     /// What the listener makes of the client from now on.
     entrance: Option<Result<Entrance, Close>>,
     ended: Option<Close>,
+    ended_client_id: Option<String>,
 }
 
 impl Wire {
@@ -79,11 +80,12 @@ impl Outlet for Socket {
         self.0.borrow().entrance.clone().transpose()
     }
 
-    fn end(self: Box<Self>, mut output: Output, close: &Close, _client_id: Option<&str>) {
+    fn end(self: Box<Self>, mut output: Output, close: &Close, client_id: Option<&str>) {
         let mut wire = self.0.borrow_mut();
         wire.take_from(&mut output);
         wire.has_left_something = false;
         wire.ended = Some(close.clone());
+        wire.ended_client_id = client_id.map(str::to_owned);
     }
 }
 
@@ -349,6 +351,11 @@ impl Link {
     /// Why the connection has ended; nothing while it is open.
     pub fn ended(&self) -> Option<CloseReason> {
         self.wire.borrow().ended.as_ref().map(|close| close.reason)
+    }
+
+    /// Whom the log names as the client that has ended.
+    pub fn ended_client_id(&self) -> Option<String> {
+        self.wire.borrow().ended_client_id.clone()
     }
 
     /// Whether the connection has ended.

@@ -17,7 +17,13 @@ impl Shard {
 
     fn end(&mut self, key: SlotKey, close: &Close, now: Instant) {
         self.deliver_deferred(key.slot, now);
-        self.with_machine(key.slot, now, |machine, context| machine.handle_close(close, context));
+        let client_id = self.with_machine(key.slot, now, |machine, context| {
+            // A machine may forget its client with its end.
+            let client_id: Option<Box<str>> = machine.client_id().map(Box::from);
+            machine.handle_close(close, context);
+            client_id
+        });
+        let client_id = client_id.flatten();
         self.release_everything(key.slot, now);
         if let Some(mut slot) = self.slots.try_remove(key.slot) {
             if let Some(counters) = self.metrics.protocols.get(slot.protocol) {
@@ -29,7 +35,7 @@ impl Shard {
                 self.buffers.take_back(&mut slot.output);
             }
             if let Some(outlet) = slot.outlet.take() {
-                outlet.end(slot.output, close, slot.machine.as_ref().and_then(|machine| machine.client_id()));
+                outlet.end(slot.output, close, client_id.as_deref());
             }
         }
     }

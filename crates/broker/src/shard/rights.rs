@@ -169,8 +169,8 @@ impl Shard {
         }
         .add(1);
         let Some(before) = self.denial_log.note(now) else { return };
-        let user = identity.and_then(|identity| identity.user.as_deref());
-        let client_id = identity.and_then(|identity| identity.client_id.as_deref());
+        let user = identity.and_then(|identity| identity.user.as_deref()).unwrap_or_default();
+        let client_id = identity.and_then(|identity| identity.client_id.as_deref()).unwrap_or_default();
         let action = denied.label();
         warn!(action, ?user, ?client_id, ?topic, before, "not allowed by the access rules");
     }

@@ -291,3 +291,18 @@ fn a_refused_shared_message_is_discarded() {
     pair.world.run();
     assert_eq!(members[1].take_received(), b"");
 }
+
+/// The line in the log that tells of an end names the client, also one that the gateway has named.
+#[test]
+fn an_end_is_told_with_the_name_of_the_client() {
+    let mut pair = Pair::new();
+    let (named, _) = pair.connects(0, V5, connect(V5).client_id("meter-7").bytes(), false);
+    let (unnamed, _) = pair.connects(0, V5, connect(V5).client_id("").bytes(), false);
+    for link in [&named, &unnamed] {
+        pair.sends(link, vec![0xF0]);
+    }
+    pair.sends(&named, vec![0]);
+    pair.sends(&unnamed, vec![0]);
+    assert_eq!(named.ended_client_id().as_deref(), Some("meter-7"));
+    assert!(unnamed.ended_client_id().is_some_and(|name| name.starts_with("auto-")));
+}
