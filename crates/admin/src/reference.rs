@@ -37,7 +37,7 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
   (too many wait to be checked). For dropped messages among others `queue_full` (the
   receiver's queue is at its limit), `retained_full` (there was no room to retain it), `topic_refused` (its topic is none, or beyond a
   limit), `offline` (quality of service 0 and no connection), `expired`, `rejected` (by
-  the receiver), `session_ended` (what still waited in it) and `not_authorized` (its sender or its receiver has no
+  the receiver), `session_ended` (what still waited in it, or was on its way to it) and `not_authorized` (its sender or its receiver has no
   right to the topic).
 - `action`: `publish`, `will`, `subscribe` or `receive`.
 ";
