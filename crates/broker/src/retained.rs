@@ -29,16 +29,25 @@ pub(crate) struct RetainedMessages {
     bytes_max: usize,
     /// No message expires before this moment, so that a search for expired ones before it finds nothing.
     first_expiry: Option<Instant>,
-    /// The number of the next message that is stored.
-    next_number: u64,
+    /// How many messages were cleared.
+    clears: u64,
 }
 
 /// One retained message; compared by its topic alone.
 #[derive(Debug)]
 struct Kept {
     message: Arc<Message>,
-    /// Ascending in the order of storing, so that a search can leave out what came after it.
-    number: u64,
+    /// The generation of the route that it was distributed by. Whoever had subscribed by then has it as a live message, and whoever
+    /// subscribes later finds it here: nobody needs both.
+    generation: u64,
+}
+
+/// What a message has changed here, to be taken back where the message is refused after all.
+#[derive(Debug)]
+pub(crate) struct Change {
+    before: Option<Kept>,
+    /// How many messages had been cleared with it.
+    clears: u64,
 }
 
 impl Kept {
@@ -93,7 +102,7 @@ impl RetainedMessages {
             count_max: limits.retained_messages,
             bytes_max: limits.retained_bytes,
             first_expiry: None,
-            next_number: 0,
+            clears: 0,
         }
     }
 
@@ -107,25 +116,48 @@ impl RetainedMessages {
         (self.messages.len(), self.bytes)
     }
 
-    /// Keeps a message in place of the topic's old one; an empty payload only removes the old one ([MQTT-3.3.1-6]).
-    pub(crate) fn store(&mut self, message: &Arc<Message>, now: Instant) -> Result<(), Full> {
-        if message.payload.is_empty() {
-            self.remove(&message.topic);
-            return Ok(());
-        }
-        if !self.has_room(message) {
-            self.remove_expired(now);
+    /// Keeps a message, distributed by a route of this generation, in place of the topic's old one; an empty payload only removes the
+    /// old one ([MQTT-3.3.1-6]).
+    pub(crate) fn store(
+        &mut self,
+        message: &Arc<Message>,
+        generation: u64,
+        now: Instant,
+    ) -> Result<Change, Full> {
+        let before = if message.payload.is_empty() {
+            self.clears += 1;
+            self.remove(&message.topic)
+        } else {
             if !self.has_room(message) {
-                return Err(Full);
+                self.remove_expired(now);
+                if !self.has_room(message) {
+                    return Err(Full);
+                }
             }
+            self.keep(Kept { message: message.clone(), generation })
+        };
+        Ok(Change { before, clears: self.clears })
+    }
+
+    /// Puts back what stood in a message's place, unless something else has changed there since.
+    pub(crate) fn take_back(&mut self, message: &Arc<Message>, change: Change) {
+        let is_unchanged = match self.messages.get(message.topic.as_str()) {
+            Some(kept) => Arc::ptr_eq(&kept.message, message),
+            None => message.payload.is_empty() && self.clears == change.clears,
+        };
+        if is_unchanged {
+            self.remove(&message.topic);
+            drop(change.before.and_then(|before| self.keep(before)));
         }
-        self.first_expiry = earlier(self.first_expiry, message.expires_at);
-        let kept = Kept { message: message.clone(), number: self.next_number };
-        self.next_number += 1;
+    }
+
+    /// Puts a message into its topic's place. Returns what stood there.
+    fn keep(&mut self, kept: Kept) -> Option<Kept> {
+        self.first_expiry = earlier(self.first_expiry, kept.message.expires_at);
         self.bytes += kept.weight_bytes();
-        let old = self.messages.replace(kept);
-        self.bytes -= old.map_or(0, |old| old.weight_bytes());
-        Ok(())
+        let before = self.messages.replace(kept);
+        self.bytes -= before.as_ref().map_or(0, Kept::weight_bytes);
+        before
     }
 
     fn has_room(&self, message: &Message) -> bool {
@@ -137,10 +169,10 @@ impl RetainedMessages {
         fits(0, 0) || old().is_some_and(|old| fits(1, old.weight_bytes()))
     }
 
-    fn remove(&mut self, topic: &Topic) {
-        if let Some(old) = self.messages.take(topic.as_str()) {
-            self.bytes -= old.weight_bytes();
-        }
+    fn remove(&mut self, topic: &Topic) -> Option<Kept> {
+        let old = self.messages.take(topic.as_str());
+        self.bytes -= old.as_ref().map_or(0, Kept::weight_bytes);
+        old
     }
 
     /// Looks at every message, and so only when one may have expired: at the limit each message that finds no room asks.
@@ -185,7 +217,7 @@ mod tests {
 
     fn matching(retained: &RetainedMessages, filter: &str, now: Instant) -> Vec<String> {
         let filter = TopicFilter::parse(filter.as_bytes()).unwrap();
-        let found = retained.find(&mut retained.search(&filter), usize::MAX, now);
+        let found = retained.find(&mut retained.search(&filter, u64::MAX), usize::MAX, now);
         found.iter().map(|message| message.topic.to_string()).collect()
     }
 
@@ -195,11 +227,11 @@ mod tests {
         let now = Instant::now();
         let mut retained = RetainedMessages::new(&Limits::default());
         for payload in ["1", "22"] {
-            retained.store(&message("a/b", payload, None), now).unwrap();
+            retained.store(&message("a/b", payload, None), 1, now).unwrap();
         }
         let filter = TopicFilter::parse(b"a/b").unwrap();
-        assert_eq!(retained.find(&mut retained.search(&filter), 9, now)[0].payload, "22");
-        retained.store(&message("a/b", "", None), now).unwrap();
+        assert_eq!(retained.find(&mut retained.search(&filter, u64::MAX), 9, now)[0].payload, "22");
+        retained.store(&message("a/b", "", None), 1, now).unwrap();
         assert_eq!(retained.size(), (0, 0));
     }
 
@@ -209,7 +241,7 @@ mod tests {
         let now = Instant::now();
         let mut retained = RetainedMessages::new(&Limits::default());
         for topic in ["a", "a/b", "a/b/c", "b", "$SYS/x"] {
-            retained.store(&message(topic, "x", None), now).unwrap();
+            retained.store(&message(topic, "x", None), 1, now).unwrap();
         }
         assert_eq!(matching(&retained, "a/#", now), ["a", "a/b", "a/b/c"]);
         assert_eq!(matching(&retained, "+", now), ["a", "b"]);
@@ -224,11 +256,11 @@ mod tests {
         let now = Instant::now();
         let limits = Limits { retained_messages: 1, ..Limits::default() };
         let mut retained = RetainedMessages::new(&limits);
-        retained.store(&message("a", "x", Some(now + Duration::from_secs(1))), now).unwrap();
-        assert_eq!(retained.store(&message("b", "x", None), now), Err(Full));
+        retained.store(&message("a", "x", Some(now + Duration::from_secs(1))), 1, now).unwrap();
+        assert_eq!(retained.store(&message("b", "x", None), 1, now).unwrap_err(), Full);
         let later = now + Duration::from_secs(2);
         assert!(matching(&retained, "#", later).is_empty());
-        retained.store(&message("b", "x", None), later).unwrap();
+        retained.store(&message("b", "x", None), 1, later).unwrap();
         assert_eq!(matching(&retained, "#", later), ["b"]);
     }
 
@@ -239,12 +271,12 @@ mod tests {
         let second = Duration::from_secs(1);
         let limits = Limits { retained_messages: 2, ..Limits::default() };
         let mut retained = RetainedMessages::new(&limits);
-        retained.store(&message("a", "x", Some(now + 2 * second)), now).unwrap();
-        retained.store(&message("b", "x", Some(now + second)), now).unwrap();
-        assert_eq!(retained.store(&message("c", "x", None), now), Err(Full));
-        retained.store(&message("c", "x", None), now + second).unwrap();
-        assert_eq!(retained.store(&message("d", "x", None), now + second), Err(Full));
-        retained.store(&message("d", "x", None), now + 2 * second).unwrap();
+        retained.store(&message("a", "x", Some(now + 2 * second)), 1, now).unwrap();
+        retained.store(&message("b", "x", Some(now + second)), 1, now).unwrap();
+        assert_eq!(retained.store(&message("c", "x", None), 1, now).unwrap_err(), Full);
+        retained.store(&message("c", "x", None), 1, now + second).unwrap();
+        assert_eq!(retained.store(&message("d", "x", None), 1, now + second).unwrap_err(), Full);
+        retained.store(&message("d", "x", None), 1, now + 2 * second).unwrap();
         assert_eq!((retained.size().0, retained.first_expiry), (2, None));
     }
 
@@ -255,12 +287,12 @@ mod tests {
         let limits = Limits { retained_bytes: 100_000, ..Limits::default() };
         let mut retained = RetainedMessages::new(&limits);
         let topic = |number: usize| format!("t/{number}");
-        let kept =
-            (0..1000).take_while(|number| retained.store(&message(&topic(*number), "x", None), now).is_ok());
+        let kept = (0..1000)
+            .take_while(|number| retained.store(&message(&topic(*number), "x", None), 1, now).is_ok());
         let least = size_of::<Message>() + 2 * 16 + 3 * 8 + size_of::<Kept>();
         assert!(kept.count() * least <= limits.retained_bytes);
         assert!(retained.size().1 <= limits.retained_bytes);
-        retained.store(&message(&topic(0), "y", None), now).unwrap();
+        retained.store(&message(&topic(0), "y", None), 1, now).unwrap();
     }
 
     #[test]
@@ -268,7 +300,7 @@ mod tests {
         let now = Instant::now();
         let limits = Limits { retained_messages: 1, ..Limits::default() };
         let mut retained = RetainedMessages::new(&limits);
-        retained.store(&message("a", "x", None), now).unwrap();
-        assert_eq!(retained.store(&message("a", "y", None), now), Ok(()));
+        retained.store(&message("a", "x", None), 1, now).unwrap();
+        assert!(retained.store(&message("a", "y", None), 1, now).is_ok());
     }
 }

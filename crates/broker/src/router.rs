@@ -1,12 +1,17 @@
 //! The shared routing state: the subscription tree, its generation, and the retained messages.
 //!
-//! Every change of the tree makes a new generation; workers keep the routes that they have looked up until then.
+//! Every change of the tree makes a new generation; workers keep the routes that they have looked up until then. How retained messages
+//! and live ones join is told in `retaining`.
+
+mod retaining;
+
+pub(crate) use retaining::NotRetained;
 
 use crate::Limits;
 use crate::access::{AccessRules, InForce, Rights, Rules};
 use crate::group::{Group, GroupName, Member};
 use crate::queue::Queue;
-use crate::retained::{Full, RetainedMessages, Search};
+use crate::retained::RetainedMessages;
 use crate::route::{Binding, Route, RouteEntry, Subscription};
 use crate::tree::{SUBSCRIPTION_BYTES, SubscriptionTree};
 use foldhash::fast::RandomState;
@@ -14,8 +19,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
-use tidegate_message::{Message, Topic, TopicFilter};
+use tidegate_message::{Topic, TopicFilter};
 
 /// The only routing state that workers share.
 #[derive(Debug)]
@@ -160,11 +164,13 @@ impl Router {
             && bytes <= self.subscription_bytes_max.load(Ordering::Relaxed)
     }
 
+    /// Binds a filter to a queue, or changes what is granted there. Returns the generation with which that begins: what is routed with
+    /// it or a later one is delivered like that.
     pub(crate) fn subscribe(
         &self,
         filter: &TopicFilter,
         subscription: Subscription,
-    ) -> Result<(), TooManySubscriptions> {
+    ) -> Result<u64, TooManySubscriptions> {
         let mut bindings = self.bindings.write();
         let known = bindings.tree.get(filter, subscription.queue.id).map(|known| known.since);
         if known.is_none() && !self.has_room(&bindings, filter) {
@@ -173,7 +179,7 @@ impl Router {
         let generation = self.advance();
         let since = known.unwrap_or(generation);
         bindings.tree.insert(filter, subscription.queue.id, Subscription { since, ..subscription });
-        Ok(())
+        Ok(generation)
     }
 
     pub(crate) fn unsubscribe(&self, binding: Binding<'_>) {
@@ -271,23 +277,6 @@ impl Router {
     /// How many subscriptions there are.
     pub(crate) fn subscription_count(&self) -> usize {
         self.bindings.read().len()
-    }
-
-    pub(crate) fn retain(&self, message: &Arc<Message>, now: Instant) -> Result<(), Full> {
-        self.retained.write().store(message, now)
-    }
-
-    /// Begins a search for the retained messages that a filter selects; nothing where there clearly are none.
-    pub(crate) fn search_retained(&self, filter: &TopicFilter, now: Instant) -> Option<Search> {
-        let retained = self.retained.read();
-        let mut probe = retained.search(filter);
-        let is_found = !retained.find(&mut probe, 1, now).is_empty();
-        (is_found || !probe.is_over()).then(|| retained.search(filter))
-    }
-
-    /// Takes one step of such a search, which may find nothing although there is more.
-    pub(crate) fn find_retained(&self, search: &mut Search, count: usize, now: Instant) -> Vec<Arc<Message>> {
-        self.retained.read().find(search, count, now)
     }
 
     /// How many messages are retained, and their weight in bytes.

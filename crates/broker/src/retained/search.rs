@@ -1,7 +1,7 @@
 //! A search through the retained messages in steps: each looks at a bounded number of them and remembers where it stopped.
 //!
 //! So a subscription to a million retained messages holds the lock for no longer than one to a hundred, and takes them out as fast as
-//! its socket takes them. What is stored after the search began is left out: the new subscription gets it as a live message.
+//! its socket takes them. What was distributed by a route that the new subscription stands in is left out: it comes as a live message.
 //!
 //! The topics are in the order of their bytes. Where the filter says that nothing up to some other topic can match, the search goes
 //! there at once instead of looking at everything in between.
@@ -23,8 +23,8 @@ const NEAR: usize = 8;
 pub(crate) struct Search {
     filter: TopicFilter,
     place: Place,
-    /// Messages with this number or a higher one were stored after it began.
-    end_number: u64,
+    /// The generation with which the subscription began: what was distributed with it or a later one is a live message.
+    since: u64,
 }
 
 /// Where a search goes on.
@@ -52,7 +52,7 @@ enum Verdict {
 impl Search {
     /// A search that finds nothing.
     pub(crate) fn over(filter: &TopicFilter) -> Search {
-        Search { filter: filter.clone(), place: Place::End, end_number: 0 }
+        Search { filter: filter.clone(), place: Place::End, since: 0 }
     }
 
     /// The filter whose messages are searched for.
@@ -67,20 +67,20 @@ impl Search {
 }
 
 impl Kept {
-    /// The message, where it was there when the search began and is worth something now.
+    /// The message, where it was distributed before the subscription began and is worth something now.
     fn for_search(&self, search: &Search, now: Instant) -> Option<Arc<Message>> {
-        let is_found = self.number < search.end_number && !self.message.is_expired(now);
+        let is_found = self.generation < search.since && !self.message.is_expired(now);
         is_found.then(|| self.message.clone())
     }
 }
 
 impl RetainedMessages {
-    /// Begins a search for what the filter selects.
-    pub(crate) fn search(&self, filter: &TopicFilter) -> Search {
+    /// Begins a search for what the filter selects, for a subscription that began with this generation.
+    pub(crate) fn search(&self, filter: &TopicFilter, since: u64) -> Search {
         let is_name = |level: &&str| !matches!(*level, "+" | "#");
         let names: Vec<&str> = filter.as_str().split('/').take_while(is_name).collect();
         let place = Place::From(names.join("/").into());
-        Search { filter: filter.clone(), place, end_number: self.next_number }
+        Search { filter: filter.clone(), place, since }
     }
 
     /// Takes one step: finds up to `count` further messages. Fewer, or none, do not mean that the search is over.

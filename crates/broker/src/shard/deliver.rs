@@ -13,7 +13,9 @@ use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
 use crate::queue::{NotTaken, Queue};
 use crate::queued::{Queued, needs_settling};
+use crate::retained::Change;
 use crate::route::{Grant, Route, RouteEntry};
+use crate::router::NotRetained;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -91,13 +93,10 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Instant,
     ) -> Result<Published, Refusal> {
-        if publication.retain {
-            let message = publication.message();
-            self.node.router.retain(&message, now).map_err(|_| Refusal::RetainedFull)?;
-        }
-        // Whoever subscribed since the route was looked up may have asked for the retained messages before this one was kept.
-        let newer = (publication.retain && self.node.router.generation() != route.generation)
-            .then(|| self.node.router.route(route.topic.clone(), self.worker));
+        let (newer, change) = match publication.retain {
+            true => self.retain(route, publication, now)?,
+            false => (None, None),
+        };
         let route = newer.as_ref().unwrap_or(route);
         publication.generation = route.generation;
         self.encoded.start(route.here.len() > 1);
@@ -112,9 +111,33 @@ impl Shard {
         if route.elsewhere != 0 {
             self.mail(route, publication);
         }
-        match refused && !accepted {
-            true => Err(Refusal::QueueFull),
-            false => Ok(Published { matched: route.is_matched() }),
+        if refused && !accepted {
+            if let Some(change) = change {
+                self.node.router.take_back(&publication.message(), change);
+            }
+            return Err(Refusal::QueueFull);
+        }
+        Ok(Published { matched: route.is_matched() })
+    }
+
+    /// Retains a message together with the route that it takes. Where there are other subscriptions by now than in the one that is known,
+    /// the route is looked up again; somebody has subscribed each time that this repeats.
+    fn retain(
+        &self,
+        route: &Route,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Result<(Option<Route>, Option<Change>), Refusal> {
+        let (message, mut newer) = (publication.message(), None);
+        loop {
+            let generation = newer.as_ref().unwrap_or(route).generation;
+            match self.node.router.retain(&message, generation, now) {
+                Ok(change) => return Ok((newer, Some(change))),
+                Err(NotRetained::Full) => return Err(Refusal::RetainedFull),
+                Err(NotRetained::RouteIsOld) => {
+                    newer = Some(self.node.router.route(route.topic.clone(), self.worker));
+                }
+            }
         }
     }
 

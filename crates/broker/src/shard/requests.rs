@@ -51,10 +51,11 @@ impl<'a> Requests<'a> {
         &mut self,
         subscribe: &Subscribe<'_>,
         grant: &Grant,
+        since: u64,
         is_new: bool,
     ) -> Result<(), Refusal> {
         let node = &self.shard.node;
-        let search = node.router.search_retained(subscribe.filter, self.now);
+        let search = node.router.search_retained(subscribe.filter, since, self.now);
         let made = node.system_messages(subscribe.filter, self.now);
         if search.is_none() && made.is_empty() {
             return Ok(());
@@ -184,19 +185,19 @@ impl Broker for Requests<'_> {
             since: 0,
         };
         let grant = Grant::of(&subscription);
-        if self.shard.node.router.subscribe(subscribe.filter, subscription).is_err() {
+        let Ok(since) = self.shard.node.router.subscribe(subscribe.filter, subscription) else {
             if is_new {
                 queue.filters().remove(subscribe.filter);
             }
             return Err(Refusal::SubscriptionsFull);
-        }
+        };
         let wants_retained = match subscribe.retained {
             RetainedDelivery::Always => true,
             RetainedDelivery::WhenNew => is_new,
             RetainedDelivery::Never => false,
         };
         if wants_retained {
-            self.replay_retained(subscribe, &grant, is_new).inspect_err(|_| {
+            self.replay_retained(subscribe, &grant, since, is_new).inspect_err(|_| {
                 if is_new && queue.filters().remove(subscribe.filter) {
                     let binding = Binding { filter: subscribe.filter, queue: &queue };
                     self.shard.node.router.unsubscribe(binding);

@@ -7,6 +7,7 @@ mod access;
 mod credit;
 mod delivery;
 mod identity;
+mod joining;
 mod limits;
 mod moving;
 mod output;

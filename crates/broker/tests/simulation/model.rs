@@ -27,6 +27,8 @@ impl Id {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) subscriptions: HashMap<TopicFilter, QoS>,
+    /// How often it has subscribed.
+    pub(crate) subscribed: usize,
     /// When it ends, while nobody is attached.
     pub(crate) ends_at: Option<Instant>,
     /// What it may receive: everything that matched when it was published.
@@ -93,8 +95,14 @@ impl Session {
             None => assert!(reception.owed.is_empty(), "{got:?} overtakes {:?}", reception.owed),
         }
         assert!(reception.open.len() <= credit as usize, "more unsettled deliveries than credit: {got:?}");
-        if !got.retain {
-            self.receive_live(reception, got);
+        match got.retain {
+            false => self.receive_live(reception, got),
+            // Where there was one subscription, what was published since is live; that it is nothing else is checked there.
+            true if self.subscribed == 1 => assert!(
+                !self.allowed.contains(&Id::parse(&got.payload)),
+                "published after the subscription was made: {got:?}"
+            ),
+            true => {}
         }
     }
 

@@ -146,6 +146,7 @@ impl Run {
         });
         let session = self.clients[client].session.as_mut().unwrap();
         session.excuse_since(self.quiet);
+        session.subscribed += 1;
         let existed = session.subscriptions.insert(filter(text), qos).is_some();
         assert_eq!(answer.unwrap().existed, existed);
     }

@@ -18,7 +18,7 @@ fn message(topic: &str) -> Arc<Message> {
 
 fn retained(topics: &[String]) -> RetainedMessages {
     let mut retained = RetainedMessages::new(&Limits::default());
-    topics.iter().for_each(|topic| retained.store(&message(topic), Instant::now()).unwrap());
+    topics.iter().for_each(|topic| drop(retained.store(&message(topic), 1, Instant::now())));
     retained
 }
 
@@ -51,7 +51,7 @@ fn wildcards_select_as_in_the_subscription_tree() {
         ("+/b", &["a/b"]),
     ];
     for (text, expected) in cases {
-        assert_eq!(find_all(&retained, &mut retained.search(&filter(text)), 1).0, expected, "{text}");
+        assert_eq!(find_all(&retained, &mut retained.search(&filter(text), 2), 1).0, expected, "{text}");
     }
 }
 
@@ -63,7 +63,7 @@ fn a_search_passes_over_what_its_filter_excludes() {
     let retained = retained(&topics);
     let cases = [("42/10042/temperature", 1), ("42/10042/#", 1), ("+/10042/+", 1), ("42/+/pressure/#", 0)];
     for (text, expected) in cases {
-        let (found, steps) = find_all(&retained, &mut retained.search(&filter(text)), 64);
+        let (found, steps) = find_all(&retained, &mut retained.search(&filter(text), 2), 64);
         assert!(found.len() == expected && steps <= 2, "{text}: {found:?} in {steps} steps");
     }
 }
@@ -72,11 +72,11 @@ fn a_search_passes_over_what_its_filter_excludes() {
 #[test]
 fn a_search_goes_on_where_it_stopped_whatever_has_changed() {
     let mut retained = retained(&["a/1", "a/2", "a/3", "a/4"].map(str::to_owned));
-    let mut search = retained.search(&filter("a/+"));
+    let mut search = retained.search(&filter("a/+"), 2);
     assert_eq!(retained.find(&mut search, 2, Instant::now())[1].topic.as_str(), "a/2");
     retained.remove(&Topic::parse(b"a/2").unwrap());
     retained.remove(&Topic::parse(b"a/3").unwrap());
-    retained.store(&message("a/25"), Instant::now()).unwrap();
+    retained.store(&message("a/25"), 2, Instant::now()).unwrap();
     assert_eq!(find_all(&retained, &mut search, 9).0, ["a/4"]);
 }
 
@@ -104,7 +104,7 @@ proptest! {
         let filter = filter(&text);
         let retained = retained(&topics);
         let expected = topics.iter().filter(|topic| filter.matches(&Topic::parse(topic.as_bytes()).unwrap()));
-        let (found, _) = find_all(&retained, &mut retained.search(&filter), count);
+        let (found, _) = find_all(&retained, &mut retained.search(&filter, 2), count);
         prop_assert_eq!(found, expected.cloned().collect::<Vec<_>>());
     }
 }

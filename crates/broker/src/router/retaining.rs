@@ -1,0 +1,225 @@
+//! Where retained state and the live stream join: a new subscription gets each message by one of the two ways, never by both or none.
+//!
+//! A message is retained together with the generation of the route by which it is distributed, and only while no newer generation
+//! exists. So all who subscribed with that generation or an earlier one are in the route, and get it live; a search for one who
+//! subscribed with a later generation finds it, because it was there before that search could begin; and leaves out what the
+//! subscription gets live, because its generation says so.
+
+use super::Router;
+use crate::retained::{Change, Full, Search};
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::{Message, TopicFilter};
+
+/// Why a message was not retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotRetained {
+    /// There is no room for it.
+    Full,
+    /// The subscriptions have changed since its route was looked up: it has to take another one.
+    RouteIsOld,
+}
+
+impl From<Full> for NotRetained {
+    fn from(Full: Full) -> NotRetained {
+        NotRetained::Full
+    }
+}
+
+impl Router {
+    /// Retains a message that is going to be distributed by a route of this generation, or clears its topic.
+    pub(crate) fn retain(
+        &self,
+        message: &Arc<Message>,
+        generation: u64,
+        now: Instant,
+    ) -> Result<Change, NotRetained> {
+        let mut retained = self.retained.write();
+        // Asked in here: whoever makes a newer generation behind this line searches when this lock is free again.
+        if self.generation() != generation {
+            return Err(NotRetained::RouteIsOld);
+        }
+        Ok(retained.store(message, generation, now)?)
+    }
+
+    /// Undoes what a message has changed that nobody received in the end.
+    pub(crate) fn take_back(&self, message: &Arc<Message>, change: Change) {
+        self.retained.write().take_back(message, change);
+    }
+
+    /// Begins a search for the retained messages that a filter selects, for a subscription that began with this generation; nothing
+    /// where there clearly are none.
+    pub(crate) fn search_retained(&self, filter: &TopicFilter, since: u64, now: Instant) -> Option<Search> {
+        let retained = self.retained.read();
+        let mut probe = retained.search(filter, since);
+        let is_found = !retained.find(&mut probe, 1, now).is_empty();
+        (is_found || !probe.is_over()).then(|| retained.search(filter, since))
+    }
+
+    /// Takes one step of such a search, which may find nothing although there is more.
+    pub(crate) fn find_retained(&self, search: &mut Search, count: usize, now: Instant) -> Vec<Arc<Message>> {
+        self.retained.read().find(search, count, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+    use crate::access::Clearance;
+    use crate::budget::TotalBytes;
+    use crate::queue::Queue;
+    use crate::route::Subscription;
+    use bytes::Bytes;
+    use std::collections::HashSet;
+    use tidegate_message::{Origin, QoS, Topic};
+
+    /// What is published, the first before anybody subscribes.
+    const WHOLE: [&str; 5] = ["0", "1", "2", "", "3"];
+    const FILTERS: [&str; 3] = ["a/b", "a/+", "#"];
+
+    fn message(payload: &str) -> Arc<Message> {
+        Arc::new(Message {
+            topic: Topic::parse(b"a/b").unwrap(),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: None,
+            expires_at: None,
+            origin: Origin(7),
+        })
+    }
+
+    fn subscription(queue: &Arc<Queue>) -> Subscription {
+        Subscription {
+            queue: queue.clone(),
+            group: None,
+            qos_max: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            subscription_id: None,
+            clearance: Clearance::default(),
+            since: 0,
+        }
+    }
+
+    /// A publisher that is stopped between any two of its steps: the route, the attempt to retain, the distribution.
+    enum Publisher {
+        Idle,
+        Routed { generation: u64 },
+        Retained { generation: u64 },
+    }
+
+    /// What the two of them do, one step at a time; the subscriber subscribes, begins its search and goes on with it.
+    struct Meeting {
+        router: Router,
+        queue: Arc<Queue>,
+        publisher: Publisher,
+        /// What the publisher has still to publish, the next one last.
+        unpublished: Vec<&'static str>,
+        filter: TopicFilter,
+        /// How many were published when it subscribed.
+        missed: usize,
+        since: Option<u64>,
+        search: Option<Search>,
+        live: Vec<String>,
+        found: Vec<String>,
+    }
+
+    impl Meeting {
+        fn new(filter: &str) -> Meeting {
+            let total = Arc::new(TotalBytes::new(&Limits::default()));
+            let router = Router::new(&Limits::default());
+            router.retain(&message("0"), router.generation(), Instant::now()).unwrap();
+            Meeting {
+                router,
+                queue: Arc::new(Queue::new(1, 0, total)),
+                publisher: Publisher::Idle,
+                unpublished: WHOLE.iter().skip(1).rev().copied().collect(),
+                filter: TopicFilter::parse(filter.as_bytes()).unwrap(),
+                missed: 0,
+                since: None,
+                search: None,
+                live: Vec::new(),
+                found: Vec::new(),
+            }
+        }
+
+        fn publisher_steps(&mut self) {
+            let Some(payload) = self.unpublished.last() else { return };
+            let topic = message(payload).topic.clone();
+            self.publisher = match self.publisher {
+                Publisher::Idle => Publisher::Routed { generation: self.router.route(topic, 0).generation },
+                Publisher::Routed { generation } => {
+                    match self.router.retain(&message(payload), generation, Instant::now()) {
+                        Ok(_) => Publisher::Retained { generation },
+                        Err(NotRetained::RouteIsOld) => Publisher::Idle,
+                        Err(NotRetained::Full) => panic!("there is room"),
+                    }
+                }
+                Publisher::Retained { generation } => {
+                    let receivers = self.router.receivers(&topic, generation);
+                    self.live.extend(receivers.iter().map(|_| (*payload).to_owned()));
+                    self.unpublished.pop();
+                    Publisher::Idle
+                }
+            };
+        }
+
+        fn subscriber_steps(&mut self) {
+            let now = Instant::now();
+            match (self.since, &mut self.search) {
+                (None, _) => {
+                    let since = self.router.subscribe(&self.filter, subscription(&self.queue)).unwrap();
+                    self.since = Some(since);
+                    let is_stored = matches!(self.publisher, Publisher::Retained { .. });
+                    self.missed = WHOLE.len() - 1 - self.unpublished.len() + usize::from(is_stored);
+                }
+                (Some(since), None) => {
+                    let search = self.router.search_retained(&self.filter, since, now);
+                    self.search = Some(search.unwrap_or_else(|| Search::over(&self.filter)));
+                }
+                (Some(_), Some(search)) => {
+                    let found = self.router.find_retained(search, 1, now);
+                    let payload =
+                        |message: &Arc<Message>| String::from_utf8(message.payload.to_vec()).unwrap();
+                    self.found.extend(found.iter().map(payload));
+                }
+            }
+        }
+    }
+
+    /// [MQTT-3.3.1-9]: wherever the two meet, the state and what is live afterwards are a run of the publications without a gap.
+    #[test]
+    fn every_message_reaches_a_new_subscription_by_one_way() {
+        const STEPS: usize = 12;
+        let mut outcomes = HashSet::new();
+        for (order, filter) in (0..1_u32 << STEPS).flat_map(|order| FILTERS.map(|filter| (order, filter))) {
+            let mut meeting = Meeting::new(filter);
+            for step in 0..STEPS {
+                match order >> step & 1 {
+                    0 => meeting.publisher_steps(),
+                    _ => meeting.subscriber_steps(),
+                }
+            }
+            // Both complete what they have begun.
+            (0..3).for_each(|_| meeting.subscriber_steps());
+            while !meeting.unpublished.is_empty() {
+                meeting.publisher_steps();
+            }
+            let got: Vec<&str> = meeting.found.iter().chain(&meeting.live).map(String::as_str).collect();
+            let (state, behind) = WHOLE.split_at(meeting.missed + 1);
+            let state = state.last().filter(|state| !state.is_empty());
+            let with_state: Vec<&str> = state.into_iter().chain(behind).copied().collect();
+            // The state may have been replaced before it was found, by what came live.
+            let is_whole = got == with_state || !behind.is_empty() && got == behind;
+            assert!(is_whole, "{filter} {order:b}: {got:?} instead of {with_state:?}");
+            outcomes.insert((meeting.found.len(), meeting.live.len()));
+        }
+        // The subscriber came before, between and behind all messages.
+        assert!(
+            outcomes.is_superset(&HashSet::from([(0, 4), (1, 4), (1, 3), (1, 2), (0, 1), (1, 0)])),
+            "{outcomes:?}"
+        );
+    }
+}
