@@ -78,8 +78,9 @@ impl Replay {
         Ok(())
     }
 
-    /// Gives up the search for a filter that is subscribed again: the new one finds everything that this one has not found yet.
-    pub(crate) fn restart(&mut self, filter: &TopicFilter) {
+    /// Gives up the search for a filter: one that is subscribed again, because the new search finds everything that this one has not
+    /// sent yet, or one that is not subscribed any more ([MQTT-3.10.4-2]).
+    pub(crate) fn give_up(&mut self, filter: &TopicFilter) {
         let Some(at) = self.searches.iter().position(|replayed| replayed.search.filter() == filter) else {
             return;
         };

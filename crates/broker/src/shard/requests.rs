@@ -64,7 +64,7 @@ impl<'a> Requests<'a> {
         let searches_max = self.shard.limits.subscriptions_per_session;
         let (key, consumer) = self.consumer(subscribe.consumer)?;
         if !is_new {
-            consumer.replay.restart(subscribe.filter);
+            consumer.replay.give_up(subscribe.filter);
         }
         let without_origin = subscribe.no_local.then(|| consumer.queue.origin());
         let replayed = Replayed::new(search, made, grant.clone(), without_origin);
@@ -215,6 +215,7 @@ impl Broker for Requests<'_> {
         let queue: Arc<_> = consumer.queue.clone();
         let existed = queue.filters().remove(filter);
         if existed {
+            consumer.replay.give_up(filter);
             self.shard.node.router.unsubscribe(Binding { filter, queue: &queue });
         }
         existed

@@ -112,6 +112,30 @@ fn a_subscription_that_is_made_again_joins_as_well() {
     assert_eq!(got, expected.map(|(payload, retain)| (payload.to_owned(), retain)));
 }
 
+/// [MQTT-3.10.4-2]: what a search has not sent when its subscription ends is not sent any more, nor twice to the next one.
+#[test]
+fn a_search_ends_with_its_subscription() {
+    let mut world = World::new(1);
+    let alice = world.attached(0, session("alice"));
+    for number in 0..100 {
+        alice.publish_with(&mut world, &format!("a/{number}"), "state", QOS1, retain).unwrap();
+    }
+    let bob = world.attached(0, session("bob").credit(1));
+    bob.subscribe_with(&mut world, "a/+", with_retained).unwrap();
+    bob.unsubscribe(&mut world, "a/+");
+    let mut got = Vec::new();
+    take(&mut world, &bob, &mut got);
+    world.run();
+    take(&mut world, &bob, &mut got);
+    assert_eq!(got.len(), 1);
+    bob.subscribe_with(&mut world, "a/+", with_retained).unwrap();
+    for _ in 0..200 {
+        world.run();
+        take(&mut world, &bob, &mut got);
+    }
+    assert_eq!(got.len(), 1 + 100);
+}
+
 /// A publisher that is told that nobody had room has changed nothing.
 #[test]
 fn a_refused_message_leaves_the_state_as_it_was() {
