@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 use tidegate_protocol::{Encoded, Output};
-use tidegate_stomp::codec::{Decoder, FrameLimits, encode};
+use tidegate_stomp::codec::{Decoder, FrameLimits, Version, encode};
 use tidegate_stomp::{Stomp, StompOptions};
 use tidegate_testkit::script::{RecordingBroker, parcel, peer};
 
@@ -39,13 +39,13 @@ fn main() {
 
 fn send(headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(&mut bytes, tidegate_stomp::codec::Command::Send, headers.iter().copied(), body)
+    encode(&mut bytes, Version::V1_2, tidegate_stomp::codec::Command::Send, headers.iter().copied(), body)
         .expect("a valid frame");
     bytes
 }
 
 fn decode(name: &str, frame: &[u8]) {
-    let mut decoder = Decoder::new(LIMITS);
+    let mut decoder = Decoder::new(Version::V1_2, LIMITS);
     measure(name, || {
         let decoded = decoder.decode(black_box(frame)).expect("a valid frame");
         assert!(black_box(decoded.frame).is_some());

@@ -1,4 +1,4 @@
-//! STOMP frames to and from bytes, in both directions: what a server reads and writes, and what a client does.
+//! STOMP frames to and from bytes, in all versions and both directions: what a server reads and writes, and what a client does.
 //!
 //! [`Decoder`] finds one frame at a time at the front of a stream and lends it out as a [`Frame`] that borrows from the
 //! stream; [`encode`] appends a frame to a buffer. What a frame means, and whether it may come now, is not decided here.
@@ -11,11 +11,13 @@ mod frame;
 mod head;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use command::Command;
 pub use decoder::{DecodeError, Decoded, Decoder, FrameLimits};
 pub use encoder::{EncodeError, encode};
 pub use frame::{Frame, Header, Headers};
+pub use version::Version;
 
 pub(crate) use encoder::{end_with_body, push_decimal, push_header, push_raw_header};
 pub(crate) use escape::push_escaped;

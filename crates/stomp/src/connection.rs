@@ -14,19 +14,20 @@
 //! the acknowledgement of everything before it. Behind the first, who the client is, frames wait.
 
 use crate::StompOptions;
-use crate::codec::{Command, Decoder, Frame, FrameLimits, encode};
+use crate::acknowledge::acknowledge;
+use crate::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
 use crate::heart_beat::HeartBeats;
 use crate::message::push_message;
 use crate::opening::{Candidate, Opening, evidence};
 use crate::reason::Fault;
 use crate::send;
-use crate::subscribe::{acknowledge, subscribe, unsubscribe};
+use crate::subscribe::{subscribe, unsubscribe};
 use crate::subscriptions::Subscriptions;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{
     Authenticate, Authenticated, Authentication, Close, CloseReason, Connection, Context, Delivery, Denial,
-    Encoded, Outcome, Output, Peer, Refused, Reply,
+    Encoded, Output, Peer, Refused, Reply,
 };
 
 /// The machine of one STOMP client.
@@ -53,12 +54,16 @@ enum Phase {
 /// The state of a client that is in.
 #[derive(Debug)]
 struct Connected {
+    version: Version,
     client_id: Option<Box<str>>,
     heart_beats: HeartBeats,
     subscriptions: Subscriptions,
-    /// The number of the next MESSAGE; unique within the connection ([STOMP-1.2/MESSAGE]).
+    /// The number of the next MESSAGE that needs no ACK; unique within the connection ([STOMP-1.2/MESSAGE]).
     next_message: u64,
 }
+
+/// How frames are read and written before the version is known. The first frame has no escapes, so this matters to wrong ones only.
+const VERSION_UNTIL_KNOWN: Version = Version::V1_2;
 
 /// What a body may have before the client is let in. No frame of the opening has one; a short one is told so.
 const OPENING_BODY_BYTES: usize = 1024;
@@ -76,7 +81,7 @@ impl StompConnection {
     pub(crate) fn new(options: Arc<StompOptions>, peer: &Peer) -> StompConnection {
         let limits = options.frame_limits();
         let body_bytes = limits.body_bytes.min(OPENING_BODY_BYTES);
-        let decoder = Decoder::new(FrameLimits { body_bytes, ..limits });
+        let decoder = Decoder::new(VERSION_UNTIL_KNOWN, FrameLimits { body_bytes, ..limits });
         StompConnection { options, decoder, phase: Phase::Opening(Opening::of(peer)) }
     }
 
@@ -88,16 +93,22 @@ impl StompConnection {
                 return Ok(taken);
             }
             let rest = input.get(taken..).unwrap_or_default();
-            let decoded =
-                self.decoder.decode(rest).map_err(|error| self.fail(error.into(), None, context.output))?;
+            let decoded = match self.decoder.decode(rest) {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    let headers = self.decoder.refused_headers(rest);
+                    let receipt = headers.as_ref().and_then(|headers| headers.get("receipt"));
+                    return Err(self.fail(error.into(), receipt, context.output));
+                }
+            };
             taken += decoded.consumed;
             let Some(frame) = decoded.frame else { return Ok(taken) };
-            let receipt = receipt_of(&frame);
+            let (receipt, version) = (receipt_of(&frame), self.version());
             match self.handle_frame(&frame, context) {
-                Ok(()) => push_receipt(receipt, context.output),
+                Ok(()) => push_receipt(version, receipt, context.output),
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault, receipt, context.output)),
                 Err(Stop::Goodbye) => {
-                    push_receipt(receipt, context.output);
+                    push_receipt(version, receipt, context.output);
                     self.phase = Phase::Ended;
                     return Err(CloseReason::Disconnected.into());
                 }
@@ -106,7 +117,8 @@ impl StompConnection {
     }
 
     fn handle_frame(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) -> Result<(), Stop> {
-        if !frame.body.is_empty() && !frame.command.may_have_body() {
+        // In 1.0 such a body is ignored ([STOMP-1.0/SUBSCRIBE]).
+        if !frame.body.is_empty() && !frame.command.may_have_body() && self.version() > Version::V1_0 {
             return Err(Fault::UnexpectedBody(frame.command).into());
         }
         match &mut self.phase {
@@ -115,7 +127,8 @@ impl StompConnection {
                     return Err(Fault::NotConnected(frame.command).into());
                 }
                 let candidate = opening.read(frame)?;
-                let (client_id, evidence) = (frame.headers.get("client-id"), evidence(frame));
+                let evidence = evidence(frame, candidate.version);
+                let client_id = frame.headers.get("client-id");
                 match context.broker.authenticate(Authenticate { client_id, evidence }) {
                     Authentication::Now(authenticated) => self.admit(candidate, &authenticated, context)?,
                     Authentication::Later => self.phase = Phase::Checking(candidate),
@@ -140,11 +153,13 @@ impl StompConnection {
             return Err(Fault::Denied(Denial::MalformedExchange));
         };
         let heart_beats = candidate.welcome(&self.options, context.now, context.output);
-        self.decoder = Decoder::new(self.options.frame_limits());
+        let version = candidate.version;
+        self.decoder = Decoder::new(version, self.options.frame_limits());
         self.phase = Phase::Connected(Connected {
+            version,
             client_id: candidate.client_id.or_else(|| identity.user.clone()),
             heart_beats,
-            subscriptions: Subscriptions::new(self.options.max_subscriptions),
+            subscriptions: Subscriptions::new(version, self.options.max_subscriptions),
             next_message: 0,
         });
         Ok(())
@@ -152,9 +167,18 @@ impl StompConnection {
 
     /// Writes the ERROR of a fault, after which nothing more is said.
     fn fail(&mut self, fault: Fault, receipt: Option<&str>, output: &mut Output) -> Close {
+        push_error(self.version(), &fault, receipt, output);
         self.phase = Phase::Ended;
-        push_error(&fault, receipt, output);
         fault.close()
+    }
+
+    /// The version in which frames are written now.
+    fn version(&self) -> Version {
+        match &self.phase {
+            Phase::Opening(_) | Phase::Ended => VERSION_UNTIL_KNOWN,
+            Phase::Checking(candidate) => candidate.version,
+            Phase::Connected(connected) => connected.version,
+        }
     }
 }
 
@@ -165,13 +189,15 @@ impl Connected {
         options: &StompOptions,
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
-        let (subscriptions, broker) = (&mut self.subscriptions, &mut *context.broker);
+        let (version, subscriptions, broker) = (self.version, &mut self.subscriptions, &mut *context.broker);
         match frame.command {
+            command if !command.is_of(version) => {
+                return Err(Fault::NotInVersion { version, command }.into());
+            }
             Command::Send => send::publish(frame, broker)?,
-            Command::Subscribe => subscribe(frame, options, subscriptions, broker)?,
-            Command::Unsubscribe => unsubscribe(frame, subscriptions, broker)?,
-            Command::Ack => acknowledge(frame, Outcome::Accepted, subscriptions, broker)?,
-            Command::Nack => acknowledge(frame, Outcome::Rejected, subscriptions, broker)?,
+            Command::Subscribe => subscribe(frame, version, options, subscriptions, broker)?,
+            Command::Unsubscribe => unsubscribe(frame, version, subscriptions, broker)?,
+            Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, broker)?,
             Command::Begin | Command::Commit | Command::Abort => {
                 return Err(Fault::Unsupported("transactions").into());
             }
@@ -192,7 +218,7 @@ impl Connected {
     ) -> Result<(), Refused> {
         let subscription =
             self.subscriptions.of_consumer(delivery.consumer).ok_or(Refused::NotExpressible)?;
-        push_message(&subscription.frame_start, self.next_message, delivery, encoded, output)?;
+        push_message(self.version, &subscription.frame_start, self.next_message, delivery, encoded, output)?;
         self.next_message += 1;
         if let Some(tag) = delivery.tag {
             subscription.note_unsettled(tag);
@@ -290,7 +316,7 @@ impl Connection for StompConnection {
         };
         let is_open = !matches!(self.phase, Phase::Ended);
         if let Some(fault) = last_words.filter(|_| is_open) {
-            push_error(&fault, None, context.output);
+            push_error(self.version(), &fault, None, context.output);
         }
         self.phase = Phase::Ended;
     }
@@ -319,20 +345,20 @@ fn receipt_of<'f>(frame: &'f Frame<'_>) -> Option<&'f str> {
 }
 
 /// Appends the RECEIPT that a frame asked for ([STOMP-1.2/RECEIPT]).
-fn push_receipt(receipt: Option<&str>, output: &mut Output) {
+fn push_receipt(version: Version, receipt: Option<&str>, output: &mut Output) {
     let Some(receipt) = receipt else { return };
-    if encode(output.buffer(), Command::Receipt, [("receipt-id", receipt)], b"").is_ok() {
+    if encode(output.buffer(), version, Command::Receipt, [("receipt-id", receipt)], b"").is_ok() {
         output.end_frame();
     }
 }
 
 /// Appends the ERROR of a fault ([STOMP-1.2/ERROR]).
-fn push_error(fault: &Fault, receipt: Option<&str>, output: &mut Output) {
-    let version = matches!(fault, Fault::UnsupportedVersion).then_some(("version", "1.2"));
+fn push_error(version: Version, fault: &Fault, receipt: Option<&str>, output: &mut Output) {
+    let supported = matches!(fault, Fault::UnsupportedVersion).then_some(("version", "1.0,1.1,1.2"));
     let receipt = receipt.map(|receipt| ("receipt-id", receipt));
     let always = [("message", fault.message()), ("content-type", "text/plain")];
-    let headers = version.into_iter().chain(receipt).chain(always);
-    if encode(output.buffer(), Command::Error, headers, fault.to_string().as_bytes()).is_ok() {
+    let headers = supported.into_iter().chain(receipt).chain(always);
+    if encode(output.buffer(), version, Command::Error, headers, fault.to_string().as_bytes()).is_ok() {
         output.end_frame();
     }
 }

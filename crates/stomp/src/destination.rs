@@ -2,7 +2,7 @@
 //!
 //! The mapping is a bijection between `/topic/…` and all topics, whatever their levels. Queues have no destination here yet.
 
-use crate::codec::push_escaped;
+use crate::codec::{Version, push_escaped};
 use crate::reason::Fault;
 use tidegate_message::{Topic, TopicFilter};
 
@@ -23,9 +23,9 @@ pub(crate) fn filter_of(destination: &str) -> Result<TopicFilter, Fault> {
 }
 
 /// Appends the destination of a topic, escaped as a header's value.
-pub(crate) fn push_destination(buffer: &mut Vec<u8>, topic: &Topic) {
+pub(crate) fn push_destination(buffer: &mut Vec<u8>, version: Version, topic: &Topic) {
     buffer.extend_from_slice(TOPIC_PREFIX.as_bytes());
-    push_escaped(buffer, topic.as_str());
+    push_escaped(buffer, version, topic.as_str());
 }
 
 /// The canonical text of a SEND's `reply-to`: a topic, or whatever else it is, unchanged.
@@ -37,11 +37,11 @@ pub(crate) fn reply_topic_of(reply_to: &str) -> &str {
 }
 
 /// Appends the `reply-to` of a canonical text, escaped as a header's value.
-pub(crate) fn push_reply_destination(buffer: &mut Vec<u8>, reply_to: &str) {
+pub(crate) fn push_reply_destination(buffer: &mut Vec<u8>, version: Version, reply_to: &str) {
     if !FOREIGN_PREFIXES.iter().any(|prefix| reply_to.starts_with(prefix)) {
         buffer.extend_from_slice(TOPIC_PREFIX.as_bytes());
     }
-    push_escaped(buffer, reply_to);
+    push_escaped(buffer, version, reply_to);
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
             [("/topic/a/b", "a/b"), ("/temp-queue/x", "/temp-queue/x"), ("/queue/q", "/queue/q")]
         {
             let mut printed = Vec::new();
-            push_reply_destination(&mut printed, canonical);
+            push_reply_destination(&mut printed, Version::V1_2, canonical);
             assert_eq!((reply_topic_of(header), &*printed), (canonical, header.as_bytes()));
         }
     }
@@ -77,7 +77,7 @@ mod tests {
         fn a_printed_topic_is_parsed_back(text in "[a-z/$é ]{1,20}") {
             let topic = Topic::parse(text.as_bytes()).unwrap();
             let mut printed = Vec::new();
-            push_destination(&mut printed, &topic);
+            push_destination(&mut printed, Version::V1_2, &topic);
             let destination = String::from_utf8(printed).unwrap();
             prop_assert_eq!(topic_of(&destination), Ok(&*text));
         }

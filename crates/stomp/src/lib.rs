@@ -1,8 +1,8 @@
-//! STOMP 1.2 on the server's side: the codec, the state machine of one client, and the options of its listener.
+//! STOMP 1.0, 1.1 and 1.2 on the server's side: the codec, the state machine of one client, and the options of its listener.
 //!
 //! [`Stomp`] is the factory that the gateway registers. Its machines are behind the contract of `tidegate-protocol`: bytes,
 //! deliveries and time go in; bytes and requests come out. The codec is public for clients of our own: benchmark, tests, fuzzers.
-//! STOMP 1.0 and 1.1 are not spoken; transactions and destinations other than `/topic/…` are refused with an ERROR that says so.
+//! Transactions and destinations other than `/topic/…` are refused with an ERROR that says so.
 //!
 //! # Headers
 //!
@@ -25,6 +25,7 @@
 
 pub mod codec;
 
+mod acknowledge;
 mod connection;
 mod destination;
 mod heart_beat;

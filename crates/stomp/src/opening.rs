@@ -1,7 +1,10 @@
 //! CONNECT: what a client offers and shows, and what both sides agree on once it is known.
+//!
+//! Which version is spoken stands in the headers of the first frame, so it is read before that is known: CONNECT has no escapes in any
+//! version, and what 1.0 calls padding is taken off here.
 
 use crate::StompOptions;
-use crate::codec::{Command, Frame, encode};
+use crate::codec::{Command, Frame, Version, encode};
 use crate::heart_beat::{HeartBeats, Offer};
 use crate::reason::Fault;
 use std::time::Instant;
@@ -25,7 +28,11 @@ pub(crate) struct Candidate {
     pub(crate) deadline: Instant,
     /// What the client calls itself, for logs.
     pub(crate) client_id: Option<Box<str>>,
+    /// The highest version that both sides speak.
+    pub(crate) version: Version,
     connection: u64,
+    /// Whether the client knows of versions.
+    negotiates: bool,
     offer: Offer,
 }
 
@@ -39,24 +46,41 @@ impl Opening {
     ///
     /// `host` may be anything, also missing: there is one virtual host, and widespread browser clients do not send it.
     pub(crate) fn read(&self, frame: &Frame<'_>) -> Result<Candidate, Fault> {
-        let versions = frame.headers.get("accept-version").unwrap_or("1.0");
-        if !versions.split(',').any(|version| version.trim() == "1.2") {
-            return Err(Fault::UnsupportedVersion);
-        }
-        let own = frame.headers.get("client-id").or(frame.headers.get("login"));
+        let version = version(frame)?;
+        let own = value(frame, version, "client-id").or(value(frame, version, "login"));
         Ok(Candidate {
             deadline: self.deadline,
             client_id: own.map(Box::from),
+            version,
             connection: self.connection,
-            offer: Offer::parse(frame.headers.get("heart-beat"))?,
+            negotiates: frame.headers.get("accept-version").is_some(),
+            offer: match version {
+                // 1.0 has no heart-beats, whatever the client writes.
+                Version::V1_0 => Offer::default(),
+                Version::V1_1 | Version::V1_2 => Offer::parse(frame.headers.get("heart-beat"))?,
+            },
         })
     }
 }
 
+/// The highest version that both sides speak; a client that says nothing speaks 1.0 ([STOMP-1.2/Protocol Negotiation]).
+fn version(frame: &Frame<'_>) -> Result<Version, Fault> {
+    match frame.headers.get("accept-version") {
+        None => Ok(Version::V1_0),
+        Some(offered) => Version::highest_of(offered).ok_or(Fault::UnsupportedVersion),
+    }
+}
+
+/// The value of a header of CONNECT, without what is padding in 1.0 ([STOMP-1.0/Connecting]).
+fn value<'f>(frame: &'f Frame<'_>, version: Version, name: &str) -> Option<&'f str> {
+    let value = frame.headers.get(name)?;
+    Some(if version.pads_headers() { value.trim_matches([' ', '\t']) } else { value })
+}
+
 /// What a CONNECT shows of its client ([STOMP-1.2/CONNECT or STOMP Frame]).
-pub(crate) fn evidence<'a>(frame: &'a Frame<'_>) -> Evidence<'a> {
-    let user = frame.headers.get("login");
-    Evidence::Password { user, password: frame.headers.get("passcode").map(str::as_bytes) }
+pub(crate) fn evidence<'a>(frame: &'a Frame<'_>, version: Version) -> Evidence<'a> {
+    let password = value(frame, version, "passcode").map(str::as_bytes);
+    Evidence::Password { user: value(frame, version, "login"), password }
 }
 
 impl Candidate {
@@ -67,11 +91,15 @@ impl Candidate {
         HeartBeats::agree(server, self.offer, now)
     }
 
+    /// A client that knows of no versions is told what CONNECTED has in 1.0: the session ([STOMP-1.0/Connecting]).
     fn push_connected(&self, offer: Offer, output: &mut Output) {
-        let (session, heart_beat) = (format!("tidegate-{}", self.connection), offer.header());
-        let headers =
-            [("version", "1.2"), ("session", &*session), ("server", SERVER), ("heart-beat", &*heart_beat)];
-        if encode(output.buffer(), Command::Connected, headers, b"").is_ok() {
+        let version = self.negotiates.then_some(("version", self.version.as_str()));
+        let session = format!("tidegate-{}", self.connection);
+        let server = self.negotiates.then_some(("server", SERVER));
+        let heart_beat = (self.version > Version::V1_0).then(|| offer.header());
+        let heart_beat = heart_beat.as_deref().map(|offer| ("heart-beat", offer));
+        let headers = version.into_iter().chain([("session", &*session)]).chain(server).chain(heart_beat);
+        if encode(output.buffer(), self.version, Command::Connected, headers, b"").is_ok() {
             output.end_frame();
         }
     }

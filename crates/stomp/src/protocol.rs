@@ -9,7 +9,7 @@ use tidegate_protocol::{Connection, MessageKind, Peer, Protocol, Recognition};
 /// By how many bytes a recognition has to be decided, as the contract says.
 const RECOGNITION_BYTES_MAX: usize = 16;
 
-/// STOMP 1.2 with the options of one listener.
+/// STOMP with the options of one listener. Which version a client speaks it says in CONNECT, over whatever WebSocket sub-protocol.
 #[derive(Debug, Clone)]
 pub struct Stomp {
     options: Arc<StompOptions>,
@@ -44,7 +44,7 @@ impl Protocol for Stomp {
     }
 
     fn websocket_subprotocols(&self) -> &'static [&'static str] {
-        &["v12.stomp"]
+        &["v12.stomp", "v11.stomp", "v10.stomp"]
     }
 
     fn message_kind(&self) -> MessageKind {

@@ -1,6 +1,6 @@
 //! What can go wrong on a connection, and how it is told: the one place that maps faults to ERROR frames, labels and closes.
 
-use crate::codec::{Command, DecodeError};
+use crate::codec::{Command, DecodeError, Version};
 use std::borrow::Cow;
 use tidegate_message::FilterError;
 use tidegate_protocol::{Close, CloseReason, Denial, Refusal};
@@ -20,11 +20,19 @@ pub(crate) enum Fault {
     /// [STOMP-1.2/Server Frames]
     #[error("{0} is a frame of servers")]
     ServerFrame(Command),
+    /// A command that another version has.
+    #[error("STOMP {version} has no {command}")]
+    NotInVersion {
+        /// The version of the connection.
+        version: Version,
+        /// The frame's command.
+        command: Command,
+    },
     /// [STOMP-1.2/Body]
     #[error("{0} must not have a body")]
     UnexpectedBody(Command),
     /// [STOMP-1.2/Protocol Negotiation]
-    #[error("Supported protocol versions are 1.2")]
+    #[error("Supported protocol versions are 1.0 1.1 1.2")]
     UnsupportedVersion,
     /// [STOMP-1.2/CONNECT or STOMP Frame]
     #[error("{0}")]
@@ -103,7 +111,8 @@ impl Fault {
             Fault::Frame(_) => "malformed frame received",
             Fault::NotConnected(_) => "not connected",
             Fault::AlreadyConnected => "already connected",
-            Fault::ServerFrame(_) | Fault::UnexpectedBody(_) => "frame not allowed",
+            Fault::ServerFrame(_) | Fault::NotInVersion { .. } => "frame not allowed",
+            Fault::UnexpectedBody(_) => "frame not allowed",
             Fault::UnsupportedVersion => "unsupported protocol version",
             Fault::Denied(Denial::Busy) => "server busy",
             Fault::Denied(_) => "not authenticated",
@@ -143,7 +152,8 @@ impl Fault {
             Fault::Frame(error) if is_limit(error) => "frame_too_large",
             Fault::Frame(_) => "malformed_frame",
             Fault::NotConnected(_) | Fault::AlreadyConnected => "unexpected_frame",
-            Fault::ServerFrame(_) | Fault::UnexpectedBody(_) => "unexpected_frame",
+            Fault::ServerFrame(_) | Fault::NotInVersion { .. } => "unexpected_frame",
+            Fault::UnexpectedBody(_) => "unexpected_frame",
             Fault::UnsupportedVersion => "unsupported_version",
             Fault::Denied(Denial::Busy) => "server_busy",
             Fault::Denied(_) => "not_authenticated",

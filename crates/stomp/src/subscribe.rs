@@ -1,30 +1,36 @@
-//! SUBSCRIBE, UNSUBSCRIBE, ACK and NACK: headers into requests.
+//! SUBSCRIBE and UNSUBSCRIBE: headers into requests.
 
 use crate::StompOptions;
-use crate::codec::Frame;
+use crate::codec::{Frame, Version};
 use crate::destination::filter_of;
 use crate::reason::Fault;
-use crate::subscriptions::{AckMode, Subscriptions};
-use tidegate_message::QoS;
+use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
+use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{Broker, Consume, ConsumerId, Outcome, RetainedDelivery, Subscribe};
 
 /// The longest subscription id in bytes; it is repeated in every MESSAGE.
 const SUBSCRIPTION_ID_BYTES_MAX: usize = 255;
 
+/// What the canonical names of named queues begin with.
+const QUEUES: &str = "$queue/";
+
 /// Handles SUBSCRIBE: a consumer with a queue of its own, and one filter ([STOMP-1.2/SUBSCRIBE]).
 pub(crate) fn subscribe(
     frame: &Frame<'_>,
+    version: Version,
     options: &StompOptions,
     subscriptions: &mut Subscriptions,
     broker: &mut dyn Broker,
 ) -> Result<(), Fault> {
-    let id = subscription_id(frame)?;
-    let filter = filter_of(required(frame, "destination")?)?;
+    let name = name(frame, version)?;
+    let destination = required(frame, "destination")?;
+    let filter = filter_of(destination)?;
     let ack_mode = AckMode::parse(frame.headers.get("ack"))?;
     let credit = prefetch_count(frame, options)?;
     let retained = retained_delivery(frame)?;
     refuse_what_is_missing(frame)?;
-    let consumer = subscriptions.add(id, ack_mode)?;
+    let terms = Terms { name, destination, ack_mode, unwanted: unwanted(&filter) };
+    let consumer = subscriptions.add(terms)?;
     broker.consume(Consume { consumer, credit, settlement: ack_mode.settlement() })?;
     let subscribe = Subscribe {
         consumer,
@@ -43,29 +49,16 @@ pub(crate) fn subscribe(
     Ok(())
 }
 
-/// Handles UNSUBSCRIBE ([STOMP-1.2/UNSUBSCRIBE]).
+/// Handles UNSUBSCRIBE ([STOMP-1.2/UNSUBSCRIBE], [STOMP-1.0/UNSUBSCRIBE]).
 pub(crate) fn unsubscribe(
     frame: &Frame<'_>,
+    version: Version,
     subscriptions: &mut Subscriptions,
     broker: &mut dyn Broker,
 ) -> Result<(), Fault> {
-    let consumer: ConsumerId = subscriptions.remove(required(frame, "id")?)?;
+    let consumer: ConsumerId = subscriptions.remove(&name(frame, version)?)?;
     broker.cancel(consumer);
     Ok(())
-}
-
-/// Handles ACK ([`Outcome::Accepted`]) and NACK ([`Outcome::Rejected`]) ([STOMP-1.2/ACK], [STOMP-1.2/NACK]).
-pub(crate) fn acknowledge(
-    frame: &Frame<'_>,
-    outcome: Outcome,
-    subscriptions: &mut Subscriptions,
-    broker: &mut dyn Broker,
-) -> Result<(), Fault> {
-    let id = required(frame, "id")?;
-    if frame.headers.get("transaction").is_some() {
-        return Err(Fault::Unsupported("transactions"));
-    }
-    subscriptions.settle(id, |consumer, tag| broker.settle(consumer, tag, outcome))
 }
 
 /// The value of a header that the specification demands.
@@ -83,11 +76,23 @@ pub(crate) fn flag(name: &'static str, value: Option<&str>) -> Result<Option<boo
     }
 }
 
-fn subscription_id<'f>(frame: &'f Frame<'_>) -> Result<&'f str, Fault> {
-    let id = required(frame, "id")?;
-    match id.len() > SUBSCRIPTION_ID_BYTES_MAX {
-        true => Err(Fault::InvalidHeader { name: "id", expected: "at most 255 bytes" }),
-        false => Ok(id),
+/// How the client calls the subscription: by an id, which only 1.0 may leave out ([STOMP-1.2/SUBSCRIBE id Header]).
+fn name(frame: &Frame<'_>, version: Version) -> Result<Name, Fault> {
+    match (frame.headers.get("id"), version) {
+        (Some(id), _) if id.len() > SUBSCRIPTION_ID_BYTES_MAX => {
+            Err(Fault::InvalidHeader { name: "id", expected: "at most 255 bytes" })
+        }
+        (Some(id), _) => Ok(Name::Id(id.into())),
+        (None, Version::V1_0) => Ok(Name::Destination(required(frame, "destination")?.into())),
+        (None, _) => Err(Fault::MissingHeader { command: frame.command, name: "id" }),
+    }
+}
+
+/// What a NACK means that does not say it: what came from a named queue goes back there, a copy of a topic's message is dropped.
+fn unwanted(filter: &TopicFilter) -> Outcome {
+    match filter.as_str().starts_with(QUEUES) {
+        true => Outcome::Released,
+        false => Outcome::Rejected,
     }
 }
 

@@ -7,12 +7,31 @@ mod random_bytes;
 mod receiving;
 mod sending;
 mod subscribing;
+mod versions;
 
+use crate::codec::Version;
 use crate::{Stomp, StompOptions};
 use tidegate_testkit::script::Harness;
 
 /// A CONNECT that asks for nothing special.
 const CONNECT: &[u8] = b"CONNECT\naccept-version:1.2\nhost:example\n\n\0";
+
+/// A CONNECT that asks for this version; one of 1.0 knows of no versions.
+fn connect(version: Version) -> String {
+    match version {
+        Version::V1_0 => "CONNECT\nlogin: ann\npasscode: secret\n\n\0".to_owned(),
+        _ => format!("CONNECT\naccept-version:{version}\nhost:example\n\n\0"),
+    }
+}
+
+/// A machine whose client of this version is in; CONNECTED has been taken.
+fn connected_as(version: Version) -> Harness {
+    let mut harness = opening();
+    harness.feed(connect(version));
+    harness.take_output();
+    assert_eq!(harness.close_label(), None);
+    harness
+}
 
 /// A machine that waits for CONNECT.
 fn opening() -> Harness {

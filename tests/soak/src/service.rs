@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tidegate_message::QoS;
-use tidegate_stomp::codec::{Command, Decoder, Frame, FrameLimits, encode};
+use tidegate_stomp::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
 use tidegate_testkit::random::Random;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -108,17 +108,23 @@ impl Service {
         let Ok(Ok(wire)) = timeout(crate::device::PATIENCE, Wire::connect(self.address)).await else {
             return self.accuse(Kind::Disconnected, "cannot connect");
         };
-        let mut link =
-            Link { wire, decoder: Decoder::new(LIMITS), talk: Talk::default(), next_act: Instant::now() };
+        let mut link = Link {
+            wire,
+            decoder: Decoder::new(Version::V1_2, LIMITS),
+            talk: Talk::default(),
+            next_act: Instant::now(),
+        };
         let headers = [("accept-version", "1.2"), ("host", "soak"), ("heart-beat", "0,0")];
-        encode(&mut link.wire.output, Command::Connect, headers, b"").expect("the frame is valid");
+        encode(&mut link.wire.output, Version::V1_2, Command::Connect, headers, b"")
+            .expect("the frame is valid");
         self.roster.count_open();
         let is_polite = self.serve(&mut link).await;
         for subscription in link.talk.subscriptions.values() {
             self.roster.auditor.borrow_mut().session_ends(subscription.audit);
         }
         if is_polite {
-            encode(&mut link.wire.output, Command::Disconnect, [], b"").expect("the frame is valid");
+            encode(&mut link.wire.output, Version::V1_2, Command::Disconnect, [], b"")
+                .expect("the frame is valid");
             let _too_late_is_fine = timeout(crate::device::PATIENCE, link.wire.flush()).await;
         }
         self.roster.count_end(usize::from(!is_polite));
@@ -168,7 +174,8 @@ impl Service {
                 // Any frame with a receipt would do.
                 let receipt = self.name();
                 let headers = [("destination", "/topic/soak/barrier"), ("qos", "0"), ("receipt", &*receipt)];
-                encode(&mut link.wire.output, Command::Send, headers, b"").expect("the frame is valid");
+                encode(&mut link.wire.output, Version::V1_2, Command::Send, headers, b"")
+                    .expect("the frame is valid");
                 link.talk.receipts.insert(receipt, Receipt::Barrier);
             }
             return None;
@@ -208,7 +215,7 @@ impl Service {
             let level = qos.to_string();
             let fixed = [("destination", &*destination), ("qos", &*level)];
             let headers = fixed.into_iter().chain(receipt.as_deref().map(|name| ("receipt", name)));
-            encode(&mut link.wire.output, Command::Send, headers, &stamp.payload(bytes))
+            encode(&mut link.wire.output, Version::V1_2, Command::Send, headers, &stamp.payload(bytes))
                 .expect("the frame is valid");
             if let Some(receipt) = receipt {
                 link.talk.receipts.insert(receipt, Receipt::Sent(stamp));
@@ -229,7 +236,8 @@ impl Service {
         let destination = format!("/topic/{}", self.roster.world.filter(filter).text);
         let ack = if acknowledges { "client-individual" } else { "auto" };
         let headers = [("id", &*name), ("destination", &*destination), ("ack", ack), ("receipt", &*receipt)];
-        encode(&mut link.wire.output, Command::Subscribe, headers, b"").expect("the frame is valid");
+        encode(&mut link.wire.output, Version::V1_2, Command::Subscribe, headers, b"")
+            .expect("the frame is valid");
         link.talk.receipts.insert(receipt, Receipt::Subscribed(audit, filter));
         link.talk.subscriptions.insert(name, Subscription { audit, filter, acknowledges });
     }
@@ -252,7 +260,8 @@ impl Service {
         }
         self.roster.auditor.borrow_mut().unsubscribing(audit, filter);
         let headers = [("id", &**name), ("receipt", &*receipt)];
-        encode(&mut link.wire.output, Command::Unsubscribe, headers, b"").expect("the frame is valid");
+        encode(&mut link.wire.output, Version::V1_2, Command::Unsubscribe, headers, b"")
+            .expect("the frame is valid");
         link.talk.receipts.insert(receipt, Receipt::Unsubscribed(audit, filter));
     }
 
@@ -328,7 +337,7 @@ impl Service {
         if subscription.acknowledges
             && let Some(id) = header("ack")
         {
-            encode(output, Command::Ack, [("id", id)], b"").expect("the frame is valid");
+            encode(output, Version::V1_2, Command::Ack, [("id", id)], b"").expect("the frame is valid");
         }
         if frame.body.is_empty() && self.phase() == Phase::Leave {
             return Ok(());

@@ -1,8 +1,9 @@
 //! The first line of a frame.
 
+use super::Version;
 use std::fmt;
 
-/// The commands of STOMP 1.2: what a frame is for, and who may send it.
+/// The commands of all versions: what a frame is for, and who may send it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
     /// A client opens the connection.
@@ -108,6 +109,11 @@ impl Command {
     /// Whether its headers are escaped ([STOMP-1.2/Value Encoding]: not those of CONNECT and CONNECTED, for the sake of 1.0).
     pub fn has_escaped_headers(self) -> bool {
         !matches!(self, Command::Connect | Command::Stomp | Command::Connected)
+    }
+
+    /// Whether a version has it: NACK and STOMP came with 1.1.
+    pub fn is_of(self, version: Version) -> bool {
+        version > Version::V1_0 || !matches!(self, Command::Nack | Command::Stomp)
     }
 
     /// Whether a client may send it; the other ones are the server's.

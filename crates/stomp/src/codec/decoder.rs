@@ -5,7 +5,7 @@
 //! It keeps no bytes.
 
 use super::head::parse_head;
-use super::{Command, Frame, Headers};
+use super::{Command, Frame, Headers, Version};
 use memchr::{memchr, memchr2};
 
 /// The longest first line in bytes: the longest command, `UNSUBSCRIBE`, with the CR behind it.
@@ -27,15 +27,18 @@ pub struct FrameLimits {
 /// Why a stream is not STOMP, or more than its reader takes. Fatal: the place of the next frame is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The first line is no command of STOMP 1.2.
-    #[error("the frame's command is not one of STOMP 1.2")]
+    /// The first line is no command of any version.
+    #[error("the frame's command is not one of STOMP")]
     UnknownCommand,
     /// A header line without a colon or a name, or with a CR inside it.
     #[error("a header line is not a name, a colon and a value")]
     MalformedHeader,
     /// [STOMP-1.2/Value Encoding]
-    #[error(r"a header has an escape other than \r, \n, \c and \\")]
-    UndefinedEscape,
+    #[error("a header has an escape other than {}", .version.escapes_in_words())]
+    UndefinedEscape {
+        /// The version, which has other ones.
+        version: Version,
+    },
     /// [STOMP-1.2/Value Encoding]
     #[error("the headers are not valid UTF-8")]
     HeadNotUtf8,
@@ -89,6 +92,7 @@ pub struct Decoded<'a> {
 /// The place of the decoder in its stream.
 #[derive(Debug)]
 pub struct Decoder {
+    version: Version,
     limits: FrameLimits,
     progress: Progress,
 }
@@ -120,8 +124,8 @@ struct BodySearch {
 
 impl Decoder {
     /// A decoder at the start of a stream.
-    pub fn new(limits: FrameLimits) -> Decoder {
-        Decoder { limits, progress: Progress::Head(HeadSearch::default()) }
+    pub fn new(version: Version, limits: FrameLimits) -> Decoder {
+        Decoder { version, limits, progress: Progress::Head(HeadSearch::default()) }
     }
 
     /// Takes the first frame off the front of `input`, which begins where the last call stopped consuming.
@@ -147,15 +151,24 @@ impl Decoder {
         }
     }
 
+    /// The headers of the frame at the front that has just been refused, where they were not what is wrong with it.
+    pub fn refused_headers<'a>(&self, input: &'a [u8]) -> Option<Headers<'a>> {
+        let Progress::Body(search) = &self.progress else { return None };
+        let head = input.get(line_ends(input)..)?.get(..search.start)?;
+        parse_head(self.version, head).ok().map(|(_, headers)| headers)
+    }
+
     /// The frame at the very front and its size in bytes.
     fn frame<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Frame<'a>, usize)>, DecodeError> {
         let (mut search, head) = match &mut self.progress {
             Progress::Body(search) => (*search, None),
             Progress::Head(search) => {
                 let Some(start) = search.end(input, &self.limits)? else { return Ok(None) };
-                let head = parse_head(input.get(..start).unwrap_or_default())?;
-                let content_length = content_length(&head.1, self.limits.body_bytes)?;
-                (BodySearch { start, scanned: start, content_length }, Some(head))
+                let head = parse_head(self.version, input.get(..start).unwrap_or_default())?;
+                let mut search = BodySearch { start, scanned: start, content_length: None };
+                self.progress = Progress::Body(search);
+                search.content_length = content_length(&head.1, self.limits.body_bytes)?;
+                (search, Some(head))
             }
         };
         let Some(end) = search.end(input, self.limits.body_bytes)? else {
@@ -164,7 +177,7 @@ impl Decoder {
         };
         let (command, headers): (Command, Headers<'a>) = match head {
             Some(head) => head,
-            None => parse_head(input.get(..search.start).unwrap_or_default())?,
+            None => parse_head(self.version, input.get(..search.start).unwrap_or_default())?,
         };
         let body = input.get(search.start..end).unwrap_or_default();
         Ok(Some((Frame { command, headers, body }, end + 1)))

@@ -1,7 +1,7 @@
 //! Appends frames to a buffer. What comes out is a valid frame or nothing at all.
 
-use super::Command;
 use super::escape::push_escaped;
+use super::{Command, Version};
 
 /// Why something cannot be said in a STOMP frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -12,8 +12,8 @@ pub enum EncodeError {
     /// Readers take a NUL for the end of the frame, and STOMP has no escape for it.
     #[error("a header contains a NUL")]
     NullInHeader,
-    /// CONNECT and CONNECTED have no escapes ([STOMP-1.2/Value Encoding]).
-    #[error("a header of {0} contains a line end, or its name a colon")]
+    /// CONNECT and CONNECTED have no escapes ([STOMP-1.2/Value Encoding]), 1.0 has none at all, and 1.1 none for a CR.
+    #[error("a header of {0} contains a line end, or its name a colon, for which there is no escape")]
     NotEscapable(Command),
     /// [STOMP-1.2/Body]
     #[error("{0} must not have a body")]
@@ -30,12 +30,13 @@ pub enum EncodeError {
 /// Nothing is appended when the frame would not be valid.
 pub fn encode<'h>(
     buffer: &mut Vec<u8>,
+    version: Version,
     command: Command,
     headers: impl IntoIterator<Item = (&'h str, &'h str)>,
     body: &[u8],
 ) -> Result<(), EncodeError> {
     let start = buffer.len();
-    let outcome = encode_unchecked_end(buffer, command, headers, body);
+    let outcome = encode_unchecked_end(buffer, version, command, headers, body);
     if outcome.is_err() {
         buffer.truncate(start);
     }
@@ -45,18 +46,18 @@ pub fn encode<'h>(
 /// Encodes, and leaves a piece of a frame behind on an error.
 fn encode_unchecked_end<'h>(
     buffer: &mut Vec<u8>,
+    version: Version,
     command: Command,
     headers: impl IntoIterator<Item = (&'h str, &'h str)>,
     body: &[u8],
 ) -> Result<(), EncodeError> {
     buffer.extend_from_slice(command.as_str().as_bytes());
     buffer.push(b'\n');
+    // What is not escaped looks as it does in 1.0.
+    let version = if command.has_escaped_headers() { version } else { Version::V1_0 };
     for (name, value) in headers {
-        check_header(command, name, value)?;
-        match command.has_escaped_headers() {
-            true => push_header(buffer, name, value),
-            false => push_raw_header(buffer, name, value.as_bytes()),
-        }
+        check_header(version, command, name, value)?;
+        push_header(buffer, version, name, value);
     }
     match command.may_have_body() {
         true => end_with_body(buffer, body),
@@ -67,7 +68,7 @@ fn encode_unchecked_end<'h>(
 }
 
 /// Whether a header can stand in a frame of this command.
-fn check_header(command: Command, name: &str, value: &str) -> Result<(), EncodeError> {
+fn check_header(version: Version, command: Command, name: &str, value: &str) -> Result<(), EncodeError> {
     if name.is_empty() {
         return Err(EncodeError::EmptyHeaderName);
     }
@@ -77,18 +78,17 @@ fn check_header(command: Command, name: &str, value: &str) -> Result<(), EncodeE
     if name.contains('\0') || value.contains('\0') {
         return Err(EncodeError::NullInHeader);
     }
-    let needs_escape = name.contains(['\r', '\n', ':']) || value.contains(['\r', '\n']);
-    match needs_escape && !command.has_escaped_headers() {
-        true => Err(EncodeError::NotEscapable(command)),
-        false => Ok(()),
+    match version.can_express_name(name) && version.can_express(value) {
+        true => Ok(()),
+        false => Err(EncodeError::NotEscapable(command)),
     }
 }
 
-/// Appends a header line, escaped. The name is not empty and neither text has a NUL.
-pub(crate) fn push_header(buffer: &mut Vec<u8>, name: &str, value: &str) {
-    push_escaped(buffer, name);
+/// Appends a header line, escaped. The name is not empty and the version can express both texts.
+pub(crate) fn push_header(buffer: &mut Vec<u8>, version: Version, name: &str, value: &str) {
+    push_escaped(buffer, version, name);
     buffer.push(b':');
-    push_escaped(buffer, value);
+    push_escaped(buffer, version, value);
     buffer.push(b'\n');
 }
 

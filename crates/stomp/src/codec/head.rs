@@ -3,7 +3,7 @@
 //! Sees only complete heads, whose size and number of lines the decoder has checked.
 
 use super::escape::unescape;
-use super::{Command, DecodeError, Header, Headers};
+use super::{Command, DecodeError, Header, Headers, Version};
 use memchr::memchr;
 use nom::bytes::complete::tag;
 use nom::combinator::iterator;
@@ -15,25 +15,28 @@ use std::borrow::Cow;
 /// A header as it stands on the wire: name and value.
 type RawHeader<'a> = (&'a str, &'a str);
 
+/// Makes a header of what stands on the wire.
+type Convert<'a> = fn(Version, RawHeader<'a>) -> Result<Header<'a>, DecodeError>;
+
 /// Parses a complete head.
-pub(super) fn parse_head(head: &[u8]) -> Result<(Command, Headers<'_>), DecodeError> {
+pub(super) fn parse_head(version: Version, head: &[u8]) -> Result<(Command, Headers<'_>), DecodeError> {
     let text = simdutf8::basic::from_utf8(head).map_err(|_| DecodeError::HeadNotUtf8)?;
     let (rest, word) = line(text).map_err(|_| DecodeError::UnknownCommand)?;
     let command = Command::parse(word).ok_or(DecodeError::UnknownCommand)?;
-    let escaped = command.has_escaped_headers() && memchr(b'\\', head).is_some();
-    let convert = if escaped { unescaped } else { verbatim };
-    Ok((command, headers(rest, convert)?))
+    let convert = match command.has_escaped_headers() && memchr(b'\\', head).is_some() {
+        _ if version.pads_headers() => unpadded,
+        true => unescaped,
+        false => verbatim,
+    };
+    Ok((command, headers(version, rest, convert)?))
 }
 
-/// All header lines and the blank line behind them; `convert` makes a header of what stands on the wire.
-fn headers<'a>(
-    text: &'a str,
-    convert: fn(RawHeader<'a>) -> Option<Header<'a>>,
-) -> Result<Headers<'a>, DecodeError> {
+/// All header lines and the blank line behind them.
+fn headers<'a>(version: Version, text: &'a str, convert: Convert<'a>) -> Result<Headers<'a>, DecodeError> {
     let mut headers = Headers::default();
     let mut lines = iterator(text, header);
     for raw in lines.by_ref() {
-        headers.push(convert(raw).ok_or(DecodeError::UndefinedEscape)?);
+        headers.push(convert(version, raw)?);
     }
     let (rest, ()) = lines.finish().map_err(|_: Err<Error<&str>>| DecodeError::MalformedHeader)?;
     match line(rest) {
@@ -55,7 +58,7 @@ fn header(text: &str) -> IResult<&str, RawHeader<'_>> {
     }
 }
 
-/// One line, without its end: LF, or CR LF ([STOMP-1.2/Augmented BNF]). A CR anywhere else is an error.
+/// One line, without its end: LF, or CR LF ([STOMP-1.2/Augmented BNF]), whatever the version. A CR anywhere else is an error.
 fn line(text: &str) -> IResult<&str, &str> {
     let (rest, line) = terminated(until(b'\n'), tag("\n")).parse(text)?;
     let line = line.strip_suffix('\r').unwrap_or(line);
@@ -75,11 +78,21 @@ fn until(end: u8) -> impl Fn(&str) -> IResult<&str, &str> {
 }
 
 /// A header of a frame whose headers are not escaped, or of one that has no escape in it.
-fn verbatim<'a>((name, value): RawHeader<'a>) -> Option<Header<'a>> {
-    Some(Header { name: Cow::Borrowed(name), value: Cow::Borrowed(value) })
+fn verbatim<'a>(_: Version, (name, value): RawHeader<'a>) -> Result<Header<'a>, DecodeError> {
+    Ok(Header { name: Cow::Borrowed(name), value: Cow::Borrowed(value) })
 }
 
-/// A header of a frame whose headers are escaped; nothing where an escape is undefined.
-fn unescaped<'a>((name, value): RawHeader<'a>) -> Option<Header<'a>> {
-    Some(Header { name: unescape(name)?, value: unescape(value)? })
+/// A header of a frame whose headers are escaped.
+fn unescaped<'a>(version: Version, (name, value): RawHeader<'a>) -> Result<Header<'a>, DecodeError> {
+    let text = |text| unescape(version, text).ok_or(DecodeError::UndefinedEscape { version });
+    Ok(Header { name: text(name)?, value: text(value)? })
+}
+
+/// A header of 1.0, whose writers put spaces around names and values as they liked.
+fn unpadded<'a>(version: Version, (name, value): RawHeader<'a>) -> Result<Header<'a>, DecodeError> {
+    let [name, value] = [name, value].map(|text| text.trim_matches([' ', '\t']));
+    match name.is_empty() {
+        true => Err(DecodeError::MalformedHeader),
+        false => verbatim(version, (name, value)),
+    }
 }

@@ -4,8 +4,9 @@ mod differential;
 mod properties;
 mod random_bytes;
 mod vectors;
+mod versions;
 
-use super::{Command, DecodeError, Decoder, Frame, FrameLimits};
+use super::{Command, DecodeError, Decoder, Frame, FrameLimits, Version};
 
 /// Limits that no small test meets.
 const LIMITS: FrameLimits =
@@ -33,10 +34,11 @@ fn owned(command: Command, headers: &[(&str, &str)], body: &[u8]) -> Owned {
 
 /// Everything in a stream that arrives in these pieces: the frames before the first error, and the error.
 fn frames_in_pieces<'a>(
+    version: Version,
     limits: FrameLimits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Owned>, Result<usize, DecodeError>) {
-    let (mut decoder, mut waiting, mut frames) = (Decoder::new(limits), Vec::new(), Vec::new());
+    let (mut decoder, mut waiting, mut frames) = (Decoder::new(version, limits), Vec::new(), Vec::new());
     for piece in pieces {
         waiting.extend_from_slice(piece);
         loop {
@@ -55,12 +57,12 @@ fn frames_in_pieces<'a>(
 }
 
 /// The frames of a stream, which must come out the same whole, split in two at every position, and byte by byte.
-fn frames(limits: FrameLimits, bytes: &[u8]) -> (Vec<Owned>, Result<usize, DecodeError>) {
-    let whole = frames_in_pieces(limits, [bytes]);
+fn frames(version: Version, limits: FrameLimits, bytes: &[u8]) -> (Vec<Owned>, Result<usize, DecodeError>) {
+    let whole = frames_in_pieces(version, limits, [bytes]);
     for at in 1..bytes.len() {
         let (front, back) = bytes.split_at(at);
-        assert_eq!(frames_in_pieces(limits, [front, back]), whole, "split at {at}");
+        assert_eq!(frames_in_pieces(version, limits, [front, back]), whole, "split at {at}");
     }
-    assert_eq!(frames_in_pieces(limits, bytes.chunks(1)), whole, "byte by byte");
+    assert_eq!(frames_in_pieces(version, limits, bytes.chunks(1)), whole, "byte by byte");
     whole
 }

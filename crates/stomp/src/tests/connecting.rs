@@ -38,13 +38,14 @@ fn a_client_without_host_is_let_in() {
 
 /// [STOMP-1.2/Protocol Negotiation]
 #[test]
-fn other_versions_are_told_which_one_is_spoken() {
-    for versions in ["accept-version:1.0,1.1\n", "accept-version:1.20\n", "accept-version:\n", ""] {
+fn other_versions_are_told_which_ones_are_spoken() {
+    for versions in ["accept-version:2.0,1.3\n", "accept-version:1.20\n", "accept-version:\n"] {
         let mut harness = opening();
         harness.feed(format!("CONNECT\n{versions}host:example\n\n\0"));
-        let frame = expect_error(&mut harness, "unsupported_version", "Supported protocol versions are 1.2");
+        let frame =
+            expect_error(&mut harness, "unsupported_version", "Supported protocol versions are 1.0 1.1 1.2");
         assert!(
-            frame.contains("\nversion:1.2\n") && frame.contains("\ncontent-type:text/plain\n"),
+            frame.contains("\nversion:1.0,1.1,1.2\n") && frame.contains("\ncontent-type:text/plain\n"),
             "{frame}"
         );
     }

@@ -91,7 +91,7 @@ fn without_heart_beats_nothing_times_out() {
 fn what_is_no_frame_is_told_and_closed() {
     let options = StompOptions { max_body_size: ByteSize::from_bytes(10), ..StompOptions::default() };
     let cases = [
-        ("GARBAGE\n\n\0", "malformed_frame", "the frame's command is not one of STOMP 1.2"),
+        ("GARBAGE\n\n\0", "malformed_frame", "the frame's command is not one of STOMP"),
         ("SEND\na\n\n\0", "malformed_frame", "a header line is not a name, a colon and a value"),
         ("SEND\na:\\t\n\n\0", "malformed_frame", "a header has an escape other than \\r, \\n, \\c and \\\\"),
         (

@@ -1,7 +1,7 @@
 //! Very many inputs that nobody wrote, to the machine: no panic, a named reason at the end, and only valid frames come out.
 
-use super::CONNECT;
-use crate::codec::{Decoder, FrameLimits};
+use super::connect;
+use crate::codec::{Decoder, FrameLimits, Version};
 use crate::{Stomp, StompOptions};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +23,10 @@ const PIECES: &[&[u8]] = &[
     b"UNSUBSCRIBE\nid:2\n\n\0",
     b"ACK\nid:0-1\n\n\0",
     b"NACK\nid:1-2\n\n\0",
+    b"ACK\nmessage-id:0-1\nsubscription:1\n\n\0",
+    b"NACK\nmessage-id:1-2\nsubscription:2\nrequeue:true\n\n\0",
+    b"SUBSCRIBE\ndestination:/topic/b\nack:client\n\n\0",
+    b"UNSUBSCRIBE\ndestination:/topic/b\n\n\0",
     b"BEGIN\ntransaction:t\n\n\0",
     b"DISCONNECT\nreceipt:bye\n\n\0",
     b"CONNECT\naccept-version:1.2\nheart-beat:100,100\n\n\0",
@@ -48,9 +52,9 @@ fn random_inputs_are_answered_or_closed_with_a_reason() {
     });
     let (mut inputs, mut reasons) = (0, BTreeMap::<&str, usize>::new());
     while inputs < INPUTS {
-        let mut harness = Harness::open(&stomp);
+        let (mut harness, version) = (Harness::open(&stomp), *random.pick(&Version::ALL));
         if !random.one_in(8) {
-            harness.feed(CONNECT);
+            harness.feed(connect(version));
         }
         for _ in 0..64 {
             inputs += 1;
@@ -60,7 +64,7 @@ fn random_inputs_are_answered_or_closed_with_a_reason() {
                 break;
             }
         }
-        check_output(&harness.take_output());
+        check_output(version, &harness.take_output());
     }
     println!("{reasons:?}");
     assert!(reasons.len() >= 9, "{reasons:?}");
@@ -87,9 +91,9 @@ fn step(harness: &mut Harness, random: &mut Random, tag: u64) {
 }
 
 /// Everything that was written is frames that our own decoder takes.
-fn check_output(output: &[u8]) {
+fn check_output(version: Version, output: &[u8]) {
     let limits = FrameLimits { head_bytes: 9_999, header_line_bytes: 9_999, headers: 99, body_bytes: 9_999 };
-    let (mut decoder, mut rest) = (Decoder::new(limits), output);
+    let (mut decoder, mut rest) = (Decoder::new(version, limits), output);
     loop {
         let decoded = decoder.decode(rest).unwrap();
         rest = &rest[decoded.consumed..];

@@ -59,7 +59,7 @@ fn a_delivery_with_a_tag_has_an_ack_header() {
     assert_eq!(
         frames(&mut harness),
         [
-            "MESSAGE\nsubscription:s\nmessage-id:0\nack:0-42\ndestination:/topic/a/b\nqos:1\ncontent-length:1\n\nx^@"
+            "MESSAGE\nsubscription:s\nmessage-id:0-42\nack:0-42\ndestination:/topic/a/b\nqos:1\ncontent-length:1\n\nx^@"
         ]
     );
 }
@@ -151,7 +151,7 @@ fn receivers_of_a_fan_out_share_their_bytes() {
     let shared = "destination:/topic/a\nqos:0\ncontent-length:1\n\nx^@";
     assert_eq!(frames(&mut first), [format!("MESSAGE\nsubscription:s\nmessage-id:0\n{shared}")]);
     let others = frames(&mut second);
-    assert_eq!(others[0], format!("MESSAGE\nsubscription:s\nmessage-id:0\nack:0-1\n{shared}"));
+    assert_eq!(others[0], format!("MESSAGE\nsubscription:s\nmessage-id:0-1\nack:0-1\n{shared}"));
     assert!(others[1].contains("ack:0-2\n") && others[1].contains("qos:1\n"), "{others:?}");
 }
 

@@ -1,9 +1,12 @@
 //! Tables: bytes that are frames, bytes that are not, and what is too large.
 
 use super::{LIMITS, Owned, frames, owned};
-use crate::codec::{Command, DecodeError, Decoder, EncodeError, FrameLimits, encode};
+use crate::codec::{Command, DecodeError, Decoder, EncodeError, FrameLimits, Version, encode};
 
-/// Bytes, and the frames in them.
+/// The version where the others do the same.
+const V: Version = Version::V1_2;
+
+/// Bytes, and the frames of 1.2 in them.
 fn valid() -> Vec<(&'static [u8], Vec<Owned>)> {
     let send = |headers: &[(&str, &str)], body: &[u8]| owned(Command::Send, headers, body);
     vec![
@@ -40,7 +43,7 @@ fn valid() -> Vec<(&'static [u8], Vec<Owned>)> {
 #[test]
 fn valid_bytes_are_their_frames_at_every_split() {
     for (bytes, expected) in valid() {
-        assert_eq!(frames(LIMITS, bytes), (expected, Ok(0)), "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(frames(V, LIMITS, bytes), (expected, Ok(0)), "{:?}", String::from_utf8_lossy(bytes));
     }
 }
 
@@ -60,8 +63,8 @@ fn invalid_bytes_are_refused_at_every_split() {
         (b"SEND\nab\n\n\0", DecodeError::MalformedHeader),
         (b"SEND\n:b\n\n\0", DecodeError::MalformedHeader),
         (b"SEND\na:b\rc\n\n\0", DecodeError::MalformedHeader),
-        (b"SEND\na:\\t\n\n\0", DecodeError::UndefinedEscape),
-        (b"SEND\na\\:b\n\n\0", DecodeError::UndefinedEscape),
+        (b"SEND\na:\\t\n\n\0", DecodeError::UndefinedEscape { version: V }),
+        (b"SEND\na\\:b\n\n\0", DecodeError::UndefinedEscape { version: V }),
         (b"SEND\na:\xff\n\n\0", DecodeError::HeadNotUtf8),
         (b"SEND\ncontent-length:\n\n\0", DecodeError::InvalidContentLength),
         (b"SEND\ncontent-length:-1\n\n\0", DecodeError::InvalidContentLength),
@@ -69,7 +72,7 @@ fn invalid_bytes_are_refused_at_every_split() {
         (b"SEND\ncontent-length:1\n\nxy\0", DecodeError::ContentLengthMismatch { content_length: 1 }),
     ];
     for (bytes, expected) in cases {
-        assert_eq!(frames(LIMITS, bytes), (vec![], Err(expected)), "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(frames(V, LIMITS, bytes), (vec![], Err(expected)), "{:?}", String::from_utf8_lossy(bytes));
     }
 }
 
@@ -77,7 +80,7 @@ fn invalid_bytes_are_refused_at_every_split() {
 #[test]
 fn frames_before_an_error_are_found() {
     let expected = (vec![owned(Command::Ack, &[], b"")], Err(DecodeError::UnknownCommand));
-    assert_eq!(frames(LIMITS, b"ACK\n\n\0NO\n\n\0"), expected);
+    assert_eq!(frames(V, LIMITS, b"ACK\n\n\0NO\n\n\0"), expected);
 }
 
 /// [STOMP-1.2/Size Limits]
@@ -93,7 +96,7 @@ fn each_limit_is_met_exactly_and_at_every_split() {
         b"SEND\ncontent-length:4\n\nbody\0",
     ];
     for bytes in fits {
-        let (found, rest) = frames(FrameLimits { header_line_bytes: 16, ..limits }, bytes);
+        let (found, rest) = frames(V, FrameLimits { header_line_bytes: 16, ..limits }, bytes);
         assert_eq!((found.len(), rest), (1, Ok(0)), "{:?}", String::from_utf8_lossy(bytes));
     }
     let body_too_large = DecodeError::BodyTooLarge { limit: 4 };
@@ -108,19 +111,19 @@ fn each_limit_is_met_exactly_and_at_every_split() {
         (b"AVERYLONGCOMMAND", DecodeError::UnknownCommand),
     ];
     for (bytes, expected) in cases {
-        assert_eq!(frames(limits, bytes).1, Err(expected), "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(frames(V, limits, bytes).1, Err(expected), "{:?}", String::from_utf8_lossy(bytes));
     }
     let wide = FrameLimits { header_line_bytes: 64, head_bytes: 128, ..limits };
     for bytes in [b"SEND\ncontent-length:5\n\n".as_slice(), b"SEND\ncontent-length:99999999999999999999\n\n"]
     {
-        assert_eq!(frames(wide, bytes).1, Err(body_too_large));
+        assert_eq!(frames(V, wide, bytes).1, Err(body_too_large));
     }
 }
 
 /// The length of a body is known before the body is there.
 #[test]
 fn the_whole_size_is_wanted_once_content_length_is_known() {
-    let mut decoder = Decoder::new(LIMITS);
+    let mut decoder = Decoder::new(V, LIMITS);
     assert_eq!(decoder.bytes_wanted(), 1);
     let head = b"\nSEND\ncontent-length:1000\n\n";
     let decoded = decoder.decode(head).unwrap();
@@ -140,12 +143,12 @@ fn frames_are_encoded_as_the_table_says() {
     ];
     for (command, body, expected) in cases {
         let mut buffer = b"before".to_vec();
-        assert_eq!(encode(&mut buffer, command, headers, body), Ok(()));
+        assert_eq!(encode(&mut buffer, V, command, headers, body), Ok(()));
         assert_eq!(buffer.strip_prefix(b"before"), Some(expected), "{command}");
     }
     let mut buffer = Vec::new();
     let raw = [("heart-beat", "0,0"), ("session", "a:\\b")];
-    assert_eq!(encode(&mut buffer, Command::Connected, raw, b""), Ok(()));
+    assert_eq!(encode(&mut buffer, V, Command::Connected, raw, b""), Ok(()));
     assert_eq!(buffer, b"CONNECTED\nheart-beat:0,0\nsession:a:\\b\n\n\0");
 }
 
@@ -164,7 +167,7 @@ fn invalid_frames_are_not_encoded() {
     ];
     for (command, header, body, expected) in cases {
         let mut buffer = b"before".to_vec();
-        assert_eq!(encode(&mut buffer, command, [("ok", "ok"), header], body), Err(expected));
+        assert_eq!(encode(&mut buffer, V, command, [("ok", "ok"), header], body), Err(expected));
         assert_eq!(buffer, b"before");
     }
 }

@@ -8,7 +8,7 @@ use crate::bench::in_flight::InFlight;
 use crate::bench::plan::Plan;
 use std::num::NonZeroU16;
 use tidegate_message::QoS;
-use tidegate_stomp::codec::{Command, Decoder, Frame, FrameLimits, encode};
+use tidegate_stomp::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
 
 /// The one subscription of a connection.
 const SUBSCRIPTION: &str = "0";
@@ -39,7 +39,7 @@ impl Stomp {
             qos: plan.qos,
             retain: plan.retain,
             client_id,
-            decoder: Decoder::new(limits),
+            decoder: Decoder::new(Version::V1_2, limits),
             in_flight: InFlight::new(),
             destination: String::new(),
             receipt: String::new(),
@@ -57,7 +57,7 @@ impl Stomp {
         let login = plan.username.as_deref().map(|name| ("login", name));
         let passcode = plan.password.as_ref().map(|secret| ("passcode", &*secret.0));
         let headers = fixed.into_iter().chain(login).chain(passcode);
-        Ok(encode(output, Command::Connect, headers, b"")?)
+        Ok(encode(output, Version::V1_2, Command::Connect, headers, b"")?)
     }
 
     pub(super) fn subscribe(&self, filter: &str, output: &mut Vec<u8>) -> Result<(), Failure> {
@@ -65,7 +65,7 @@ impl Stomp {
         let ack = if self.qos == QoS::AtMostOnce { "auto" } else { "client-individual" };
         let headers =
             [("id", SUBSCRIPTION), ("destination", &*destination), ("ack", ack), ("receipt", SUBSCRIBED)];
-        Ok(encode(output, Command::Subscribe, headers, b"")?)
+        Ok(encode(output, Version::V1_2, Command::Subscribe, headers, b"")?)
     }
 
     pub(super) fn publish(
@@ -89,13 +89,19 @@ impl Stomp {
         let retain = self.retain.then_some(("retain", "true"));
         let receipt = (!self.receipt.is_empty()).then_some(("receipt", &*self.receipt));
         let fixed = [("destination", &*self.destination), ("qos", qos)];
-        Ok(encode(output, Command::Send, fixed.into_iter().chain(retain).chain(receipt), payload)?)
+        Ok(encode(
+            output,
+            Version::V1_2,
+            Command::Send,
+            fixed.into_iter().chain(retain).chain(receipt),
+            payload,
+        )?)
     }
 
     pub(super) fn clear(&self, topic: &str, output: &mut Vec<u8>) -> Result<(), Failure> {
         let destination = format!("/topic/{topic}");
         let headers = [("destination", &*destination), ("qos", "0"), ("retain", "true")];
-        Ok(encode(output, Command::Send, headers, b"")?)
+        Ok(encode(output, Version::V1_2, Command::Send, headers, b"")?)
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -107,7 +113,7 @@ impl Stomp {
     }
 
     pub(super) fn disconnect(&self, output: &mut Vec<u8>) -> Result<(), Failure> {
-        Ok(encode(output, Command::Disconnect, [], b"")?)
+        Ok(encode(output, Version::V1_2, Command::Disconnect, [], b"")?)
     }
 
     pub(super) fn next<'a>(
@@ -127,7 +133,7 @@ impl Stomp {
         match frame.command {
             Command::Message => {
                 if let Some(id) = frame.headers.get("ack").filter(|_| self.qos != QoS::AtMostOnce) {
-                    encode(output, Command::Ack, [("id", id)], b"")?;
+                    encode(output, Version::V1_2, Command::Ack, [("id", id)], b"")?;
                 }
                 Ok(Event::Message(frame.body))
             }
