@@ -17,7 +17,8 @@ use crate::StompOptions;
 use crate::acknowledge::acknowledge;
 use crate::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
 use crate::heart_beat::HeartBeats;
-use crate::message::push_message;
+use crate::message::{FrameStart, push_message};
+use crate::names::Names;
 use crate::opening::{Candidate, Opening, evidence};
 use crate::reason::Fault;
 use crate::send;
@@ -54,8 +55,8 @@ enum Phase {
 /// The state of a client that is in.
 #[derive(Debug)]
 struct Connected {
-    version: Version,
     client_id: Option<Box<str>>,
+    names: Names,
     heart_beats: HeartBeats,
     subscriptions: Subscriptions,
     /// The number of the next MESSAGE that needs no ACK; unique within the connection ([STOMP-1.2/MESSAGE]).
@@ -126,7 +127,7 @@ impl StompConnection {
                 if !matches!(frame.command, Command::Connect | Command::Stomp) {
                     return Err(Fault::NotConnected(frame.command).into());
                 }
-                let candidate = opening.read(frame)?;
+                let candidate = opening.read(frame, &self.options)?;
                 let evidence = evidence(frame, candidate.version);
                 let client_id = frame.headers.get("client-id");
                 match context.broker.authenticate(Authenticate { client_id, evidence }) {
@@ -156,8 +157,8 @@ impl StompConnection {
         let version = candidate.version;
         self.decoder = Decoder::new(version, self.options.frame_limits());
         self.phase = Phase::Connected(Connected {
-            version,
             client_id: candidate.client_id.or_else(|| identity.user.clone()),
+            names: candidate.names,
             heart_beats,
             subscriptions: Subscriptions::new(version, self.options.max_subscriptions),
             next_message: 0,
@@ -177,7 +178,7 @@ impl StompConnection {
         match &self.phase {
             Phase::Opening(_) | Phase::Ended => VERSION_UNTIL_KNOWN,
             Phase::Checking(candidate) => candidate.version,
-            Phase::Connected(connected) => connected.version,
+            Phase::Connected(connected) => connected.names.version(),
         }
     }
 }
@@ -189,13 +190,14 @@ impl Connected {
         options: &StompOptions,
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
-        let (version, subscriptions, broker) = (self.version, &mut self.subscriptions, &mut *context.broker);
+        let (names, subscriptions, broker) = (&self.names, &mut self.subscriptions, &mut *context.broker);
+        let version = names.version();
         match frame.command {
             command if !command.is_of(version) => {
                 return Err(Fault::NotInVersion { version, command }.into());
             }
-            Command::Send => send::publish(frame, broker)?,
-            Command::Subscribe => subscribe(frame, version, options, subscriptions, broker)?,
+            Command::Send => send::publish(frame, names, broker)?,
+            Command::Subscribe => subscribe(frame, options, names, subscriptions, broker)?,
             Command::Unsubscribe => unsubscribe(frame, version, subscriptions, broker)?,
             Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, broker)?,
             Command::Begin | Command::Commit | Command::Abort => {
@@ -218,7 +220,8 @@ impl Connected {
     ) -> Result<(), Refused> {
         let subscription =
             self.subscriptions.of_consumer(delivery.consumer).ok_or(Refused::NotExpressible)?;
-        push_message(self.version, &subscription.frame_start, self.next_message, delivery, encoded, output)?;
+        let start = FrameStart { subscription: &subscription.frame_start, number: self.next_message };
+        push_message(start, &self.names, delivery, encoded, output)?;
         self.next_message += 1;
         if let Some(tag) = delivery.tag {
             subscription.note_unsettled(tag);

@@ -4,7 +4,7 @@
 //! fan-out of the same version and is encoded once.
 
 use crate::codec::{Version, end_with_body, push_decimal, push_header, push_raw_header};
-use crate::destination::{push_destination, push_reply_destination};
+use crate::names::{Names, Printed};
 use crate::standard_headers::prefix_of_property;
 use crate::subscriptions::push_ack_id;
 use data_encoding::BASE64;
@@ -15,24 +15,39 @@ use tidegate_protocol::{Delivery, Encoded, Layout, Output, Refused};
 /// The high half of all layouts of this protocol: the letters `ST`.
 const LAYOUT_PROTOCOL: u32 = 0x5354_0000;
 
-/// Appends the MESSAGE frame of a delivery. `frame_start` is the subscription's part, up to the message's id: what an ACK calls it, or its
-/// number where there is nothing to acknowledge ([STOMP-1.2/MESSAGE], [STOMP-1.1/ACK], [STOMP-1.0/ACK]).
+/// What belongs to the receiver alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FrameStart<'s> {
+    /// The subscription's part, up to the message's id.
+    pub(crate) subscription: &'s [u8],
+    /// The message's number.
+    pub(crate) number: u64,
+}
+
+/// The texts of a message that are names, as its receiver writes them.
+#[derive(Debug, Clone, Copy)]
+struct PrintedNames<'m> {
+    names: &'m Names,
+    destination: Printed<'m>,
+    reply_to: Option<Printed<'m>>,
+}
+
+/// Appends the MESSAGE frame of a delivery; a message that cannot be told in full is not told in part. Its id is what an ACK calls it, or
+/// its number where there is nothing to acknowledge ([STOMP-1.2/MESSAGE], [STOMP-1.1/ACK], [STOMP-1.0/ACK]).
 pub(crate) fn push_message(
-    version: Version,
-    frame_start: &[u8],
-    number: u64,
+    start: FrameStart<'_>,
+    names: &Names,
     delivery: &Delivery<'_>,
     encoded: &mut Encoded,
     output: &mut Output,
 ) -> Result<(), Refused> {
-    if !is_expressible(version, delivery) {
-        return Err(Refused::NotExpressible);
-    }
+    let version = names.version();
+    let printed = printed_names(names, delivery).ok_or(Refused::NotExpressible)?;
     let buffer = output.buffer();
-    buffer.extend_from_slice(frame_start);
+    buffer.extend_from_slice(start.subscription);
     match delivery.tag {
         Some(tag) => push_ack_id(buffer, delivery.consumer, tag),
-        None => push_decimal(buffer, number),
+        None => push_decimal(buffer, start.number),
     }
     buffer.push(b'\n');
     if let Some(tag) = delivery.tag.filter(|_| version == Version::V1_2) {
@@ -40,30 +55,44 @@ pub(crate) fn push_message(
         push_ack_id(buffer, delivery.consumer, tag);
         buffer.push(b'\n');
     }
-    encoded.write(layout_of(version, delivery), output, |buffer| push_shared(buffer, version, delivery));
+    match names.form() {
+        Some(form) => {
+            encoded.write(layout_of(delivery, form), output, |buffer| push_shared(buffer, delivery, printed))
+        }
+        None => push_shared(output.buffer(), delivery, printed),
+    }
     output.end_frame();
     Ok(())
 }
 
-/// The form of the shared part: the version's escapes, and the flags that differ between receivers of one message.
-fn layout_of(version: Version, delivery: &Delivery<'_>) -> Layout {
-    let escapes = match version {
-        Version::V1_0 => 0,
-        Version::V1_1 => 1,
-        Version::V1_2 => 2,
+/// The names in a message; nothing where the message cannot be expressed.
+fn printed_names<'m>(names: &'m Names, delivery: &Delivery<'m>) -> Option<PrintedNames<'m>> {
+    let (version, topic) = (names.version(), delivery.topic.as_str());
+    // A topic has no NUL.
+    if version != Version::V1_2 && !version.can_express(topic) {
+        return None;
+    }
+    let destination = names.print(topic)?;
+    let Some(properties) = delivery.properties else {
+        return Some(PrintedNames { names, destination, reply_to: None });
     };
-    let flags = u32::from(delivery.retain) << 2 | u32::from(delivery.redelivered) << 3 | escapes << 4;
+    let reply_to = match properties.reply_to.as_deref() {
+        Some(reply_to) => Some(names.print(reply_to)?),
+        None => None,
+    };
+    is_expressible(version, properties).then_some(PrintedNames { names, destination, reply_to })
+}
+
+/// The form of the shared part: the form of the names, with the version's escapes, and the flags that differ between receivers of one
+/// message.
+fn layout_of(delivery: &Delivery<'_>, form: u32) -> Layout {
+    let flags = u32::from(delivery.retain) << 2 | u32::from(delivery.redelivered) << 3 | form << 4;
     Layout(LAYOUT_PROTOCOL | flags | u32::from(delivery.qos.number()))
 }
 
 /// Whether all texts can stand in headers of this version: no version has an escape for a NUL, which readers take for the end of the
 /// frame, and older ones have none for line ends.
-fn is_expressible(version: Version, delivery: &Delivery<'_>) -> bool {
-    // A topic has no NUL.
-    if version != Version::V1_2 && !version.can_express(delivery.topic.as_str()) {
-        return false;
-    }
-    let Some(properties) = delivery.properties else { return true };
+fn is_expressible(version: Version, properties: &Properties) -> bool {
     let named = [&properties.content_type, &properties.reply_to];
     let is_property =
         |(name, value): &(Box<str>, Box<str>)| version.can_express_name(name) && version.can_express(value);
@@ -72,9 +101,9 @@ fn is_expressible(version: Version, delivery: &Delivery<'_>) -> bool {
 }
 
 /// Everything that all receivers of the message see alike, to the NUL at the end.
-fn push_shared(buffer: &mut Vec<u8>, version: Version, delivery: &Delivery<'_>) {
+fn push_shared(buffer: &mut Vec<u8>, delivery: &Delivery<'_>, printed: PrintedNames<'_>) {
     buffer.extend_from_slice(b"destination:");
-    push_destination(buffer, version, delivery.topic);
+    printed.names.push_destination(buffer, printed.destination);
     buffer.extend_from_slice(b"\nqos:");
     push_decimal(buffer, u64::from(delivery.qos.number()));
     buffer.push(b'\n');
@@ -88,7 +117,7 @@ fn push_shared(buffer: &mut Vec<u8>, version: Version, delivery: &Delivery<'_>) 
         push_expiration(buffer, deadline, delivery.now);
     }
     if let Some(properties) = delivery.properties {
-        push_properties(buffer, version, properties);
+        push_properties(buffer, properties, printed);
     }
     end_with_body(buffer, delivery.payload);
 }
@@ -101,16 +130,17 @@ fn push_expiration(buffer: &mut Vec<u8>, deadline: Instant, now: Instant) {
     buffer.push(b'\n');
 }
 
-fn push_properties(buffer: &mut Vec<u8>, version: Version, properties: &Properties) {
+fn push_properties(buffer: &mut Vec<u8>, properties: &Properties, printed: PrintedNames<'_>) {
+    let version = printed.names.version();
     if let Some(content_type) = &properties.content_type {
         push_header(buffer, version, "content-type", content_type);
     }
     if let Some(is_text) = properties.payload_is_text {
         push_raw_header(buffer, "payload-format", if is_text { b"text" } else { b"binary" });
     }
-    if let Some(reply_to) = &properties.reply_to {
+    if let Some(reply_to) = printed.reply_to {
         buffer.extend_from_slice(b"reply-to:");
-        push_reply_destination(buffer, version, reply_to);
+        printed.names.push_destination(buffer, reply_to);
         buffer.push(b'\n');
     }
     if let Some(correlation) = &properties.correlation {

@@ -6,6 +6,7 @@
 use crate::StompOptions;
 use crate::codec::{Command, Frame, Version, encode};
 use crate::heart_beat::{HeartBeats, Offer};
+use crate::names::Names;
 use crate::reason::Fault;
 use std::time::Instant;
 use tidegate_protocol::{Evidence, Output, Peer};
@@ -30,6 +31,8 @@ pub(crate) struct Candidate {
     pub(crate) client_id: Option<Box<str>>,
     /// The highest version that both sides speak.
     pub(crate) version: Version,
+    /// How it writes destinations, by the virtual host that it asked for.
+    pub(crate) names: Names,
     connection: u64,
     /// Whether the client knows of versions.
     negotiates: bool,
@@ -44,14 +47,15 @@ impl Opening {
 
     /// Reads CONNECT or STOMP ([STOMP-1.2/Connecting]).
     ///
-    /// `host` may be anything, also missing: there is one virtual host, and widespread browser clients do not send it.
-    pub(crate) fn read(&self, frame: &Frame<'_>) -> Result<Candidate, Fault> {
+    /// `host` may be missing in every version, because widespread browser clients do not send it.
+    pub(crate) fn read(&self, frame: &Frame<'_>, options: &StompOptions) -> Result<Candidate, Fault> {
         let version = version(frame)?;
         let own = value(frame, version, "client-id").or(value(frame, version, "login"));
         Ok(Candidate {
             deadline: self.deadline,
             client_id: own.map(Box::from),
             version,
+            names: options.names_at(version, value(frame, version, "host"))?,
             connection: self.connection,
             negotiates: frame.headers.get("accept-version").is_some(),
             offer: match version {

@@ -1,6 +1,9 @@
 //! The options of a STOMP listener, under `stomp = { … }` in its section.
 
-use crate::codec::FrameLimits;
+use crate::codec::{FrameLimits, Version};
+use crate::names::{Names, TopicSeparator};
+use crate::reason::Fault;
+use crate::virtual_host::{self, VirtualHost};
 use serde::Deserialize;
 use tidegate_message::{ByteSize, TimeSpan};
 
@@ -42,6 +45,10 @@ pub struct StompOptions {
     pub heart_beat_outgoing: TimeSpan,
     /// The interval at which the server wants heart-beats; a client may offer a longer one. `"0s"`: none wanted. Default 10 s.
     pub heart_beat_incoming: TimeSpan,
+    /// What stands between the levels of a topic in `/topic/…`. Default `/`.
+    pub topic_separator: TopicSeparator,
+    /// The virtual hosts that a client may name. Default: none, and any host will do.
+    pub virtual_hosts: Vec<VirtualHost>,
 }
 
 impl StompOptions {
@@ -56,6 +63,8 @@ impl StompOptions {
         "max_prefetch_count",
         "heart_beat_outgoing",
         "heart_beat_incoming",
+        "topic_separator",
+        "virtual_hosts",
     ];
 
     /// Everything that makes no sense: the option's name and a sentence without a full stop. Empty when all is well.
@@ -92,7 +101,16 @@ impl StompOptions {
             let pause = interval == NEVER || interval >= HEART_BEAT_MIN;
             require(pause, key, format!("must be \"{NEVER}\" or at least {HEART_BEAT_MIN}"));
         }
+        findings.extend(
+            virtual_host::find_mistake(&self.virtual_hosts).map(|message| ("virtual_hosts", message)),
+        );
         findings
+    }
+
+    /// The names of a client that says this `host`.
+    pub(crate) fn names_at(&self, version: Version, host: Option<&str>) -> Result<Names, Fault> {
+        let root = virtual_host::root_of(&self.virtual_hosts, host)?;
+        Ok(Names::new(version, self.topic_separator, root.map(Box::from)))
     }
 
     /// The limits for the decoder.
@@ -119,6 +137,8 @@ impl Default for StompOptions {
             max_prefetch_count: 1_000,
             heart_beat_outgoing: TimeSpan::from_milliseconds(1_000),
             heart_beat_incoming: TimeSpan::from_milliseconds(10_000),
+            topic_separator: TopicSeparator::Slash,
+            virtual_hosts: Vec::new(),
         }
     }
 }
@@ -155,7 +175,7 @@ mod tests {
     #[test]
     fn every_option_is_listed_by_its_name() {
         for name in StompOptions::OPTION_NAMES {
-            let error = toml::from_str::<StompOptions>(&format!("{name} = []")).unwrap_err();
+            let error = toml::from_str::<StompOptions>(&format!("{name} = {{ x = 1 }}")).unwrap_err();
             assert!(!error.to_string().contains("unknown field"), "{name}");
         }
         let error = toml::from_str::<StompOptions>("other = 1").unwrap_err().to_string();
@@ -175,6 +195,8 @@ mod tests {
             max_prefetch_count: 0,
             heart_beat_outgoing: TimeSpan::from_milliseconds(1),
             heart_beat_incoming: TimeSpan::from_milliseconds(90_000_000),
+            topic_separator: TopicSeparator::Dot,
+            virtual_hosts: vec![VirtualHost { host: "h".into(), root: "#".into() }],
         };
         let keys: Vec<&str> = options.validate().into_iter().map(|(key, _)| key).collect();
         assert_eq!(
@@ -188,7 +210,8 @@ mod tests {
                 "max_prefetch_count",
                 "prefetch_count",
                 "heart_beat_outgoing",
-                "heart_beat_incoming"
+                "heart_beat_incoming",
+                "virtual_hosts"
             ]
         );
     }

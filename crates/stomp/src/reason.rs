@@ -56,9 +56,18 @@ pub(crate) enum Fault {
     /// Something that other servers have.
     #[error("{0} are not supported yet")]
     Unsupported(&'static str),
-    /// A destination outside `/topic/`.
-    #[error("the destination must begin with /topic/: this version supports no other destinations")]
+    /// A destination of no known kind.
+    #[error("the destination must begin with /topic/, /queue/, /temp-queue/ or /reply-queue/")]
     UnsupportedDestination,
+    /// A destination that cannot be used like this; what it says is the way that can.
+    #[error("{0}")]
+    WrongDestination(&'static str),
+    /// A pattern where one place has to be named.
+    #[error("wildcards are for subscriptions to topics")]
+    WildcardDestination,
+    /// [STOMP-1.2/CONNECT or STOMP Frame]
+    #[error("the listener has no virtual host of the name in `host`")]
+    UnknownHost,
     /// A destination whose topic filter is none.
     #[error("the destination's topic is not valid: {0}")]
     InvalidFilter(FilterError),
@@ -119,7 +128,9 @@ impl Fault {
             Fault::MissingHeader { .. } => "missing header",
             Fault::InvalidHeader { .. } => "invalid header",
             Fault::Unsupported(_) => "not supported",
-            Fault::UnsupportedDestination | Fault::InvalidFilter(_) => "unsupported destination",
+            Fault::UnsupportedDestination | Fault::WrongDestination(_) => "unsupported destination",
+            Fault::WildcardDestination | Fault::InvalidFilter(_) => "unsupported destination",
+            Fault::UnknownHost => "unknown host",
             Fault::DuplicateSubscription => "duplicate subscription id",
             Fault::UnknownSubscription => "unknown subscription id",
             Fault::TooManySubscriptions { .. } => "too many subscriptions",
@@ -159,7 +170,9 @@ impl Fault {
             Fault::Denied(_) => "not_authenticated",
             Fault::MissingHeader { .. } | Fault::InvalidHeader { .. } => "invalid_header",
             Fault::Unsupported(_) => "not_supported",
-            Fault::UnsupportedDestination | Fault::InvalidFilter(_) => "invalid_destination",
+            Fault::UnsupportedDestination | Fault::WrongDestination(_) => "invalid_destination",
+            Fault::WildcardDestination | Fault::InvalidFilter(_) => "invalid_destination",
+            Fault::UnknownHost => "unknown_host",
             Fault::DuplicateSubscription | Fault::UnknownSubscription => "invalid_subscription",
             Fault::TooManySubscriptions { .. } => "too_many_subscriptions",
             Fault::UnknownAcknowledgement => "unknown_acknowledgement",

@@ -3,7 +3,7 @@
 //! Everything that this server does not know is a user property and passes through ([STOMP-1.2/SEND]).
 
 use crate::codec::{Command, Frame};
-use crate::destination::{reply_topic_of, topic_of};
+use crate::names::{Names, Place, Target};
 use crate::reason::Fault;
 use crate::standard_headers::{is_standard, property_of_header};
 use crate::subscribe::flag;
@@ -34,20 +34,21 @@ struct SendHeaders<'f> {
 }
 
 /// Publishes the message of a SEND. When this returns, the broker has acknowledged it.
-pub(crate) fn publish(frame: &Frame<'_>, broker: &mut dyn Broker) -> Result<(), Fault> {
+pub(crate) fn publish(frame: &Frame<'_>, names: &Names, broker: &mut dyn Broker) -> Result<(), Fault> {
     let headers = SendHeaders::read(frame);
     if headers.transaction.is_some() {
         return Err(Fault::Unsupported("transactions"));
     }
     let destination =
         headers.destination.ok_or(Fault::MissingHeader { command: Command::Send, name: "destination" })?;
-    let (qos, retain, expiry) = (headers.qos()?, flag("retain", headers.retain)?, headers.expiry()?);
-    let properties = headers.properties(frame.body)?;
+    let target = names.target_of(destination)?;
+    let (qos, retain, expiry) = (headers.qos()?, headers.retain(&target)?, headers.expiry()?);
+    let properties = headers.properties(names, frame.body)?;
     broker.publish(&Publish {
-        topic: topic_of(destination)?.as_bytes(),
+        topic: target.topic.as_bytes(),
         payload: frame.body,
         qos,
-        retain: retain.unwrap_or(false),
+        retain,
         properties: (!properties.is_empty()).then_some(&properties),
         expiry,
     })?;
@@ -95,6 +96,15 @@ impl<'f> SendHeaders<'f> {
         }
     }
 
+    /// Whether the message is kept for later subscribers; only topics have a last value.
+    fn retain(&self, target: &Target<'_>) -> Result<bool, Fault> {
+        let retain = flag("retain", self.retain)?.unwrap_or(false);
+        match retain && target.place != Place::Topic {
+            true => Err(Fault::InvalidHeader { name: "retain", expected: "left out: only topics retain" }),
+            false => Ok(retain),
+        }
+    }
+
     /// The lifetime. Zero is refused: to some servers it means "at once", to others "never".
     fn expiry(&self) -> Result<Option<Duration>, Fault> {
         let Some(text) = self.expiration else { return Ok(None) };
@@ -107,12 +117,13 @@ impl<'f> SendHeaders<'f> {
         }
     }
 
-    fn properties(self, body: &[u8]) -> Result<Properties, Fault> {
+    fn properties(self, names: &Names, body: &[u8]) -> Result<Properties, Fault> {
+        let reply_to = self.reply_to.map(|text| names.reply_topic_of(text)).transpose()?;
         Ok(Properties {
             correlation: self.correlation()?,
             payload_is_text: self.payload_is_text(body)?,
             content_type: self.content_type.map(Box::from),
-            reply_to: self.reply_to.map(reply_to).transpose()?,
+            reply_to: reply_to.map(Box::from),
             user: self.user,
         })
     }
@@ -144,14 +155,5 @@ impl<'f> SendHeaders<'f> {
             }),
             Some(_) => Err(Fault::InvalidHeader { name: "payload-format", expected: "`text` or `binary`" }),
         }
-    }
-}
-
-/// An answer goes to one topic; MQTT receivers could not be told of a pattern ([MQTT-3.3.2-14]).
-fn reply_to(text: &str) -> Result<Box<str>, Fault> {
-    let topic = reply_topic_of(text);
-    match topic.contains(['+', '#']) {
-        true => Err(Fault::InvalidHeader { name: "reply-to", expected: "a destination without wildcards" }),
-        false => Ok(topic.into()),
     }
 }

@@ -2,40 +2,37 @@
 
 use crate::StompOptions;
 use crate::codec::{Frame, Version};
-use crate::destination::filter_of;
+use crate::names::{Names, Place, Source};
 use crate::reason::Fault;
 use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
-use tidegate_message::{QoS, TopicFilter};
+use tidegate_message::QoS;
 use tidegate_protocol::{Broker, Consume, ConsumerId, Outcome, RetainedDelivery, Subscribe};
 
 /// The longest subscription id in bytes; it is repeated in every MESSAGE.
 const SUBSCRIPTION_ID_BYTES_MAX: usize = 255;
 
-/// What the canonical names of named queues begin with.
-const QUEUES: &str = "$queue/";
-
 /// Handles SUBSCRIBE: a consumer with a queue of its own, and one filter ([STOMP-1.2/SUBSCRIBE]).
 pub(crate) fn subscribe(
     frame: &Frame<'_>,
-    version: Version,
     options: &StompOptions,
+    names: &Names,
     subscriptions: &mut Subscriptions,
     broker: &mut dyn Broker,
 ) -> Result<(), Fault> {
-    let name = name(frame, version)?;
+    let name = name(frame, names.version())?;
     let destination = required(frame, "destination")?;
-    let filter = filter_of(destination)?;
+    let source = names.source_of(destination)?;
     let ack_mode = AckMode::parse(frame.headers.get("ack"))?;
     let credit = prefetch_count(frame, options)?;
-    let retained = retained_delivery(frame)?;
+    let retained = retained_delivery(frame, &source)?;
     refuse_what_is_missing(frame)?;
-    let terms = Terms { name, destination, ack_mode, unwanted: unwanted(&filter) };
+    let terms = Terms { name, destination, ack_mode, unwanted: unwanted(source.place) };
     let consumer = subscriptions.add(terms)?;
     broker.consume(Consume { consumer, credit, settlement: ack_mode.settlement() })?;
     let subscribe = Subscribe {
         consumer,
-        share: None,
-        filter: &filter,
+        share: source.share.as_deref(),
+        filter: &source.filter,
         qos_max: QoS::ExactlyOnce,
         no_local: false,
         retain_as_published: false,
@@ -89,10 +86,10 @@ fn name(frame: &Frame<'_>, version: Version) -> Result<Name, Fault> {
 }
 
 /// What a NACK means that does not say it: what came from a named queue goes back there, a copy of a topic's message is dropped.
-fn unwanted(filter: &TopicFilter) -> Outcome {
-    match filter.as_str().starts_with(QUEUES) {
-        true => Outcome::Released,
-        false => Outcome::Rejected,
+fn unwanted(place: Place) -> Outcome {
+    match place {
+        Place::Queue => Outcome::Released,
+        Place::Topic | Place::Reply => Outcome::Rejected,
     }
 }
 
@@ -105,11 +102,18 @@ fn prefetch_count(frame: &Frame<'_>, options: &StompOptions) -> Result<u32, Faul
     }
 }
 
-fn retained_delivery(frame: &Frame<'_>) -> Result<RetainedDelivery, Fault> {
-    Ok(match flag("retained", frame.headers.get("retained"))? {
-        Some(false) => RetainedDelivery::Never,
-        Some(true) | None => RetainedDelivery::Always,
-    })
+/// Whether the last values come first: they do where they are not declined, and where each subscriber has its own.
+fn retained_delivery(frame: &Frame<'_>, source: &Source) -> Result<RetainedDelivery, Fault> {
+    let asked = flag("retained", frame.headers.get("retained"))?;
+    let has_retained = source.place == Place::Topic && source.share.is_none();
+    match (asked, has_retained) {
+        (Some(true), false) => Err(Fault::InvalidHeader {
+            name: "retained",
+            expected: "left out: only topics that are not shared have retained messages",
+        }),
+        (Some(true) | None, true) => Ok(RetainedDelivery::Always),
+        (Some(false), _) | (None, false) => Ok(RetainedDelivery::Never),
+    }
 }
 
 /// Refuses what a client would miss silently: a selector that does not select, a subscription that does not last.

@@ -3,6 +3,7 @@
 mod acknowledging;
 mod connecting;
 mod ending;
+mod naming;
 mod random_bytes;
 mod receiving;
 mod sending;
@@ -35,7 +36,12 @@ fn connected_as(version: Version) -> Harness {
 
 /// A machine that waits for CONNECT.
 fn opening() -> Harness {
-    Harness::open(&Stomp::new(StompOptions::default()))
+    opening_with(StompOptions::default())
+}
+
+/// The same, with options.
+fn opening_with(options: StompOptions) -> Harness {
+    Harness::open(&Stomp::new(options))
 }
 
 /// A machine whose client is in; CONNECTED has been taken.
@@ -45,7 +51,7 @@ fn connected() -> Harness {
 
 /// The same, with options.
 fn connected_with(options: StompOptions) -> Harness {
-    let mut harness = Harness::open(&Stomp::new(options));
+    let mut harness = opening_with(options);
     harness.feed(CONNECT);
     harness.take_output();
     assert_eq!(harness.close_label(), None);

@@ -107,12 +107,22 @@ fn headers_become_properties() {
     assert_eq!(found, expected);
 }
 
-/// Binary correlation data is base64 and says so; a foreign reply destination is carried as it is.
+/// Binary correlation data is base64 and says so.
 #[test]
-fn binary_correlation_and_foreign_reply_destinations_are_understood() {
-    let found = properties("correlation-id:AP8=\ncorrelation-id-encoding:base64\nreply-to:/temp-queue/x\n");
+fn binary_correlation_is_understood() {
+    let found = properties("correlation-id:AP8=\ncorrelation-id-encoding:base64\n");
     assert_eq!(found.correlation.as_deref(), Some([0, 255].as_slice()));
-    assert_eq!(found.reply_to.as_deref(), Some("/temp-queue/x"));
+}
+
+/// Every destination to which something can be sent is one where an answer can be expected.
+#[test]
+fn answers_are_expected_at_any_destination() {
+    for (destination, topic) in
+        [("/topic/c/d", "c/d"), ("/queue/c", "$queue/c"), ("/reply-queue/t/c", "$reply/t/c")]
+    {
+        let found = properties(&format!("reply-to:{destination}\n"));
+        assert_eq!(found.reply_to.as_deref(), Some(topic));
+    }
 }
 
 /// A property of another protocol with a standard header's name comes back under its own name.
@@ -126,11 +136,23 @@ fn prefixed_headers_are_the_properties_they_stand_for() {
 /// [STOMP-1.2/SEND]: a SEND that cannot be processed is answered with ERROR, and the connection closes.
 #[test]
 fn a_send_that_makes_no_sense_is_refused() {
-    let destination = "the destination must begin with /topic/: this version supports no other destinations";
+    let destination = "the destination must begin with /topic/, /queue/, /temp-queue/ or /reply-queue/";
+    let reply_to = "the header `reply-to` must be a destination to which a message can be sent";
     let cases = [
         ("", "invalid_header", "SEND must have the header `destination`"),
-        ("destination:/queue/a\n", "invalid_destination", destination),
+        ("destination:/exchange/a\n", "invalid_destination", destination),
         ("destination:a/b\n", "invalid_destination", destination),
+        ("destination:/topic/a/+\n", "invalid_destination", "wildcards are for subscriptions to topics"),
+        (
+            "destination:/topic/$queue/a\n",
+            "invalid_destination",
+            "the destination of a queue is /queue/ and its name",
+        ),
+        (
+            "destination:/queue/a\nretain:true\n",
+            "invalid_header",
+            "the header `retain` must be left out: only topics retain",
+        ),
         ("destination:/topic/a\nqos:3\n", "invalid_header", "the header `qos` must be 0, 1 or 2"),
         (
             "destination:/topic/a\nretain:1\n",
@@ -162,11 +184,8 @@ fn a_send_that_makes_no_sense_is_refused() {
             "invalid_header",
             "the header `payload-format` must be `text` or `binary`",
         ),
-        (
-            "destination:/topic/a\nreply-to:/topic/r/#\n",
-            "invalid_header",
-            "the header `reply-to` must be a destination without wildcards",
-        ),
+        ("destination:/topic/a\nreply-to:/topic/r/#\n", "invalid_header", reply_to),
+        ("destination:/topic/a\nreply-to:somewhere\n", "invalid_header", reply_to),
         ("destination:/topic/a\ntransaction:t\n", "not_supported", "transactions are not supported yet"),
     ];
     for (headers, label, text) in cases {
@@ -188,9 +207,9 @@ fn a_refused_publish_is_an_error_with_its_receipt_id() {
     assert!(frame.contains("\nreceipt-id:r-2\nmessage:request refused\n"), "{frame}");
     assert_eq!(harness.take_requests(), [plain(b"x")]);
     let mut harness = connected();
-    harness.broker.published.push_back(Err(Refusal::InvalidTopic(TopicError::Wildcard('+'))));
-    harness.feed("SEND\ndestination:/topic/a/+\n\nx\0");
-    let frame = expect_error(&mut harness, "refused", "the topic contains the wildcard `+`");
+    harness.broker.published.push_back(Err(Refusal::InvalidTopic(TopicError::Empty)));
+    harness.feed("SEND\ndestination:/topic/a\n\nx\0");
+    let frame = expect_error(&mut harness, "refused", "the topic is empty");
     assert!(!frame.contains("receipt-id"), "{frame}");
 }
 

@@ -69,16 +69,38 @@ fn prefetch_count_and_retained_are_obeyed_within_the_limit() {
     }
 }
 
+/// Several consumers share a queue, or what a topic filter selects; neither has retained messages.
+#[test]
+fn queues_and_shared_subscriptions_are_subscribed_to_by_their_names() {
+    for (destination, share, filter) in
+        [("/queue/orders", None, "$queue/orders"), ("/topic/$share/g/a/#", Some("g"), "a/#")]
+    {
+        let mut harness = connected();
+        harness.feed(format!("SUBSCRIBE\nid:0\ndestination:{destination}\nretained:false\n\n\0"));
+        let mut expected = subscribe(0, filter, RetainedDelivery::Never);
+        if let Request::Subscribe { share: group, .. } = &mut expected {
+            *group = share.map(str::to_owned);
+        }
+        assert_eq!(harness.take_requests()[1..], [expected]);
+    }
+}
+
 /// [STOMP-1.2/SUBSCRIBE]: a subscription that cannot be created is answered with ERROR, and the connection closes.
 #[test]
 fn a_subscribe_that_makes_no_sense_is_refused() {
-    let destination = "the destination must begin with /topic/: this version supports no other destinations";
+    let destination = "the destination must begin with /topic/, /queue/, /temp-queue/ or /reply-queue/";
     let long = format!("id:{}\ndestination:/topic/a\n", "x".repeat(256));
     let cases = [
         ("destination:/topic/a\n", "invalid_header", "SUBSCRIBE must have the header `id`"),
         ("id:0\n", "invalid_header", "SUBSCRIBE must have the header `destination`"),
         (&*long, "invalid_header", "the header `id` must be at most 255 bytes"),
-        ("id:0\ndestination:/queue/a\n", "invalid_destination", destination),
+        ("id:0\ndestination:/exchange/a\n", "invalid_destination", destination),
+        ("id:0\ndestination:/queue/+\n", "invalid_destination", "wildcards are for subscriptions to topics"),
+        (
+            "id:0\ndestination:/queue/a\nretained:true\n",
+            "invalid_header",
+            "the header `retained` must be left out: only topics that are not shared have retained messages",
+        ),
         (
             "id:0\ndestination:/topic/a+\n",
             "invalid_destination",
