@@ -14,7 +14,7 @@ use crate::reason::{fault, undecodable};
 use crate::{CONSUMER, PROTOCOL_NAME};
 use tidegate_protocol::{
     Attach, Attachment, Authenticate, Authenticated, Authentication, Close, CloseReason, Context, Evidence,
-    Will,
+    Settlement, Will,
 };
 
 /// A client whose CONNECT was read, and of which nobody knows yet who it is.
@@ -100,6 +100,7 @@ impl Candidate {
             clean_start: self.clean_start,
             expiry: self.opening.expiry,
             credit: u32::from(self.opening.credit),
+            settlement: Settlement::AboveAtMostOnce,
             will: self.will.take(),
         })
     }

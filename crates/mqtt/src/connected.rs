@@ -1,5 +1,6 @@
 //! A connected client: which packet is handled where, keep alive, and the end.
 
+use crate::CONSUMER;
 use crate::codec::{
     Ack, Disconnect, Packet, PacketType, PropertiesRef, PropertyId, ReasonCode, SHORT_ACK_BYTES, decode,
     decode_message, decode_short_ack,
@@ -248,6 +249,7 @@ impl Connected {
         }
         let saved = Saved { sent: self.outbound.in_flight(), received: self.inbound.unreleased() };
         context.broker.detach(Detach {
+            consumer: CONSUMER,
             will: self.will,
             expiry: self.expiry_at_end,
             saved: saved.to_bytes(),

@@ -173,7 +173,7 @@ impl Connection for MqttConnection {
 
     fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
         let reply = match reply {
-            Reply::Attached(answer) => answer,
+            Reply::Attached(_, answer) => answer,
             Reply::Authenticated(answer) => {
                 if let Phase::Connected(connected) = &mut self.phase {
                     return connected.handle_authenticated(answer, context);

@@ -3,7 +3,7 @@
 //! Each request is a structure and each answer has its own type, so that an answer cannot be mistaken for another
 //! one. All of them are short and answered at once, but two, whose answer may come later, through `Connection::handle_reply`: a
 //! session that is held by a connection of another worker has to be given up there first ([`Broker::attach`]), and a password
-//! takes long to check ([`Broker::authenticate`]).
+//! takes long to check ([`Broker::authenticate`]). A connection waits for one answer at a time.
 
 use crate::{Authenticate, Authenticated, Authentication, DeliveryTag, Denial};
 use bytes::Bytes;
@@ -26,12 +26,14 @@ pub trait Broker {
     /// nobody knows. A client that was refused is not asked again: its connection ends.
     fn authenticate(&mut self, authenticate: Authenticate<'_>) -> Authentication;
 
-    /// Claims a session: its queue, its subscriptions, its unsettled deliveries. Ends whatever connection held it before.
+    /// Claims a session for a new consumer: its queue, its subscriptions, its unsettled deliveries. Ends whatever connection held it
+    /// before, as a whole.
     ///
-    /// A connection attaches at most once, and not after [`Broker::consume`] with the same consumer.
+    /// A connection may hold several sessions, each under a consumer of its own. What it publishes carries the origin of the first.
     fn attach(&mut self, attach: Attach<'_>) -> Attachment;
 
-    /// Gives the session up. Unsettled deliveries go back to the front of its queue, or vanish with a session that ends here.
+    /// Gives a session up and ends its consumer. Unsettled deliveries go back to the front of its queue, or vanish with a session that
+    /// ends here. Nothing happens where the consumer has none.
     fn detach(&mut self, detach: Detach);
 
     /// Opens a queue that ends with the connection, with this connection as its only consumer.
@@ -65,11 +67,11 @@ pub trait Broker {
 /// Claims a session.
 #[derive(Debug)]
 pub struct Attach<'a> {
-    /// What the machine will call the session's consumer.
+    /// What the machine will call the session's consumer; not in use.
     pub consumer: ConsumerId,
     /// The protocol's name: two protocols never share a session by accident.
     pub protocol: &'static str,
-    /// The client's name; not empty.
+    /// The session's name, for which a protocol with one session a client takes the client's; not empty.
     pub client_id: &'a str,
     /// Whether an existing session is ended first.
     pub clean_start: bool,
@@ -77,6 +79,8 @@ pub struct Attach<'a> {
     pub expiry: Duration,
     /// Deliveries that may be unsettled at a time, at least 1.
     pub credit: u32,
+    /// Which deliveries have to be settled.
+    pub settlement: Settlement,
     /// Published when the connection ends without [`WillAction::Discard`].
     pub will: Option<Will>,
 }
@@ -106,8 +110,8 @@ pub struct Attached {
 /// An answer that comes later than its request.
 #[derive(Debug)]
 pub enum Reply {
-    /// The answer to [`Broker::attach`].
-    Attached(Result<Attached, Refusal>),
+    /// The answer to [`Broker::attach`] for this consumer.
+    Attached(ConsumerId, Result<Attached, Refusal>),
     /// The answer to [`Broker::authenticate`].
     Authenticated(Result<Authenticated, Denial>),
 }
@@ -115,6 +119,8 @@ pub enum Reply {
 /// Gives a session up.
 #[derive(Debug)]
 pub struct Detach {
+    /// The session's consumer.
+    pub consumer: ConsumerId,
     /// What happens to the will.
     pub will: WillAction,
     /// How long the session outlives the connection from now, where that changes (MQTT 5.0 section 3.14.2.2.2).

@@ -168,7 +168,6 @@ impl Shard {
             output,
             outlet: Some(outlet),
             consumers: Default::default(),
-            session: None,
             claiming: None,
             admission: Admission::Outside(Box::new(entrance)),
             origin: connection,

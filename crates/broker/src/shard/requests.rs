@@ -147,18 +147,15 @@ impl Broker for Requests<'_> {
     }
 
     fn cancel(&mut self, consumer: ConsumerId) -> bool {
-        let slot = self.shard.slots.get_mut(self.slot);
-        let session = slot.as_ref().and_then(|slot| slot.session.as_ref());
-        if session.is_some_and(|session| session.consumer == consumer) {
+        let Ok((key, known)) = self.consumer(consumer) else { return false };
+        if known.session.is_some() {
             return false;
         }
-        match slot.and_then(|slot| slot.remove_consumer(consumer)) {
-            Some(key) => {
-                self.shard.remove_consumer(key);
-                true
-            }
-            None => false,
+        if let Some(slot) = self.shard.slots.get_mut(self.slot) {
+            slot.remove_consumer(consumer);
         }
+        self.shard.remove_consumer(key);
+        true
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {

@@ -6,7 +6,7 @@
 use super::deliver::refusal_label;
 use super::publication::Publication;
 use super::sharing::divide;
-use super::slot::{Consumer, HeldSession};
+use super::slot::Consumer;
 use super::{Shard, SlotKey};
 use crate::budget::Room;
 use crate::mailbox::Letter;
@@ -29,6 +29,7 @@ pub(crate) struct PendingClaim {
     claim: Claim,
     consumer: ConsumerId,
     credit: u32,
+    settlement: Settlement,
 }
 
 impl Shard {
@@ -37,7 +38,9 @@ impl Shard {
         let Some(identity) = here.admission.identity().cloned() else {
             return Attachment::Refused(Refusal::NotAuthorized);
         };
-        if here.session.is_some() || here.claiming.is_some() || here.consumer_key(attach.consumer).is_some() {
+        let key = SessionKey::new(attach.protocol, attach.client_id);
+        let is_known = here.consumer_key(attach.consumer).is_some() || self.holds(slot, &key);
+        if is_known || here.claiming.is_some() {
             return Attachment::Refused(Refusal::UnknownConsumer);
         }
         let holder = Holder { worker: self.worker, slot, connection: here.connection };
@@ -53,14 +56,21 @@ impl Shard {
         if let Some(Err(refusal)) = attach.will.as_ref().map(|will| self.check_will(&identity, will, now)) {
             return Attachment::Refused(refusal);
         }
-        let key = SessionKey::new(attach.protocol, attach.client_id);
         let hold = |will| HeldWill::new(will, identity.clone(), Room::new(self.node.total.clone()));
         let Ok(will) = attach.will.map(hold).transpose() else {
             return Attachment::Refused(Refusal::QueueFull);
         };
         let (clean_start, expiry) = (attach.clean_start, attach.expiry);
         let claim = Claim { key, holder, identity, clean_start, expiry, will };
-        self.claim(PendingClaim { claim, consumer: attach.consumer, credit: attach.credit }, now)
+        let (consumer, credit, settlement) = (attach.consumer, attach.credit, attach.settlement);
+        self.claim(PendingClaim { claim, consumer, credit, settlement }, now)
+    }
+
+    /// Whether a consumer of the connection has this session.
+    fn holds(&self, slot: usize, key: &SessionKey) -> bool {
+        let session = |key: &usize| self.consumers.get(*key).and_then(|consumer| consumer.session.as_ref());
+        let mut consumers = self.slots.get(slot).into_iter().flat_map(|here| &here.consumers);
+        consumers.any(|(_, consumer)| session(consumer) == Some(key))
     }
 
     fn claim(&mut self, mut pending: PendingClaim, now: Instant) -> Attachment {
@@ -80,21 +90,14 @@ impl Shard {
                     if present {
                         self.review_session(&queue, now);
                     }
-                    self.set_origin(holder.slot, queue.id);
-                    let settlement = Settlement::AboveAtMostOnce;
-                    let consumer = Consumer::new(
-                        holder.slot,
-                        pending.consumer,
-                        queue.clone(),
-                        settlement,
-                        pending.credit,
-                    );
+                    self.share_origin(holder.slot, &queue);
+                    let PendingClaim { consumer, credit, settlement, .. } = pending;
+                    let mut consumer =
+                        Consumer::new(holder.slot, consumer, queue.clone(), settlement, credit);
+                    consumer.session = Some(key);
                     self.install(holder.slot, consumer);
                     // Not before: until the consumer is there, other workers keep for it what they have.
                     queue.set_survives(!expiry.is_zero());
-                    if let Some(here) = self.slots.get_mut(holder.slot) {
-                        here.session = Some(HeldSession { key, consumer: pending.consumer });
-                    }
                     return Attachment::Now(Attached { present, saved, expiry });
                 }
                 Claimed::HeldBy(other, claim) => {
@@ -145,7 +148,16 @@ impl Shard {
         }
     }
 
-    /// What a connection publishes carries the origin of its session as soon as it has one.
+    /// What a connection publishes carries the origin of its first session as soon as it has one, so that it is the same client's over
+    /// several connections; a further one takes the same origin.
+    fn share_origin(&mut self, slot: usize, queue: &Queue) {
+        let Some(here) = self.slots.get(slot) else { return };
+        let is_first = here.origin == here.connection;
+        let origin = if is_first { queue.id } else { here.origin };
+        self.set_origin(slot, origin);
+        queue.set_origin(origin);
+    }
+
     fn set_origin(&mut self, slot: usize, origin: u64) {
         let Some(here) = self.slots.get_mut(slot) else { return };
         here.origin = origin;
@@ -177,12 +189,13 @@ impl Shard {
         let Some(pending) = self.slots.get_mut(claimant.slot).and_then(|here| here.claiming.take()) else {
             return;
         };
+        let consumer = pending.consumer;
         let reply = match self.claim(*pending, now) {
             Attachment::Later => return,
             Attachment::Now(attached) => Ok(attached),
             Attachment::Refused(refusal) => Err(refusal),
         };
-        self.hand_reply(open, Reply::Attached(reply), now);
+        self.hand_reply(open, Reply::Attached(consumer, reply), now);
     }
 
     /// Gives a machine the answer that it waits for, and has its connection fed again.
@@ -201,18 +214,23 @@ impl Shard {
     pub(super) fn detach(&mut self, slot: usize, detach: Detach, now: Instant) {
         let Some(here) = self.slots.get_mut(slot) else { return };
         let holder = Holder { worker: self.worker, slot, connection: here.connection };
-        let Some(session) = here.session.take() else { return };
-        let key = here.remove_consumer(session.consumer).and_then(|key| self.consumers.try_remove(key));
-        if let Some(mut consumer) = key {
+        let Some(key) = here.consumer_key(detach.consumer) else { return };
+        let Some(session) = self.consumers.get_mut(key).and_then(|consumer| consumer.session.take()) else {
+            return;
+        };
+        here.remove_consumer(detach.consumer);
+        if let Some(mut consumer) = self.consumers.try_remove(key) {
             let returned = match consumer.queue.survives() {
                 true => self.keep_for_session(&mut consumer, now),
                 false => self.leave_groups(&mut consumer),
             };
             consumer.queue.set_consumer(self.worker, None);
             self.give_back(returned);
+            if self.slots.get(slot).is_some_and(|here| here.origin == consumer.queue.id) {
+                self.set_origin(slot, holder.connection);
+            }
         }
-        let due =
-            self.node.sessions.release(&session.key, holder, detach.will, detach.expiry, detach.saved, now);
+        let due = self.node.sessions.release(&session, holder, detach.will, detach.expiry, detach.saved, now);
         if self.worker != 0 {
             self.letter_to(0, Letter::LookAtAgenda);
         }
@@ -249,18 +267,16 @@ impl Shard {
 
     /// What a connection still holds when its machine has handled its end.
     pub(super) fn release_everything(&mut self, slot: usize, now: Instant) {
-        if self.slots.get(slot).is_some_and(|here| here.session.is_some()) {
-            debug!(slot, "a machine ended without giving its session up");
-            self.detach(
-                slot,
-                Detach { will: WillAction::Publish, expiry: None, saved: SavedState::new() },
-                now,
-            );
-        }
-        let consumers =
-            self.slots.get_mut(slot).map(|here| std::mem::take(&mut here.consumers)).unwrap_or_default();
-        for (_, key) in consumers {
-            self.remove_consumer(key);
+        let consumers = self.slots.get(slot).map(|here| here.consumers.clone()).unwrap_or_default();
+        for (consumer, key) in consumers {
+            match self.consumers.get(key).is_some_and(|consumer| consumer.session.is_some()) {
+                true => {
+                    debug!(slot, "a machine ended without giving a session up");
+                    let (will, expiry, saved) = (WillAction::Publish, None, SavedState::new());
+                    self.detach(slot, Detach { consumer, will, expiry, saved }, now);
+                }
+                false => self.remove_consumer(key),
+            }
         }
     }
 

@@ -51,7 +51,6 @@ pub(crate) struct Slot {
     pub(crate) outlet: Option<Box<dyn Outlet>>,
     /// Keys of its consumers, ascending by the machine's name for them.
     pub(crate) consumers: SmallVec<[(ConsumerId, usize); 1]>,
-    pub(crate) session: Option<HeldSession>,
     /// Whether the answer to an attachment is still to come.
     pub(crate) claiming: Option<Box<crate::shard::session::PendingClaim>>,
     /// Who the client is.
@@ -74,13 +73,6 @@ pub(crate) struct Slot {
     pub(crate) unsent_deliveries: u64,
     /// The moment for which a timer is set.
     pub(crate) timer: Option<Instant>,
-}
-
-/// The session that a connection holds.
-#[derive(Debug)]
-pub(crate) struct HeldSession {
-    pub(crate) key: SessionKey,
-    pub(crate) consumer: ConsumerId,
 }
 
 impl Slot {
@@ -123,6 +115,8 @@ pub(crate) struct Consumer {
     pub(crate) slot: usize,
     pub(crate) id: ConsumerId,
     pub(crate) queue: Arc<Queue>,
+    /// The session that the queue belongs to, which the connection holds; nothing for a queue that ends with the consumer.
+    pub(crate) session: Option<SessionKey>,
     pub(crate) settlement: Settlement,
     credit: u32,
     unsettled: Unsettled,
@@ -162,6 +156,7 @@ impl Consumer {
             slot,
             id,
             queue,
+            session: None,
             settlement,
             credit,
             unsettled,

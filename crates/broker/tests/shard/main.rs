@@ -16,6 +16,7 @@ mod reconfiguring;
 mod retained;
 mod self_delivery;
 mod sessions;
+mod several_sessions;
 mod sharing;
 mod sharing_limits;
 mod system;

@@ -3,7 +3,7 @@
 use crate::{QOS0, QOS1};
 use tidegate_protocol::{Consume, ConsumerId, Detach, Settlement, Subscribe, WillAction};
 use tidegate_testkit::pair::World;
-use tidegate_testkit::pair::toy::{filter, message, session, subscription};
+use tidegate_testkit::pair::toy::{SESSION, filter, message, session, subscription};
 
 /// [MQTT-4.6.0-6] [MQTT-3.1.1/4.6.0-6]
 #[test]
@@ -50,7 +50,12 @@ fn an_own_message_is_kept_when_the_same_input_detaches() {
     alice.set_detached();
     alice.ask(&mut world, |broker| {
         broker.publish(&message("a", "kept", QOS1)).unwrap();
-        broker.detach(Detach { will: WillAction::Discard, expiry: None, saved: Vec::new() });
+        broker.detach(Detach {
+            consumer: SESSION,
+            will: WillAction::Discard,
+            expiry: None,
+            saved: Vec::new(),
+        });
     });
     alice.vanish(&mut world);
     let alice = world.attached(0, session("alice"));
@@ -120,6 +125,7 @@ fn a_waiting_consumer_is_served_although_the_same_input_takes_a_session_over() {
             clean_start: false,
             expiry: crate::HOUR,
             credit: 10,
+            settlement: tidegate_protocol::Settlement::AboveAtMostOnce,
             will: None,
         });
         assert!(matches!(attachment, tidegate_protocol::Attachment::Now(_)));

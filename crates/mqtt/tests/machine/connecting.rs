@@ -8,7 +8,8 @@ use tidegate_message::{Properties, QoS, Topic};
 use tidegate_mqtt::codec::{Packet, Property, ReasonCode, Version, decode};
 use tidegate_mqtt::{Mqtt, MqttOptions};
 use tidegate_protocol::{
-    Attached, Attachment, CloseReason, ConsumerId, MessageKind, Protocol, Recognition, Refusal, Will,
+    Attached, Attachment, CloseReason, ConsumerId, MessageKind, Protocol, Recognition, Refusal, Settlement,
+    Will,
 };
 use tidegate_testkit::script::{Harness, Request};
 
@@ -64,6 +65,7 @@ fn clean_session_begins_anew_and_ends_with_the_connection() {
         clean_start: true,
         expiry: Duration::ZERO,
         credit: 1024,
+        settlement: Settlement::AboveAtMostOnce,
         will: None,
     }]);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate_message::ByteSize;
 use tidegate_mqtt::MqttOptions;
 use tidegate_mqtt::codec::{Property, ReasonCode, Version};
-use tidegate_protocol::{Close, CloseReason, WillAction};
+use tidegate_protocol::{Close, CloseReason, ConsumerId, WillAction};
 use tidegate_testkit::script::Request;
 
 /// [MQTT-3.12.4-1] [MQTT-3.1.1/3.12.4-1]
@@ -72,7 +72,12 @@ fn normal_disconnect_discards_the_will() {
         let mut client = Client::connected_by(connect(version).will(will("w")));
         client.sends(disconnect(version, ReasonCode::Success, &[])).receives_nothing();
         assert_eq!(client.harness.closed(), Some(&Close::from(CloseReason::Disconnected)));
-        client.asks([Request::Detach { will: WillAction::Discard, expiry: None, saved: Vec::new() }]);
+        client.asks([Request::Detach {
+            consumer: ConsumerId(0),
+            will: WillAction::Discard,
+            expiry: None,
+            saved: Vec::new(),
+        }]);
     }
 }
 
@@ -105,6 +110,7 @@ fn disconnect_may_change_the_session_expiry() {
         let mut client = Client::connected_by(connect(V5).with(Property::SessionExpiryInterval(10)));
         client.sends(disconnect(V5, ReasonCode::Success, &[Property::SessionExpiryInterval(seconds)]));
         client.asks([Request::Detach {
+            consumer: ConsumerId(0),
             will: WillAction::Discard,
             expiry: Some(expected),
             saved: Vec::new(),
@@ -118,7 +124,12 @@ fn disconnect_may_not_keep_a_session_that_was_to_end() {
     let mut client = Client::connected(V5);
     client.sends(disconnect(V5, ReasonCode::Success, &[Property::SessionExpiryInterval(1)]));
     client.is_disconnected(ReasonCode::ProtocolError);
-    client.asks([Request::Detach { will: WillAction::Publish, expiry: None, saved: Vec::new() }]);
+    client.asks([Request::Detach {
+        consumer: ConsumerId(0),
+        will: WillAction::Publish,
+        expiry: None,
+        saved: Vec::new(),
+    }]);
     let mut client = Client::connected(V5);
     client.sends(disconnect(V5, ReasonCode::Success, &[Property::SessionExpiryInterval(0)]));
     assert_eq!(client.harness.close_label(), Some("disconnected"));
@@ -140,7 +151,12 @@ fn nothing_is_handled_behind_a_disconnect() {
     for version in VERSIONS {
         let mut client = Client::connected(version);
         client.sends([disconnect(version, ReasonCode::Success, &[]), publish(version, "a", "x")].concat());
-        client.asks([Request::Detach { will: WillAction::Discard, expiry: None, saved: Vec::new() }]);
+        client.asks([Request::Detach {
+            consumer: ConsumerId(0),
+            will: WillAction::Discard,
+            expiry: None,
+            saved: Vec::new(),
+        }]);
     }
 }
 

@@ -13,8 +13,8 @@ use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
     Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close, CloseReason,
     Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence, Layout,
-    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Subscribe, Subscribed,
-    Will, WillAction,
+    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Settlement, Subscribe,
+    Subscribed, Will, WillAction,
 };
 
 /// The consumer of the toy's session.
@@ -48,10 +48,12 @@ pub struct Got {
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the fields are those of Attach, which says what they mean")]
 pub struct Attaching {
+    pub consumer: ConsumerId,
     pub client_id: String,
     pub clean_start: bool,
     pub expiry: Duration,
     pub credit: u32,
+    pub settlement: Settlement,
     pub will: Option<Will>,
 }
 
@@ -65,9 +67,11 @@ struct State {
     end_at_timeout: bool,
     refuse: Option<Refused>,
     fail: Option<CloseReason>,
-    reply: Option<Result<Attached, Refusal>>,
+    reply: Option<(ConsumerId, Result<Attached, Refusal>)>,
     checked: Option<Result<Authenticated, Denial>>,
     detached: bool,
+    /// Consumers that have asked for a session; those that have none are detached without effect.
+    consumers: Vec<ConsumerId>,
 }
 
 struct Machine(Rc<RefCell<State>>);
@@ -75,7 +79,9 @@ struct Machine(Rc<RefCell<State>>);
 /// A session that lives for an hour and takes 10 unsettled deliveries.
 pub fn session(client_id: &str) -> Attaching {
     let expiry = Duration::from_secs(3600);
-    Attaching { client_id: client_id.to_owned(), clean_start: false, expiry, credit: 10, will: None }
+    let (consumer, settlement) = (SESSION, Settlement::AboveAtMostOnce);
+    let (client_id, clean_start, credit) = (client_id.to_owned(), false, 10);
+    Attaching { consumer, client_id, clean_start, expiry, credit, settlement, will: None }
 }
 
 impl Attaching {
@@ -88,6 +94,18 @@ impl Attaching {
     /// How long the session outlives its connection.
     pub fn expiry(mut self, expiry: Duration) -> Attaching {
         self.expiry = expiry;
+        self
+    }
+
+    /// Under another consumer than the first.
+    pub fn consumer(mut self, consumer: u32) -> Attaching {
+        self.consumer = ConsumerId(consumer);
+        self
+    }
+
+    /// Which deliveries have to be settled.
+    pub fn settlement(mut self, settlement: Settlement) -> Attaching {
+        self.settlement = settlement;
         self
     }
 
@@ -165,6 +183,7 @@ impl World {
             reply: None,
             checked: None,
             detached: false,
+            consumers: Vec::new(),
         }));
         let link = self.connect_through(worker, 0, entrance, Box::new(Machine(state.clone())));
         Toy { link, state }
@@ -213,14 +232,16 @@ impl Toy {
 
     /// Claims a session.
     pub fn attach(&self, world: &mut World, attaching: Attaching) -> Attachment {
+        self.state.borrow_mut().consumers.push(attaching.consumer);
         self.ask(world, move |broker| {
             broker.attach(Attach {
-                consumer: SESSION,
+                consumer: attaching.consumer,
                 protocol: "toy",
                 client_id: &attaching.client_id,
                 clean_start: attaching.clean_start,
                 expiry: attaching.expiry,
                 credit: attaching.credit,
+                settlement: attaching.settlement,
                 will: attaching.will,
             })
         })
@@ -350,6 +371,11 @@ impl Toy {
 
     /// The late answer to an attachment.
     pub fn take_reply(&self) -> Option<Result<Attached, Refusal>> {
+        self.take_reply_for().map(|(_, answer)| answer)
+    }
+
+    /// The late answer to an attachment, with the consumer that it is for.
+    pub fn take_reply_for(&self) -> Option<(ConsumerId, Result<Attached, Refusal>)> {
         self.state.borrow_mut().reply.take()
     }
 
@@ -416,7 +442,7 @@ impl Connection for Machine {
     fn handle_reply(&mut self, reply: Reply, _: &mut Context<'_>) -> Result<(), Close> {
         let mut state = self.0.borrow_mut();
         match reply {
-            Reply::Attached(answer) => state.reply = Some(answer),
+            Reply::Attached(consumer, answer) => state.reply = Some((consumer, answer)),
             Reply::Authenticated(answer) => state.checked = Some(answer),
         }
         Ok(())
@@ -465,9 +491,9 @@ impl Connection for Machine {
 
     fn handle_close(&mut self, _: &Close, context: &mut Context<'_>) {
         let state = self.0.borrow();
-        if !state.detached {
-            let (will, expiry, saved) = (state.will, state.expiry, state.saved.clone());
-            context.broker.detach(Detach { will, expiry, saved });
+        for consumer in state.consumers.iter().filter(|_| !state.detached) {
+            let (consumer, will, expiry, saved) = (*consumer, state.will, state.expiry, state.saved.clone());
+            context.broker.detach(Detach { consumer, will, expiry, saved });
         }
     }
 

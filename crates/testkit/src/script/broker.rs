@@ -1,7 +1,7 @@
 //! A broker that writes down what it is asked and answers what the test told it to.
 
 use super::{Evidence, Request};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_message::TopicFilter;
@@ -13,7 +13,8 @@ use tidegate_protocol::{
 /// Records every request; each kind has a queue of answers, and a friendly answer when that is empty: a new session with the
 /// expiry that was asked, a new subscription, a publish that matched. Whoever asks who it is, is anonymous.
 ///
-/// It panics where a machine breaks the contract itself: a second attach, a detach without an attached session.
+/// It panics where a machine breaks the contract itself: a consumer that attaches twice, a request while an answer is awaited, a detach
+/// without an attached session.
 #[derive(Debug, Default)]
 pub struct RecordingBroker {
     /// What was asked, in order. Tests take it or clear it.
@@ -34,9 +35,10 @@ pub struct RecordingBroker {
     pub published: VecDeque<Result<Published, Refusal>>,
     /// The next answers to `cancel`; true when empty.
     pub cancelled: VecDeque<bool>,
-    attach_asked: bool,
-    attached: bool,
-    answers_later: bool,
+    /// The consumers of attached sessions.
+    attached: BTreeSet<ConsumerId>,
+    /// The consumer for which the answer to `attach` is still to come.
+    attaching: Option<ConsumerId>,
     checks_credentials: bool,
     is_known: bool,
 }
@@ -44,7 +46,7 @@ pub struct RecordingBroker {
 impl RecordingBroker {
     /// Whether a session is attached now.
     pub fn is_attached(&self) -> bool {
-        self.attached
+        !self.attached.is_empty()
     }
 
     /// The requests since the last time, oldest first.
@@ -54,7 +56,7 @@ impl RecordingBroker {
 
     /// Whether the answer to `attach` is still to come.
     pub fn owes_attachment(&self) -> bool {
-        self.answers_later
+        self.attaching.is_some()
     }
 
     /// Whether the answer to `authenticate` is still to come.
@@ -64,7 +66,7 @@ impl RecordingBroker {
 
     /// Whether any answer is still to come.
     pub fn owes_an_answer(&self) -> bool {
-        self.answers_later || self.checks_credentials
+        self.owes_attachment() || self.checks_credentials
     }
 
     /// Notes the late answer about credentials; the harness calls it with the reply.
@@ -72,9 +74,11 @@ impl RecordingBroker {
         (self.checks_credentials, self.is_known) = (false, true);
     }
 
-    /// Notes the late answer; the harness calls it with the reply.
-    pub(super) fn answer_attachment(&mut self, attached: bool) {
-        (self.answers_later, self.attached) = (false, attached);
+    /// Notes the late answer, and says for which consumer it is; the harness calls it with the reply.
+    pub(super) fn answer_attachment(&mut self, attached: bool) -> Option<ConsumerId> {
+        let consumer = self.attaching.take();
+        self.attached.extend(consumer.filter(|_| attached));
+        consumer
     }
 }
 
@@ -93,23 +97,24 @@ impl Broker for RecordingBroker {
     }
 
     fn attach(&mut self, attach: Attach<'_>) -> Attachment {
-        assert!(!std::mem::replace(&mut self.attach_asked, true), "a connection attaches at most once");
+        assert!(!self.owes_an_answer(), "a connection waits for one answer at a time");
+        assert!(!self.attached.contains(&attach.consumer), "a consumer has one session");
         assert!(self.is_known, "nobody attaches who is not known");
         assert!(!attach.client_id.is_empty(), "the client id of an attach is not empty");
         assert!(attach.credit > 0, "the credit of an attach is at least 1");
-        let expiry = attach.expiry;
+        let (consumer, expiry) = (attach.consumer, attach.expiry);
         self.requests.push(attach.into());
         let answer = self.attachments.pop_front().unwrap_or_else(|| Attachment::Now(new_session(expiry)));
-        self.attached = matches!(answer, Attachment::Now(_));
-        self.answers_later = matches!(answer, Attachment::Later);
+        match answer {
+            Attachment::Now(_) => drop(self.attached.insert(consumer)),
+            Attachment::Later => self.attaching = Some(consumer),
+            Attachment::Refused(_) => {}
+        }
         answer
     }
 
     fn detach(&mut self, detach: Detach) {
-        assert!(
-            std::mem::replace(&mut self.attached, false),
-            "only an attached session is detached, and once"
-        );
+        assert!(self.attached.remove(&detach.consumer), "only an attached session is detached, and once");
         self.requests.push(detach.into());
     }
 

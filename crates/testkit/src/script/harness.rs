@@ -92,8 +92,8 @@ impl Harness {
     /// The late answer to an attachment arrives, and then whatever input waited for it.
     pub fn reply(&mut self, answer: Result<Attached, Refusal>) -> &mut Harness {
         assert!(self.broker.owes_attachment() && self.closed.is_none(), "no reply is due");
-        self.broker.answer_attachment(answer.is_ok());
-        self.turn(|connection, context| connection.handle_reply(Reply::Attached(answer), context));
+        let consumer = self.broker.answer_attachment(answer.is_ok()).expect("a consumer waits for it");
+        self.turn(|connection, context| connection.handle_reply(Reply::Attached(consumer, answer), context));
         self.offer_input();
         self
     }

@@ -18,9 +18,11 @@ pub enum Request {
         clean_start: bool,
         expiry: Duration,
         credit: u32,
+        settlement: tidegate_protocol::Settlement,
         will: Option<Will>,
     },
     Detach {
+        consumer: ConsumerId,
         will: WillAction,
         expiry: Option<Duration>,
         saved: SavedState,
@@ -99,7 +101,7 @@ impl Request {
 
 impl From<Attach<'_>> for Request {
     fn from(attach: Attach<'_>) -> Request {
-        let Attach { consumer, protocol, client_id, clean_start, expiry, credit, will } = attach;
+        let Attach { consumer, protocol, client_id, clean_start, expiry, credit, settlement, will } = attach;
         Request::Attach {
             consumer,
             protocol,
@@ -107,6 +109,7 @@ impl From<Attach<'_>> for Request {
             clean_start,
             expiry,
             credit,
+            settlement,
             will,
         }
     }
@@ -114,8 +117,8 @@ impl From<Attach<'_>> for Request {
 
 impl From<Detach> for Request {
     fn from(detach: Detach) -> Request {
-        let Detach { will, expiry, saved } = detach;
-        Request::Detach { will, expiry, saved }
+        let Detach { consumer, will, expiry, saved } = detach;
+        Request::Detach { consumer, will, expiry, saved }
     }
 }
 
