@@ -1,4 +1,4 @@
-//! The HTTP side: health, readiness and metrics.
+//! The HTTP side: health, readiness, metrics, and the pages that the binary hands in.
 //!
 //! [`AdminServer::bind`] opens the port, [`Bound::serve`] answers on a thread of its own, so that a slow scrape never delays a
 //! worker. It reads the broker's counters and never changes anything. It knows no protocol, opens no client listener, reads no
@@ -6,6 +6,7 @@
 
 mod families;
 mod metrics;
+mod pages;
 mod process;
 mod readiness;
 #[cfg(test)]
@@ -13,5 +14,6 @@ mod reference;
 mod routes;
 mod server;
 
+pub use pages::Pages;
 pub use readiness::{Readiness, Stage};
 pub use server::{AdminServer, BindError, Bound, ServeError};

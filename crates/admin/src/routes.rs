@@ -1,11 +1,12 @@
 //! What is answered to which request.
 
 use crate::metrics::NodeCollector;
+use crate::pages::Pages;
 use crate::readiness::{Readiness, Stage};
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text;
@@ -19,18 +20,19 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 struct Exposed {
     registry: Registry,
     readiness: Readiness,
+    pages: Pages,
 }
 
 /// The routes. An unknown path is answered with 404, another method than GET and HEAD with 405.
-pub(crate) fn router(collector: NodeCollector, readiness: Readiness) -> Router {
+pub(crate) fn router(collector: NodeCollector, readiness: Readiness, pages: Pages) -> Router {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(collector));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(unknown_path)
-        .with_state(Arc::new(Exposed { registry, readiness }))
+        .fallback(page)
+        .with_state(Arc::new(Exposed { registry, readiness, pages }))
 }
 
 async fn healthz() -> &'static str {
@@ -57,6 +59,9 @@ async fn metrics(State(exposed): State<Arc<Exposed>>) -> Response {
     }
 }
 
-async fn unknown_path() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "not found: there are /healthz, /readyz and /metrics")
+async fn page(State(exposed): State<Arc<Exposed>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let answer = exposed.pages.answer(&method, uri.path(), &headers);
+    answer.unwrap_or_else(|| {
+        (StatusCode::NOT_FOUND, "not found: there are /healthz, /readyz and /metrics").into_response()
+    })
 }

@@ -4,6 +4,7 @@
 //! for answers that are under way, never for idle connections. There is no TLS and no authentication here.
 
 use crate::metrics::NodeCollector;
+use crate::pages::Pages;
 use crate::readiness::Readiness;
 use crate::routes;
 use axum::Router;
@@ -89,8 +90,13 @@ impl Bound {
     }
 
     /// Serves on a thread of its own until [`AdminServer::stop`] is called or the server is dropped.
-    pub fn serve(self, node: Arc<Node>, readiness: Readiness) -> Result<AdminServer, ServeError> {
-        self.serve_within(LIMITS, node, readiness)
+    pub fn serve(
+        self,
+        node: Arc<Node>,
+        readiness: Readiness,
+        pages: Pages,
+    ) -> Result<AdminServer, ServeError> {
+        self.serve_within(LIMITS, node, readiness, pages)
     }
 
     fn serve_within(
@@ -98,6 +104,7 @@ impl Bound {
         limits: Limits,
         node: Arc<Node>,
         readiness: Readiness,
+        pages: Pages,
     ) -> Result<AdminServer, ServeError> {
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(ServeError::Runtime)?;
@@ -105,7 +112,7 @@ impl Bound {
             let _entered = runtime.enter();
             TcpListener::from_std(self.listener).map_err(ServeError::Runtime)?
         };
-        let router = routes::router(NodeCollector { node, started: self.started }, readiness);
+        let router = routes::router(NodeCollector { node, started: self.started }, readiness, pages);
         let (stop, stopped) = oneshot::channel();
         let acceptor =
             Acceptor { socket, router, limits, places: Arc::new(Semaphore::new(limits.connections)) };

@@ -11,13 +11,14 @@ use crate::{logging, registry};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tidegate_admin::{AdminServer, Readiness, Stage};
+use tidegate_admin::{AdminServer, Bound, Pages, Readiness, Stage};
 use tidegate_broker::{Limits, Overflow, PublishLimits};
 use tidegate_config::{
     ClientAuth, ClientIdentity, Config, Listener, Loaded, QueueOverflow, Sources, Tls, Transport, load,
 };
 use tidegate_net::tls::{self, Application, CertificateName, SniCertificate, TlsOptions};
 use tidegate_net::{ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -108,41 +109,87 @@ pub(crate) fn read(configuration: &Configuration) -> Result<Loaded, String> {
 }
 
 fn serve(configuration: &Configuration, config: Config, level: logging::Level) -> Result<(), Refused> {
-    raise_file_limit();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Refused::Signals)?;
-    // Before anything is served: a signal that nobody waits for yet would end the process on the spot.
-    let mut signals = runtime.block_on(async { Signals::new() }).map_err(Refused::Signals)?;
-    let passwords = access::passwords(&config, None)?;
-    let server = Server::bind(server_options(&config, passwords.as_ref())?)?;
-    let http = config.http.as_ref().map(|http| AdminServer::bind(http.bind)).transpose()?;
-    let readiness = Readiness::default();
-    let node = server.node().clone();
-    node.set_system_interval(config.sys_interval.duration(), Instant::now());
-    let running = server.start()?;
-    let http_address = http.as_ref().map(|bound| bound.address());
-    let http = http.map(|bound| bound.serve(node, readiness.clone())).transpose()?;
-    announce(&config, &running);
-    if let Some(address) = http_address {
-        info!(listener = "http", %address, transport = "http", "listening");
-    }
-    readiness.set(Stage::Ready);
-    info!(node = %config.node, version = env!("CARGO_PKG_VERSION"), workers = config.workers, "ready");
-    let mut live = Live { configuration: configuration.clone(), config, passwords, running, level };
-    let signal = loop {
-        match runtime.block_on(signals.next()) {
-            Asked::Reload => live.reload(),
-            Asked::Stop(signal) => break signal,
-        }
-    };
-    info!(signal, "stopping");
-    readiness.set(Stage::Stopping);
-    live.running.stop();
-    if let Some(http) = http {
-        http.stop();
-    }
-    info!("stopped");
+    let mut gateway = Gateway::open(configuration, config, level)?;
+    gateway.serve(Pages::default())?;
+    let signal = gateway.wait();
+    gateway.stop(signal);
     Ok(())
+}
+
+/// A gateway from its first open port to its last closed connection.
+struct Gateway {
+    runtime: Runtime,
+    signals: Signals,
+    live: Live,
+    http: Http,
+    readiness: Readiness,
+}
+
+/// The HTTP port: not there, open, or served.
+enum Http {
+    None,
+    Bound(Bound),
+    Served(AdminServer),
+}
+
+impl Gateway {
+    /// Opens every port. The listeners accept from now on; HTTP clients wait for [`Gateway::serve`].
+    fn open(
+        configuration: &Configuration,
+        config: Config,
+        level: logging::Level,
+    ) -> Result<Gateway, Refused> {
+        raise_file_limit();
+        let runtime = Builder::new_current_thread().enable_io().build().map_err(Refused::Signals)?;
+        // Before anything is served: a signal that nobody waits for yet would end the process on the spot.
+        let signals = runtime.block_on(async { Signals::new() }).map_err(Refused::Signals)?;
+        let passwords = access::passwords(&config, None)?;
+        let server = Server::bind(server_options(&config, passwords.as_ref())?)?;
+        let http = config.http.as_ref().map(|http| AdminServer::bind(http.bind)).transpose()?;
+        let http = http.map_or(Http::None, Http::Bound);
+        server.node().set_system_interval(config.sys_interval.duration(), Instant::now());
+        let running = server.start()?;
+        let live = Live { configuration: configuration.clone(), config, passwords, running, level };
+        Ok(Gateway { runtime, signals, live, http, readiness: Readiness::default() })
+    }
+
+    /// Serves HTTP, with these pages, and says that everything is ready.
+    fn serve(&mut self, pages: Pages) -> Result<(), Refused> {
+        let Gateway { live, http, readiness, .. } = self;
+        announce(&live.config, &live.running);
+        *http = match std::mem::replace(http, Http::None) {
+            Http::Bound(bound) => {
+                info!(listener = "http", address = %bound.address(), transport = "http", "listening");
+                Http::Served(bound.serve(live.running.node().clone(), readiness.clone(), pages)?)
+            }
+            other => other,
+        };
+        readiness.set(Stage::Ready);
+        let (node, workers) = (&live.config.node, live.config.workers);
+        info!(%node, version = env!("CARGO_PKG_VERSION"), workers, "ready");
+        Ok(())
+    }
+
+    /// Waits until a signal asks for the end, and obeys those that ask for a reload; returns the signal's name.
+    fn wait(&mut self) -> &'static str {
+        loop {
+            match self.runtime.block_on(self.signals.next()) {
+                Asked::Reload => self.live.reload(),
+                Asked::Stop(signal) => return signal,
+            }
+        }
+    }
+
+    /// Sends every client away and closes every port.
+    fn stop(self, signal: &'static str) {
+        info!(signal, "stopping");
+        self.readiness.set(Stage::Stopping);
+        self.live.running.stop();
+        if let Http::Served(http) = self.http {
+            http.stop();
+        }
+        info!("stopped");
+    }
 }
 
 /// Flags and variables may have moved the listeners of the built-in configuration, which let every client in.

@@ -18,7 +18,17 @@ const PATIENT: Limits =
 fn serve(limits: Limits) -> (AdminServer, Readiness) {
     let readiness = Readiness::default();
     let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    (bound.serve_within(limits, node(), readiness.clone()).unwrap(), readiness)
+    (bound.serve_within(limits, node(), readiness.clone(), Pages::default()).unwrap(), readiness)
+}
+
+/// A server with two files and a way to the first.
+fn serve_pages() -> AdminServer {
+    let mut pages = Pages::new("default-src 'none'");
+    pages.add("/demo/", "text/html; charset=utf-8", "<!doctype html>");
+    pages.add("/demo/main.js", "text/javascript", "start();");
+    pages.redirect("/", "/demo/");
+    let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    bound.serve_within(PATIENT, node(), Readiness::default(), pages).unwrap()
 }
 
 fn connect(server: &AdminServer) -> TcpStream {
@@ -38,8 +48,13 @@ fn read_to_end(mut stream: TcpStream) -> String {
 
 /// The status and the whole answer to a request on a connection of its own.
 fn ask(server: &AdminServer, method: &str, path: &str) -> (u16, String) {
+    ask_with(server, method, path, "")
+}
+
+/// As [`ask`], with more headers, each ended by a line break.
+fn ask_with(server: &AdminServer, method: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = connect(server);
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").unwrap();
     let answer = read_to_end(stream);
     let status = answer.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_default();
     (status, answer)
@@ -111,6 +126,73 @@ fn unknown_paths_and_methods_are_refused() {
         assert_eq!(status, 405, "{method}");
         assert!(answer.contains("allow: GET,HEAD\r\n"), "{answer}");
     }
+    server.stop();
+}
+
+/// Files come with their type, and with headers that keep a browser from guessing, framing and leaking.
+#[test]
+fn pages_are_served_with_strict_headers() {
+    let server = serve_pages();
+    for (path, content_type, content) in [
+        ("/demo/", "text/html; charset=utf-8", "<!doctype html>"),
+        ("/demo/main.js", "text/javascript", "start();"),
+    ] {
+        let (status, answer) = ask(&server, "GET", path);
+        assert_eq!((status, body(&answer)), (200, content));
+        for header in [
+            &format!("content-type: {content_type}"),
+            "content-security-policy: default-src 'none'",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-cache",
+            &format!("content-length: {}", content.len()),
+        ] {
+            assert!(answer.contains(&format!("\r\n{header}\r\n")), "{header} is missing in {answer}");
+        }
+    }
+    server.stop();
+}
+
+/// RFC 9110 section 13.1.2: the tag of an answer spares the next one its body; any other tag does not.
+#[test]
+fn a_page_that_the_client_has_is_not_sent_again() {
+    let server = serve_pages();
+    let (_, answer) = ask(&server, "GET", "/demo/main.js");
+    let etag = answer.split("\r\netag: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    for known in [etag.to_owned(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
+        let condition = format!("if-none-match: {known}\r\n");
+        let (status, answer) = ask_with(&server, "GET", "/demo/main.js", &condition);
+        assert_eq!((status, body(&answer)), (304, ""), "{known}");
+        assert!(answer.contains(&format!("\r\netag: {etag}\r\n")), "{answer}");
+    }
+    for unknown in ["\"other\"", etag.trim_matches('"'), ""] {
+        let condition = format!("if-none-match: {unknown}\r\n");
+        assert_eq!(ask_with(&server, "GET", "/demo/main.js", &condition).0, 200, "{unknown}");
+    }
+    assert_eq!(ask_with(&server, "GET", "/demo/", &format!("if-none-match: {etag}\r\n")).0, 200);
+    server.stop();
+}
+
+/// HEAD has the headers of GET; other methods are refused; a redirect names its target; neighbours of a path are nowhere.
+#[test]
+fn pages_answer_what_they_are_for() {
+    let server = serve_pages();
+    let (status, answer) = ask(&server, "HEAD", "/demo/main.js");
+    assert_eq!((status, body(&answer)), (200, ""));
+    assert!(answer.contains("\r\ncontent-length: 8\r\n"), "{answer}");
+    let (status, answer) = ask(&server, "GET", "/");
+    assert_eq!(status, 307);
+    assert!(answer.contains("\r\nlocation: /demo/\r\n"), "{answer}");
+    for path in ["/", "/demo/"] {
+        let (status, answer) = ask(&server, "POST", path);
+        assert_eq!(status, 405, "{path}");
+        assert!(answer.contains("allow: GET,HEAD\r\n"), "{answer}");
+    }
+    for path in ["/demo", "/demo/main.js/", "/demo/../demo/main.js", "/demo/%6dain.js", "//demo/"] {
+        assert_eq!(ask(&server, "GET", path).0, 404, "{path}");
+    }
+    assert_eq!(ask(&server, "GET", "/demo/main.js?x=1").0, 200);
+    assert_eq!(ask(&server, "GET", "/healthz").0, 200);
     server.stop();
 }
 
