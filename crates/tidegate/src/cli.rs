@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
+use crate::demo::DemoArgs;
 use crate::passwd::Passwd;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Passwd(Passwd),
     /// Put a broker under load and measure it.
     Bench(BenchArgs),
+    /// Serve a simulated plant: a gateway, machines that publish, and a web page that shows them live.
+    Demo(DemoArgs),
 }
 
 /// Where the configuration comes from: flags, then TIDEGATE_… variables, then the file, then defaults.
@@ -56,6 +59,11 @@ impl Configuration {
             node: self.node.or(other.node),
             data_dir: self.data_dir.or(other.data_dir),
         }
+    }
+
+    /// The built-in configuration with these settings, which a user's own ones may override.
+    pub(crate) fn with_settings(self, settings: impl IntoIterator<Item = String>) -> Configuration {
+        Configuration { set: settings.into_iter().chain(self.set).collect(), ..self }
     }
 
     /// The flags that override settings.

@@ -8,6 +8,7 @@ use crate::cli::{Configuration, complain, say};
 use crate::reload::Live;
 use crate::rules::access_rules;
 use crate::{logging, registry};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -89,7 +90,7 @@ pub(crate) fn run(configuration: &Configuration) -> ExitCode {
     }
 }
 
-fn refuse(report: &str) -> ExitCode {
+pub(crate) fn refuse(report: &str) -> ExitCode {
     complain(report);
     ExitCode::from(crate::EXIT_REFUSED)
 }
@@ -117,7 +118,7 @@ fn serve(configuration: &Configuration, config: Config, level: logging::Level) -
 }
 
 /// A gateway from its first open port to its last closed connection.
-struct Gateway {
+pub(crate) struct Gateway {
     runtime: Runtime,
     signals: Signals,
     live: Live,
@@ -134,7 +135,7 @@ enum Http {
 
 impl Gateway {
     /// Opens every port. The listeners accept from now on; HTTP clients wait for [`Gateway::serve`].
-    fn open(
+    pub(crate) fn open(
         configuration: &Configuration,
         config: Config,
         level: logging::Level,
@@ -153,8 +154,20 @@ impl Gateway {
         Ok(Gateway { runtime, signals, live, http, readiness: Readiness::default() })
     }
 
+    /// The address that a listener has, also where the configuration leaves the port open. The HTTP listener is called `http`.
+    pub(crate) fn address(&self, listener: &str) -> Option<SocketAddr> {
+        match (&self.http, listener) {
+            (Http::Bound(bound), "http") => Some(bound.address()),
+            (Http::Served(server), "http") => Some(server.address()),
+            _ => {
+                let addresses = self.live.running.addresses();
+                addresses.into_iter().find(|(name, _)| **name == *listener).map(|(_, address)| address)
+            }
+        }
+    }
+
     /// Serves HTTP, with these pages, and says that everything is ready.
-    fn serve(&mut self, pages: Pages) -> Result<(), Refused> {
+    pub(crate) fn serve(&mut self, pages: Pages) -> Result<(), Refused> {
         let Gateway { live, http, readiness, .. } = self;
         announce(&live.config, &live.running);
         *http = match std::mem::replace(http, Http::None) {
@@ -171,7 +184,7 @@ impl Gateway {
     }
 
     /// Waits until a signal asks for the end, and obeys those that ask for a reload; returns the signal's name.
-    fn wait(&mut self) -> &'static str {
+    pub(crate) fn wait(&mut self) -> &'static str {
         loop {
             match self.runtime.block_on(self.signals.next()) {
                 Asked::Reload => self.live.reload(),
@@ -181,7 +194,7 @@ impl Gateway {
     }
 
     /// Sends every client away and closes every port.
-    fn stop(self, signal: &'static str) {
+    pub(crate) fn stop(self, signal: &'static str) {
         info!(signal, "stopping");
         self.readiness.set(Stage::Stopping);
         self.live.running.stop();

@@ -1,11 +1,13 @@
 //! The gateway binary: command line, wiring, start and stop.
 //!
 //! Everything that the gateway does is in the libraries; here it is decided which of it runs. `registry` is the visible list of
-//! protocols, `gateway` turns a configuration into a running server, `access` and `passwd` are about its users, `bench` is the load generator.
+//! protocols, `gateway` turns a configuration into a running server, `access` and `passwd` are about its users, `bench` is the load generator,
+//! `demo` a gateway with simulated devices and a web page.
 
 mod access;
 mod bench;
 mod cli;
+mod demo;
 mod gateway;
 mod logging;
 mod passwd;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(Command::Demo(arguments)) => demo::run(&arguments, cli.configuration),
         Some(Command::Bench(arguments)) => match bench::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
