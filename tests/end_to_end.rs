@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod access_rules;
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod configurations;
