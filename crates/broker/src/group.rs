@@ -1,20 +1,22 @@
-//! Shared subscriptions: a queue with several members, each message for one of them.
+//! Queues with several members, each message for one of them: shared subscriptions and named queues.
 //!
-//! A group is named by its share's name and its filter, and stands in the subscription tree once. Its home is the worker on which
-//! it began, and stays there. That worker gives each message to the next member that can take it (`shard/sharing.rs`); what
+//! A shared subscription is named by its share's name and its filter, and exists as long as it has members. A named queue is named by
+//! the one topic that leads to it, is made by its first message or its first member, and keeps everything until a member takes it. Each
+//! stands in the subscription tree once. Its home is the worker on which it began, and stays there. That worker gives each message to the next member that can take it (`shard/sharing.rs`); what
 //! nobody can take waits in the group's queue. A member on another worker is offered what waits: it gets a letter, and takes
 //! the front of the queue when it reads it, so that nothing is under way that would have to be called back.
 //!
 //! The members are kept as an immutable list that routes hold as well, so that choosing one takes no lock.
 
+use crate::access::Rights;
 use crate::queue::{NotTaken, Popped, Queue};
 use crate::queued::Queued;
 use crate::route::Grant;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
-use tidegate_message::{QoS, TopicFilter};
+use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_protocol::Settlement;
 
 /// What is given back to a group or pushed into it has no older generation to wait for: a group never moves.
@@ -23,13 +25,25 @@ const NEWEST: u64 = u64::MAX;
 /// Names a group: the same share's name with another filter is another group (MQTT 5.0 section 4.8.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct GroupName {
-    share: Arc<str>,
+    /// Nothing for a named queue.
+    share: Option<Arc<str>>,
     pub(crate) filter: TopicFilter,
 }
 
 impl GroupName {
-    pub(crate) fn new(share: &str, filter: &TopicFilter) -> GroupName {
-        GroupName { share: Arc::from(share), filter: filter.clone() }
+    /// Of a shared subscription.
+    pub(crate) fn shared(share: &str, filter: &TopicFilter) -> GroupName {
+        GroupName { share: Some(Arc::from(share)), filter: filter.clone() }
+    }
+
+    /// Of the queue that an exact filter addresses.
+    pub(crate) fn queue(filter: &TopicFilter) -> GroupName {
+        GroupName { share: None, filter: filter.clone() }
+    }
+
+    /// Whether it is a named queue's.
+    pub(crate) fn is_queue(&self) -> bool {
+        self.share.is_none()
     }
 }
 
@@ -47,10 +61,12 @@ impl Member {
     }
 }
 
-/// A group; it exists as long as it has members.
+/// A group of members that share a queue.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) name: GroupName,
+    /// The topic that leads to a named queue; nothing for a shared subscription.
+    topic: Option<Topic>,
     /// What waits for a member; nobody consumes it as a whole.
     pub(crate) queue: Arc<Queue>,
     members: Mutex<Arc<Vec<Member>>>,
@@ -60,13 +76,28 @@ pub(crate) struct Group {
     waiting: AtomicUsize,
     /// Offers that have not been read, each for one delivery that waits.
     offered: AtomicUsize,
+    /// How many messages have come in. Written by the home worker only.
+    entered: AtomicU64,
 }
 
 impl Group {
     /// A group without members, with the queue in which its deliveries wait.
     pub(crate) fn new(name: GroupName, queue: Arc<Queue>) -> Group {
         let [turn, waiting, offered] = std::array::from_fn(|_| AtomicUsize::new(0));
-        Group { name, queue, members: Mutex::default(), turn, waiting, offered }
+        let (members, entered) = (Mutex::default(), AtomicU64::new(0));
+        let topic = if name.is_queue() { name.filter.exact_topic() } else { None };
+        Group { topic, name, queue, members, turn, waiting, offered, entered }
+    }
+
+    /// Whether it is a named queue, which keeps what it has for members that come later.
+    pub(crate) fn is_named_queue(&self) -> bool {
+        self.topic.is_some()
+    }
+
+    /// Whether a member with these rights may have all that waits. Who may not leaves a named queue's messages to the others; the
+    /// messages of a shared subscription are of many topics, and each is asked about.
+    pub(crate) fn is_open_to(&self, rights: &Rights) -> bool {
+        self.topic.as_ref().is_none_or(|topic| rights.include(topic))
     }
 
     /// The members as they are now.
@@ -134,6 +165,18 @@ impl Group {
         self.offered.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Gives a message its place in the group's order. Only on the home worker.
+    pub(crate) fn enter(&self, message: Arc<Message>) -> Queued {
+        Queued::unassigned(message, self.next_place())
+    }
+
+    /// The place of the next message that comes in. Only on the home worker, which is the only one to write it.
+    pub(crate) fn next_place(&self) -> u64 {
+        let place = self.entered.load(Ordering::Relaxed);
+        self.entered.store(place + 1, Ordering::Relaxed);
+        place
+    }
+
     /// Appends a delivery, unless a limit forbids it. Returns how many older ones were dropped for it.
     pub(crate) fn push(&self, queued: Queued) -> Result<usize, NotTaken> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -142,10 +185,11 @@ impl Group {
         pushed
     }
 
-    /// Puts deliveries that a member gives back to the front, in their order.
-    pub(crate) fn put_back(&self, deliveries: Vec<Queued>) {
+    /// Takes deliveries that a member gives back, each at its old place; gives them back where the queue has ended.
+    pub(crate) fn take_back(&self, deliveries: Vec<Queued>) -> Result<(), Vec<Queued>> {
         self.waiting.fetch_add(deliveries.len(), Ordering::SeqCst);
-        self.queue.put_back(deliveries.into_iter().map(|queued| Queued::unassigned(queued.message)));
+        let taken = self.queue.take_back(deliveries.into_iter().map(Queued::returned).collect());
+        taken.inspect_err(|deliveries| self.subtract(deliveries.len()))
     }
 
     /// Takes the next delivery for a member with this grant; returns also how many expired ones it threw away.
@@ -156,7 +200,8 @@ impl Group {
         settlement: Settlement,
         now: Instant,
     ) -> (Popped, usize) {
-        let (popped, expired) = self.queue.pop_at_most(grant.qos, has_credit, settlement, now);
+        let (popped, expired) = self.queue.pop_for_member(grant.qos, has_credit, settlement, now);
+        let expired = expired.len();
         self.subtract(expired);
         match popped {
             Popped::Delivery(queued) => {
@@ -181,12 +226,20 @@ impl Group {
     }
 }
 
-/// Whether a message of this level may wait for one of these members: somebody is there, or comes back for it
-/// ([MQTT-4.5.0-1], [MQTT-3.1.1/3.1.2-5]).
-pub(crate) fn may_wait(members: &[Member], qos: QoS) -> bool {
-    let keeps = |member: &Member| match qos.min(member.grant.qos) {
-        QoS::AtMostOnce => member.is_present(),
-        _ => member.queue.is_expecting(),
-    };
-    members.iter().any(keeps)
+impl Group {
+    /// Whether a message of this level may wait: in a named queue always, in another group where a member is there, or comes back for
+    /// it ([MQTT-4.5.0-1], [MQTT-3.1.1/3.1.2-5]).
+    pub(crate) fn may_wait(&self, qos: QoS) -> bool {
+        let keeps = |member: &Member| match qos.min(member.grant.qos) {
+            QoS::AtMostOnce => member.is_present(),
+            _ => member.queue.is_expecting(),
+        };
+        self.is_named_queue() || self.members().iter().any(keeps)
+    }
+
+    /// Whether what a member's lost connection left unsettled comes back although its session lives on: always to a named queue, to
+    /// another group where somebody else is there.
+    pub(crate) fn wants_back_from(&self, queue: &Queue) -> bool {
+        self.is_named_queue() || self.has_others_present(queue)
+    }
 }

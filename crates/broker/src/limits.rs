@@ -25,6 +25,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Bytes of all subscriptions together. At the limit a new filter is refused.
     pub subscription_bytes: usize,
+    /// Named queues. At the limit the first message to another one is refused, and so is the first subscription.
+    pub queues: usize,
     /// Messages in one queue. `queue_overflow` says what happens at the limit.
     pub queued_messages: usize,
     /// Bytes in one queue, headers included. `queue_overflow` says what happens at the limit.
@@ -57,6 +59,7 @@ impl Default for Limits {
             subscriptions_per_session: 200_000,
             subscriptions: 2_000_000,
             subscription_bytes: 1 << 30,
+            queues: 10_000,
             queued_messages: 100_000,
             queued_bytes: 64 << 20,
             queued_bytes_total: 512 << 20,

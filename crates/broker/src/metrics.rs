@@ -119,6 +119,8 @@ pub struct WorkerMetrics {
     pub route_cache_misses: Counter,
     /// Sessions that ended because nobody claimed them in time.
     pub sessions_expired: Counter,
+    /// Deliveries of messages that a consumer had before.
+    pub redeliveries: Counter,
     /// Time from reading a message to handing its last copy to the socket, on the way that does not wait in a queue.
     pub latency: Histogram,
     /// What was refused because clients may not do it.
@@ -133,6 +135,7 @@ impl WorkerMetrics {
             route_cache_hits: Counter::default(),
             route_cache_misses: Counter::default(),
             sessions_expired: Counter::default(),
+            redeliveries: Counter::default(),
             latency: Histogram::default(),
             denied: Denials::default(),
             dropped: Mutex::default(),

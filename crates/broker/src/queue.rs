@@ -5,16 +5,16 @@
 //! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
 
 mod resuming;
+mod returning;
 
 use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
-use tidegate_message::QoS;
 use tidegate_protocol::{Identity, Settlement};
 
 /// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
@@ -71,6 +71,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     deliveries: VecDeque<Queued>,
+    /// What the members of a group have given back, by its place.
+    returned: BTreeMap<u64, Queued>,
     /// What was sent to each new home while older deliveries may still be under way to the one before; oldest move first.
     held: VecDeque<Held>,
     bytes: usize,
@@ -90,7 +92,9 @@ struct Held {
 
 impl Waiting {
     fn len(&self) -> usize {
-        self.deliveries.len() + self.held.iter().map(|held| held.deliveries.len()).sum::<usize>()
+        self.deliveries.len()
+            + self.returned.len()
+            + self.held.iter().map(|held| held.deliveries.len()).sum::<usize>()
     }
 
     /// How many deliveries in front come again under their tags, and their bytes: the peer may have them, so they are not dropped
@@ -102,7 +106,8 @@ impl Waiting {
 
     /// Takes the oldest delivery behind the first `kept` out.
     fn pop_oldest(&mut self, kept: usize) -> Option<Queued> {
-        let oldest = self.deliveries.remove(kept);
+        let returned = self.returned.pop_first().map(|(_, queued)| queued);
+        let oldest = returned.or_else(|| self.deliveries.remove(kept));
         oldest.or_else(|| self.held.iter_mut().find_map(|held| held.deliveries.pop_front()))
     }
 
@@ -377,17 +382,6 @@ impl Queue {
 
     /// Takes the next delivery that is still worth something; returns also how many expired ones it threw away.
     pub(crate) fn pop(&self, has_credit: bool, settlement: Settlement, now: Instant) -> (Popped, usize) {
-        self.pop_at_most(QoS::ExactlyOnce, has_credit, settlement, now)
-    }
-
-    /// As [`Queue::pop`], for a consumer that receives at this level at the most.
-    pub(crate) fn pop_at_most(
-        &self,
-        level: QoS,
-        has_credit: bool,
-        settlement: Settlement,
-        now: Instant,
-    ) -> (Popped, usize) {
         let mut waiting = self.waiting.lock();
         let mut expired = 0;
         loop {
@@ -397,7 +391,7 @@ impl Queue {
             };
             // A delivery that the peer may already have must be repeated under its identifier ([MQTT-4.4.0-1]).
             let dead = front.tag.is_none() && front.message.is_expired(now);
-            if !dead && !has_credit && needs_settling(settlement, front.qos.min(level)) {
+            if !dead && !has_credit && needs_settling(settlement, front.qos) {
                 return (Popped::NeedsCredit, expired);
             }
             if let Some(queued) = waiting.deliveries.pop_front() {
@@ -426,6 +420,9 @@ impl Queue {
     fn replace(&self, next: Waiting) -> VecDeque<Queued> {
         let mut waiting = std::mem::replace(&mut *self.waiting.lock(), next);
         self.total.subtract(waiting.len(), waiting.bytes);
+        while let Some((_, queued)) = waiting.returned.pop_last() {
+            waiting.deliveries.push_front(queued);
+        }
         for held in &mut waiting.held {
             waiting.deliveries.append(&mut held.deliveries);
         }

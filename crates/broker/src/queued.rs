@@ -19,6 +19,10 @@ pub(crate) struct Queued {
     pub(crate) tag: Option<DeliveryTag>,
     /// The group that it was taken from, and goes back to when its member leaves.
     pub(crate) group: Option<Arc<Group>>,
+    /// Its place in the order of that group, into which it comes again.
+    pub(crate) place: u64,
+    /// Which delivery of the message this is, counted from 1.
+    pub(crate) attempt: u32,
 }
 
 impl Queued {
@@ -34,24 +38,57 @@ impl Queued {
             redelivered: false,
             tag: None,
             group: None,
+            place: 0,
+            attempt: 1,
         }
     }
 
     /// A message that waits in a group for whichever member takes it.
-    pub(crate) fn unassigned(message: Arc<Message>) -> Queued {
+    pub(crate) fn unassigned(message: Arc<Message>, place: u64) -> Queued {
         let (qos, retain) = (message.qos, message.retain);
         let (subscription_ids, redelivered) = (SubscriptionIds::new(), false);
-        Queued { message, qos, retain, subscription_ids, redelivered, tag: None, group: None }
+        Queued {
+            message,
+            qos,
+            retain,
+            subscription_ids,
+            redelivered,
+            tag: None,
+            group: None,
+            place,
+            attempt: 1,
+        }
     }
 
     /// The same for the member of a group that takes it.
     pub(crate) fn taken(self, group: &Arc<Group>, grant: &Grant) -> Queued {
-        Queued { group: Some(group.clone()), ..Queued::live(self.message, grant) }
+        let (place, attempt) = (self.place, self.attempt);
+        Queued { group: Some(group.clone()), place, attempt, ..Queued::live(self.message, grant) }
     }
 
-    /// Whether its receiver may have it under way, at a level at which nobody else may get it ([MQTT-4.8.2-4] [MQTT-4.8.2-5]).
+    /// The same for a group to which a member gives it back: for the next one it is new.
+    pub(crate) fn returned(self) -> Queued {
+        Queued { attempt: self.attempt, ..Queued::unassigned(self.message, self.place) }
+    }
+
+    /// The same for one that was delivered and not accepted.
+    pub(crate) fn once_more(self) -> Queued {
+        Queued { attempt: self.attempt.saturating_add(1), ..self }
+    }
+
+    /// Whether its receiver may have it under way, at a level at which nobody else may get it while the receiver may come back
+    /// ([MQTT-4.8.2-4]).
     pub(crate) fn is_bound(&self) -> bool {
         self.tag.is_some() && self.qos == QoS::ExactlyOnce
+    }
+
+    /// Whether its receiver takes it along when it goes for ever. Nobody else may get what a group's member has begun with at level 2
+    /// ([MQTT-4.8.2-5]); in a named queue it is worth more that nothing is lost.
+    pub(crate) fn goes_with_receiver(&self) -> bool {
+        match &self.group {
+            Some(group) => !group.is_named_queue() && self.is_bound(),
+            None => true,
+        }
     }
 
     /// The delivery of a retained message to a new subscription ([MQTT-3.3.1-9], [MQTT-3.1.1/3.3.1-6]).

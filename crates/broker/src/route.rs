@@ -119,7 +119,7 @@ impl RouteEntry {
         if !shared.members.iter().all(may) {
             shared.members = Arc::new(shared.members.iter().filter(|member| may(member)).cloned().collect());
         }
-        !shared.members.is_empty()
+        !shared.members.is_empty() || shared.group.is_named_queue()
     }
 
     /// Takes a further matching subscription of the same queue into account.
@@ -159,12 +159,32 @@ pub(crate) struct Route {
     pub(crate) here: Vec<RouteEntry>,
     /// The other workers that are home to receivers, one bit each.
     pub(crate) elsewhere: u64,
+    pub(crate) addressee: Addressee,
+}
+
+/// What a topic addresses.
+#[derive(Debug)]
+pub(crate) enum Addressee {
+    /// Whoever has subscribed to it.
+    Subscribers,
+    /// A queue, where it exists.
+    Queue(Option<Arc<Group>>),
 }
 
 impl Route {
     /// Whether anybody receives the topic.
     pub(crate) fn is_matched(&self) -> bool {
         !self.here.is_empty() || self.elsewhere != 0
+    }
+
+    /// Whether the topic names a queue.
+    pub(crate) fn names_queue(&self) -> bool {
+        matches!(self.addressee, Addressee::Queue(_))
+    }
+
+    /// Whether the queue that the topic names has to be made first.
+    pub(crate) fn lacks_queue(&self) -> bool {
+        matches!(self.addressee, Addressee::Queue(None))
     }
 }
 

@@ -47,11 +47,18 @@ impl RouteCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Addressee;
     use tidegate_message::Topic;
 
     fn route(topic: &str, generation: u64) -> Rc<Route> {
         let topic = Topic::parse(topic.as_bytes()).unwrap();
-        Rc::new(Route { generation, topic, here: Vec::new(), elsewhere: 0 })
+        Rc::new(Route {
+            generation,
+            topic,
+            here: Vec::new(),
+            elsewhere: 0,
+            addressee: Addressee::Subscribers,
+        })
     }
 
     #[test]

@@ -3,16 +3,18 @@
 //! Every change of the tree makes a new generation; workers keep the routes that they have looked up until then. How retained messages
 //! and live ones join is told in `retaining`.
 
+mod declaring;
 mod retaining;
 
+pub(crate) use declaring::NotJoined;
 pub(crate) use retaining::NotRetained;
 
 use crate::Limits;
 use crate::access::{AccessRules, InForce, Rights, Rules};
-use crate::group::{Group, GroupName, Member};
+use crate::group::{Group, GroupName};
 use crate::queue::Queue;
 use crate::retained::RetainedMessages;
-use crate::route::{Binding, Route, RouteEntry, Subscription};
+use crate::route::{Addressee, Binding, Route, RouteEntry, Subscription};
 use crate::tree::{SUBSCRIPTION_BYTES, SubscriptionTree};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -31,6 +33,7 @@ pub(crate) struct Router {
     retained: RwLock<RetainedMessages>,
     subscriptions_max: AtomicUsize,
     subscription_bytes_max: AtomicUsize,
+    queues_max: AtomicUsize,
 }
 
 /// What leads to queues. A group stands in the tree once, whoever its members are.
@@ -40,6 +43,8 @@ struct Bindings {
     groups: HashMap<GroupName, Arc<Group>, RandomState>,
     /// Members of all groups together.
     members: usize,
+    /// How many of the groups are named queues.
+    queues: usize,
 }
 
 impl Bindings {
@@ -57,10 +62,11 @@ impl Bindings {
     fn leave(&mut self, group: &Group, queue: &Queue) -> Option<bool> {
         let (was_member, is_empty) = group.leave(queue);
         self.members -= usize::from(was_member);
-        if is_empty && self.groups.remove(&group.name).is_some() {
+        let has_ended = is_empty && !group.is_named_queue();
+        if has_ended && self.groups.remove(&group.name).is_some() {
             self.tree.remove(&group.name.filter, group.queue.id);
         }
-        was_member.then_some(is_empty)
+        was_member.then_some(has_ended)
     }
 }
 
@@ -83,12 +89,14 @@ impl Router {
                 tree: SubscriptionTree::new(),
                 groups: HashMap::default(),
                 members: 0,
+                queues: 0,
             }),
             access: InForce::default(),
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),
             subscriptions_max: limits.subscriptions.into(),
             subscription_bytes_max: limits.subscription_bytes.into(),
+            queues_max: limits.queues.into(),
         }
     }
 
@@ -96,6 +104,7 @@ impl Router {
     pub(crate) fn limit(&self, limits: &Limits) {
         self.subscriptions_max.store(limits.subscriptions, Ordering::Relaxed);
         self.subscription_bytes_max.store(limits.subscription_bytes, Ordering::Relaxed);
+        self.queues_max.store(limits.queues, Ordering::Relaxed);
         self.retained.write().limit(limits);
     }
 
@@ -189,30 +198,6 @@ impl Router {
         }
     }
 
-    /// Takes a member into the group of this name, which begins with its first member in the queue that `new_queue` makes,
-    /// or changes what is granted to a member.
-    pub(crate) fn join(
-        &self,
-        name: &GroupName,
-        member: Member,
-        new_queue: impl FnOnce() -> Arc<Queue>,
-    ) -> Result<Arc<Group>, TooManySubscriptions> {
-        let mut bindings = self.bindings.write();
-        let is_member = bindings.groups.get(name).is_some_and(|group| group.has_member(&member.queue));
-        if !is_member && !self.has_room(&bindings, &name.filter) {
-            return Err(TooManySubscriptions);
-        }
-        let since = self.advance();
-        let Bindings { tree, groups, members } = &mut *bindings;
-        let group = groups.entry(name.clone()).or_insert_with(|| {
-            let group = Arc::new(Group::new(name.clone(), new_queue()));
-            tree.insert(&name.filter, group.queue.id, Subscription::of_group(&group, since));
-            group
-        });
-        *members += usize::from(group.join(member));
-        Ok(group.clone())
-    }
-
     /// Lets a member of a group go. Returns whether the group has ended with it.
     pub(crate) fn leave(&self, group: &Group, queue: &Queue) -> bool {
         let mut bindings = self.bindings.write();
@@ -257,7 +242,12 @@ impl Router {
         let bindings = self.bindings.read();
         let generation = self.generation();
         let (mut here, mut elsewhere) = (Vec::new(), 0);
+        let names_queue = topic.queue_name().is_some();
+        let mut addressee = if names_queue { Addressee::Queue(None) } else { Addressee::Subscribers };
         for entry in collect(&bindings.tree, &topic, generation, self.rules()) {
+            if names_queue {
+                addressee = Addressee::Queue(entry.shared.as_ref().map(|shared| shared.group.clone()));
+            }
             match entry.queue.address().worker {
                 home if home == worker => here.push(entry),
                 home => elsewhere |= 1 << home,
@@ -265,7 +255,7 @@ impl Router {
         }
         // Receivers that were made together lie together in memory.
         here.sort_unstable_by_key(|entry| entry.queue.id);
-        Route { generation, topic, here, elsewhere }
+        Route { generation, topic, here, elsewhere, addressee }
     }
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.

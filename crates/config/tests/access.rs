@@ -123,6 +123,7 @@ fn rules_that_cannot_be_meant_are_warned_of() {
     for (lines, piece) in [
         ("permission='deny'\ntopics=['a']", "no rule allows anything"),
         ("permission='allow'\naction='publish'\ntopics=['$SYS/#']", "begins with `$`"),
+        ("permission='allow'\naction='publish'\ntopics=['$queue']", "begins with `$`"),
         ("permission='allow'\ntopics=['a/%u']\nanonymous=true", "anonymous clients have no user"),
         ("permission='allow'\ntopics=['a/%u-%c']", "two names in one level"),
     ] {

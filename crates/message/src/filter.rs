@@ -4,6 +4,7 @@
 //! allows it anywhere, so the broker's matching does too, and each protocol's parser is as strict as its specification.
 
 use crate::Topic;
+use crate::queue_name::queue_name;
 use crate::topic::{TopicError, check_text};
 use std::fmt;
 use std::sync::Arc;
@@ -77,6 +78,16 @@ impl TopicFilter {
         self.levels().all(|level| matches!(level, FilterLevel::Name(_)))
     }
 
+    /// The name of the queue that the filter addresses, which may have wildcards or be empty; `None` for any other filter.
+    pub fn queue_name(&self) -> Option<&str> {
+        queue_name(&self.0)
+    }
+
+    /// The one topic that the filter selects; `None` where it has a wildcard.
+    pub fn exact_topic(&self) -> Option<Topic> {
+        self.is_exact().then(|| Topic::of_filter(self.0.clone()))
+    }
+
     /// Whether this filter selects the topic. For one pair; the broker matches many filters at once with its tree.
     pub fn matches(&self, topic: &Topic) -> bool {
         if topic.is_reserved() && !self.0.starts_with('$') {
@@ -85,6 +96,13 @@ impl TopicFilter {
         let filter: Vec<FilterLevel<'_>> = self.levels().collect();
         let levels: Vec<&str> = topic.levels().collect();
         matches_levels(&filter, &levels)
+    }
+}
+
+impl From<&Topic> for TopicFilter {
+    /// The filter that selects this topic only.
+    fn from(topic: &Topic) -> TopicFilter {
+        TopicFilter(topic.text())
     }
 }
 

@@ -9,6 +9,7 @@ mod message;
 mod pattern;
 mod properties;
 mod qos;
+mod queue_name;
 mod topic;
 mod units;
 

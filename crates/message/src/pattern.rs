@@ -9,6 +9,7 @@
 mod compare;
 
 use crate::filter::{FilterError, FilterLevel, TopicFilter};
+use crate::queue_name::queue_name;
 use crate::topic::Topic;
 use compare::Shape;
 use std::fmt;
@@ -107,6 +108,11 @@ impl TopicPattern {
     /// Whether it selects topics that begin with `$`, which are the server's own ([MQTT-4.7.2-1]).
     pub fn is_reserved(&self) -> bool {
         self.text.starts_with('$')
+    }
+
+    /// Whether all topics that it selects are the gateway's own, and none leads to a queue.
+    pub fn is_closed_to_publishers(&self) -> bool {
+        self.is_reserved() && queue_name(&self.text).is_none_or(str::is_empty)
     }
 
     /// Whether it selects the topic for the client with these names.

@@ -3,6 +3,7 @@
 //! A topic is a list of levels; its text form joins them with `/`. Two topics are the same exactly when their text is the
 //! same. How many levels a listener accepts is a limit of the broker, not of the vocabulary.
 
+use crate::queue_name::queue_name;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +47,15 @@ impl Topic {
         }
     }
 
+    /// The topic with the text of a filter that has no wildcard.
+    pub(crate) fn of_filter(text: Arc<str>) -> Topic {
+        Topic(text)
+    }
+
+    pub(crate) fn text(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The canonical text, levels joined with `/`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,6 +64,11 @@ impl Topic {
     /// The levels in order; there is at least one, and a level may be empty.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
+    }
+
+    /// The name of the queue that the topic addresses, empty where a name is missing; `None` for any other topic.
+    pub fn queue_name(&self) -> Option<&str> {
+        queue_name(&self.0)
     }
 
     /// Whether the topic begins with `$`, which a leading wildcard does not match ([MQTT-4.7.2-1]).

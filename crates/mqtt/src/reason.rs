@@ -88,9 +88,11 @@ pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
         Refusal::TooManySessions { .. } | Refusal::QueueFull => ReasonCode::QuotaExceeded,
         Refusal::ClientIdTooLong { .. } => ReasonCode::ClientIdentifierNotValid,
         // The will's.
-        Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
-            ReasonCode::TopicNameInvalid
-        }
+        Refusal::InvalidTopic(_)
+        | Refusal::TooManyLevels { .. }
+        | Refusal::TopicTooLong { .. }
+        | Refusal::InvalidQueueName => ReasonCode::TopicNameInvalid,
+        Refusal::QueueRetain => ReasonCode::RetainNotSupported,
         // The session belongs to another user.
         Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::UnspecifiedError,
@@ -100,12 +102,17 @@ pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
 /// Why a subscription was refused, for its place in the SUBACK.
 pub(crate) fn of_subscribe(refusal: Refusal) -> ReasonCode {
     match refusal {
-        Refusal::TooManySubscriptions { .. } | Refusal::SubscriptionsFull | Refusal::QueueFull => {
-            ReasonCode::QuotaExceeded
-        }
-        Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
-            ReasonCode::TopicFilterInvalid
-        }
+        Refusal::TooManySubscriptions { .. }
+        | Refusal::SubscriptionsFull
+        | Refusal::TooManyQueues { .. }
+        | Refusal::QueueFull => ReasonCode::QuotaExceeded,
+        // A queue's filter is well formed, but cannot be had so (section 3.9.3).
+        Refusal::InvalidTopic(_)
+        | Refusal::TooManyLevels { .. }
+        | Refusal::TopicTooLong { .. }
+        | Refusal::InvalidQueueName
+        | Refusal::QueueInGroup => ReasonCode::TopicFilterInvalid,
+        Refusal::QueueNoLocal => ReasonCode::ImplementationSpecificError,
         Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::UnspecifiedError,
     }
@@ -135,12 +142,17 @@ pub(crate) fn of_publish(refusal: Refusal) -> Rejection {
         Refusal::InvalidTopic(TopicError::Empty) => Rejection::Fault(ReasonCode::ProtocolError),
         // [MQTT-3.3.2-1] [MQTT-4.7.3-2]
         Refusal::InvalidTopic(_) => Rejection::Fault(ReasonCode::MalformedPacket),
-        Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
+        Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } | Refusal::InvalidQueueName => {
             Rejection::Lasting(ReasonCode::TopicNameInvalid)
         }
+        // "Retain not supported" is no word for a single message (section 3.4.2.1).
+        Refusal::QueueRetain => Rejection::Lasting(ReasonCode::ImplementationSpecificError),
         Refusal::NotAuthorized => Rejection::Denied(ReasonCode::NotAuthorized),
         Refusal::ReservedTopic => Rejection::Reserved(ReasonCode::NotAuthorized),
-        Refusal::RetainedFull | Refusal::QueueFull => Rejection::Passing(ReasonCode::QuotaExceeded),
+        Refusal::RetainedFull
+        | Refusal::QueueFull
+        | Refusal::TooManyQueues { .. }
+        | Refusal::SubscriptionsFull => Rejection::Passing(ReasonCode::QuotaExceeded),
         _ => Rejection::Passing(ReasonCode::UnspecifiedError),
     }
 }
@@ -166,6 +178,11 @@ mod tests {
             Refusal::ClientIdTooLong { bytes: 2, limit: 1 },
             Refusal::RetainedFull,
             Refusal::QueueFull,
+            Refusal::InvalidQueueName,
+            Refusal::QueueInGroup,
+            Refusal::QueueNoLocal,
+            Refusal::QueueRetain,
+            Refusal::TooManyQueues { limit: 1 },
             Refusal::UnknownConsumer,
             Refusal::NotAuthorized,
             Refusal::ReservedTopic,

@@ -28,6 +28,9 @@ pub struct Delivery<'a> {
     pub retain: bool,
     /// Whether it may have been delivered before.
     pub redelivered: bool,
+    /// Which delivery of the message this is: 1 for the first, more where a consumer had it before and left it unsettled or gave
+    /// it back. To a shared receiver an earlier consumer may have been another one.
+    pub attempt: u32,
     /// The moment after which the message is worth nothing; every egress writes the time that remains.
     pub expires_at: Option<Instant>,
     /// The time of this turn.

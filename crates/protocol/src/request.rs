@@ -43,6 +43,8 @@ pub trait Broker {
     fn cancel(&mut self, consumer: ConsumerId) -> bool;
 
     /// Binds a filter to a consumer's queue, or replaces the options of the same filter.
+    ///
+    /// A filter `$queue/<name>` makes the consumer one of those that compete for what is published to the topic of that name.
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal>;
 
     /// Removes a filter from a consumer's queue, or the consumer's queue from the group `share` of that filter. Returns whether
@@ -251,7 +253,7 @@ pub enum Outcome {
     Accepted,
     /// The peer does not want it; it is counted as dropped.
     Rejected,
-    /// It goes back to its place in the queue and is delivered again.
+    /// It goes back to its place in the queue and is delivered again; of a named queue, to whichever consumer is next.
     Released,
 }
 
@@ -306,6 +308,24 @@ pub enum Refusal {
     /// There is no room: the queue of every receiver is full, or what was asked for would exceed what all queues may hold.
     #[error("there is no room left in the queues")]
     QueueFull,
+    /// The topic or filter names no queue: the name is empty, or has wildcards.
+    #[error("a queue is `$queue/` and a name, which is not empty and has no wildcards")]
+    InvalidQueueName,
+    /// A shared subscription to a queue.
+    #[error("a queue cannot be shared by a group: its consumers compete already")]
+    QueueInGroup,
+    /// A subscription to a queue that leaves out what its own connection published.
+    #[error("a queue gives each message to one consumer, whoever published it: \"no local\" is not possible")]
+    QueueNoLocal,
+    /// A message that is to be retained, for a queue. It did not get into the queue either.
+    #[error("a queue retains no messages")]
+    QueueRetain,
+    /// As many queues exist as may.
+    #[error("there are {limit} queues, which is the limit")]
+    TooManyQueues {
+        /// `limits.queues`.
+        limit: usize,
+    },
     /// The topic is one of the gateway's own.
     #[error("topics that begin with `$` are the gateway's own")]
     ReservedTopic,

@@ -1,7 +1,7 @@
 //! MESSAGE: a delivery into a frame.
 //!
-//! What belongs to one receiver (subscription, message-id, ack) comes first; everything behind it is the same for all receivers of a
-//! fan-out of the same version and is encoded once.
+//! What belongs to one receiver (subscription, message-id, ack, how often it was delivered) comes first; everything behind it is the same
+//! for all receivers of a fan-out of the same version and is encoded once.
 
 use crate::codec::{Version, end_with_body, push_decimal, push_header, push_raw_header};
 use crate::names::{Names, Printed};
@@ -55,6 +55,12 @@ pub(crate) fn push_message(
         push_ack_id(buffer, delivery.consumer, tag);
         buffer.push(b'\n');
     }
+    if delivery.attempt > 1 {
+        push_raw_header(buffer, "redelivered", b"true");
+        buffer.extend_from_slice(b"delivery-count:");
+        push_decimal(buffer, u64::from(delivery.attempt));
+        buffer.push(b'\n');
+    }
     match names.form() {
         Some(form) => {
             encoded.write(layout_of(delivery, form), output, |buffer| push_shared(buffer, delivery, printed))
@@ -86,7 +92,7 @@ fn printed_names<'m>(names: &'m Names, delivery: &Delivery<'m>) -> Option<Printe
 /// The form of the shared part: the form of the names, with the version's escapes, and the flags that differ between receivers of one
 /// message.
 fn layout_of(delivery: &Delivery<'_>, form: u32) -> Layout {
-    let flags = u32::from(delivery.retain) << 2 | u32::from(delivery.redelivered) << 3 | form << 4;
+    let flags = u32::from(delivery.retain) << 2 | form << 4;
     Layout(LAYOUT_PROTOCOL | flags | u32::from(delivery.qos.number()))
 }
 
@@ -109,9 +115,6 @@ fn push_shared(buffer: &mut Vec<u8>, delivery: &Delivery<'_>, printed: PrintedNa
     buffer.push(b'\n');
     if delivery.retain {
         push_raw_header(buffer, "retained", b"true");
-    }
-    if delivery.redelivered {
-        push_raw_header(buffer, "redelivered", b"true");
     }
     if let Some(deadline) = delivery.expires_at {
         push_expiration(buffer, deadline, delivery.now);

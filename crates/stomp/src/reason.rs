@@ -136,6 +136,12 @@ impl Fault {
             Fault::TooManySubscriptions { .. } => "too many subscriptions",
             Fault::UnknownAcknowledgement => "unknown acknowledgement id",
             Fault::Refused(Refusal::NotAuthorized | Refusal::ReservedTopic) => "not authorized",
+            Fault::Refused(
+                Refusal::InvalidQueueName
+                | Refusal::QueueInGroup
+                | Refusal::QueueNoLocal
+                | Refusal::QueueRetain,
+            ) => "not possible with a queue",
             Fault::Refused(_) => "request refused",
             Fault::Silent { .. } => "heart-beat missing",
             Fault::ConnectTimeout => "connect timeout",
@@ -177,6 +183,7 @@ impl Fault {
             Fault::TooManySubscriptions { .. } => "too_many_subscriptions",
             Fault::UnknownAcknowledgement => "unknown_acknowledgement",
             Fault::Refused(Refusal::NotAuthorized | Refusal::ReservedTopic) => "not_authorized",
+            Fault::Refused(Refusal::InvalidQueueName | Refusal::QueueInGroup) => "invalid_destination",
             Fault::Refused(_) => "refused",
         })
     }

@@ -23,6 +23,7 @@ pub(crate) fn is_standard(name: &str) -> bool {
             | "retain"
             | "retained"
             | "redelivered"
+            | "delivery-count"
             | "payload-format"
             | "receipt"
             | "transaction"

@@ -299,6 +299,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
         subscriptions_per_session: limits.subscriptions_per_session,
         subscriptions: limits.subscriptions,
         subscription_bytes: bytes(limits.subscription_bytes),
+        queues: limits.queues,
         queued_messages: limits.queued_messages,
         queued_bytes: bytes(limits.queued_bytes),
         queued_bytes_total: bytes(limits.queued_bytes_total),

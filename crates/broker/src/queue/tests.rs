@@ -2,7 +2,7 @@ use super::*;
 use crate::{Limits, Overflow};
 use bytes::Bytes;
 use std::time::Duration;
-use tidegate_message::{Message, Origin, Topic};
+use tidegate_message::{Message, Origin, QoS, Topic};
 use tidegate_protocol::{DeliveryTag, SubscriptionIds};
 
 fn queue(limits: &Limits) -> Queue {
@@ -22,6 +22,8 @@ fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
         redelivered: false,
         tag: None,
         group: None,
+        place: 0,
+        attempt: 1,
     }
 }
 

@@ -50,13 +50,14 @@ impl Shard {
         }
         let route = self.cached_route(topic, generation)?;
         self.check_publish(slot, &route.topic, now)?;
+        let route = if route.lacks_queue() { self.declare_queue(&route.topic)? } else { route };
         if let Some(here) = self.slots.get_mut(slot) {
             here.last_route = Some(route.clone());
         }
         Ok(route)
     }
 
-    fn cached_route(&mut self, topic: &[u8], generation: u64) -> Result<Rc<Route>, Refusal> {
+    pub(super) fn cached_route(&mut self, topic: &[u8], generation: u64) -> Result<Rc<Route>, Refusal> {
         if let Some(route) = self.cache.get(topic, generation) {
             self.metrics.route_cache_hits.add(1);
             return Ok(route);
@@ -128,6 +129,9 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Instant,
     ) -> Result<(Option<Route>, Option<Change>), Refusal> {
+        if route.names_queue() {
+            return Err(Refusal::QueueRetain);
+        }
         let (message, mut newer) = (publication.message(), None);
         loop {
             let generation = newer.as_ref().unwrap_or(route).generation;
@@ -406,9 +410,12 @@ pub(super) fn refusal_label(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::QueueFull => "queue_full",
         Refusal::RetainedFull => "retained_full",
-        Refusal::InvalidTopic(_) | Refusal::TooManyLevels { .. } | Refusal::TopicTooLong { .. } => {
-            "topic_refused"
-        }
+        Refusal::InvalidTopic(_)
+        | Refusal::TooManyLevels { .. }
+        | Refusal::TopicTooLong { .. }
+        | Refusal::InvalidQueueName => "topic_refused",
+        Refusal::QueueRetain => "retain_refused",
+        Refusal::TooManyQueues { .. } | Refusal::SubscriptionsFull => "too_many_queues",
         Refusal::NotAuthorized | Refusal::ReservedTopic => NOT_AUTHORIZED,
         _ => Refused::NotExpressible.label(),
     }

@@ -10,6 +10,7 @@ mod closing;
 mod deliver;
 pub(crate) mod parcel;
 mod publication;
+mod queues;
 mod replay;
 mod requests;
 mod review;

@@ -97,6 +97,7 @@ impl<'a> Publication<'a> {
             qos,
             retain: self.retain && grant.retain_as_published,
             redelivered: false,
+            attempt: 1,
             expires_at: self.expires_at,
             now,
             subscription_ids: &grant.subscription_ids,
@@ -104,9 +105,11 @@ impl<'a> Publication<'a> {
         };
         machine.handle_delivery(&delivery, encoded, &mut slot.output)?;
         if let Some(tag) = delivery.tag {
-            let keep = group.is_some() || consumer.keeps_unsettled();
-            let kept = |message| Queued { group: group.cloned(), ..Queued::live(message, grant) };
-            consumer.hold(tag, keep.then(|| kept(self.message())));
+            let kept = match group {
+                Some(group) => Some(group.enter(self.message()).taken(group, grant)),
+                None => consumer.keeps_unsettled().then(|| Queued::live(self.message(), grant)),
+            };
+            consumer.hold(tag, kept);
         }
         Ok(qos)
     }

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::deliver::refusal_label;
 use super::publication::Publication;
+use super::queues::{queue_of, refusal_of};
 use super::replay::Replayed;
 use super::slot::Consumer;
 use crate::filters::Share;
@@ -76,16 +77,17 @@ impl<'a> Requests<'a> {
 
     /// Makes the consumer's queue a member of a group. Retained messages are nobody's in particular, so none are sent
     /// (MQTT 5.0 section 3.8.4).
-    fn join(&mut self, share: &str, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
+    fn join(&mut self, name: &GroupName, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
         let Shard { node, worker, limits, .. } = &*self.shard;
         let (node, worker, limits) = (node.clone(), *worker, limits.clone());
-        let (bytes, limit) = (share.len() + subscribe.filter.as_str().len(), limits.topic_bytes);
+        let share_bytes = subscribe.share.map_or(0, str::len);
+        let (bytes, limit) = (share_bytes + subscribe.filter.as_str().len(), limits.topic_bytes);
         if bytes > limit {
             return Err(Refusal::TopicTooLong { bytes, limit });
         }
         let (key, consumer) = self.consumer(subscribe.consumer)?;
-        let (name, limit) = (GroupName::new(share, subscribe.filter), limits.subscriptions_per_session);
-        let checked = consumer.queue.filters().check_share(&name, limit);
+        let limit = limits.subscriptions_per_session;
+        let checked = consumer.queue.filters().check_share(name, limit);
         let is_new = checked.map_err(|_| Refusal::TooManySubscriptions { limit })?;
         let grant = Grant {
             qos: subscribe.qos_max,
@@ -93,8 +95,8 @@ impl<'a> Requests<'a> {
             subscription_ids: subscribe.subscription_id.into_iter().collect(),
         };
         let member = Member { queue: consumer.queue.clone(), grant: grant.clone() };
-        let joined = node.router.join(&name, member, || node.new_queue(worker));
-        let group = joined.map_err(|_| Refusal::SubscriptionsFull)?;
+        let joined = node.router.join(name, member, || node.new_queue(worker));
+        let group = joined.map_err(|reason| refusal_of(reason, &limits))?;
         let share = Share { group, grant };
         consumer.queue.filters().set_share(share.clone());
         consumer.shares.set(share);
@@ -160,9 +162,13 @@ impl Broker for Requests<'_> {
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
         self.shard.check_size(subscribe.filter.as_str().as_bytes())?;
+        let queue_name = queue_of(subscribe)?;
         let clearance = self.shard.check_subscribe(self.slot, subscribe, self.now)?;
         if let Some(share) = subscribe.share {
-            return self.join(share, subscribe);
+            return self.join(&GroupName::shared(share, subscribe.filter), subscribe);
+        }
+        if let Some(name) = queue_name {
+            return self.join(&name, subscribe);
         }
         let queue = self.consumer(subscribe.consumer)?.1.queue.clone();
         let limits = &self.shard.limits;
@@ -207,7 +213,10 @@ impl Broker for Requests<'_> {
     fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {
         let Ok((key, consumer)) = self.consumer(consumer) else { return false };
         if let Some(share) = share {
-            return self.leave(key, &GroupName::new(share, filter));
+            return self.leave(key, &GroupName::shared(share, filter));
+        }
+        if filter.queue_name().is_some() {
+            return self.leave(key, &GroupName::queue(filter));
         }
         let queue: Arc<_> = consumer.queue.clone();
         let existed = queue.filters().remove(filter);
@@ -260,8 +269,13 @@ impl Broker for Requests<'_> {
             (Outcome::Accepted, _) | (Outcome::Released, None) => {}
             (Outcome::Rejected, _) => self.shard.metrics.count_dropped("rejected", 1),
             (Outcome::Released, Some(queued)) => {
-                consumer.released.insert(tag, Queued { redelivered: true, tag: None, ..queued });
-                consumer.backlog = true;
+                let queued = Queued { redelivered: true, tag: None, ..queued.once_more() };
+                if queued.group.as_ref().is_some_and(|group| group.is_named_queue()) {
+                    self.shard.give_back([queued]);
+                } else {
+                    consumer.released.insert(tag, queued);
+                    consumer.backlog = true;
+                }
             }
         }
         self.shard.list(key);

@@ -36,7 +36,8 @@ impl Denied {
 impl Shard {
     /// Whether a connection may publish to a topic. Asked once for each run of messages on one topic.
     pub(super) fn check_publish(&mut self, slot: usize, topic: &Topic, now: Instant) -> Result<(), Refusal> {
-        let refusal = match (topic.is_reserved(), self.node.router.rules()) {
+        let refusal = match (is_closed(topic), self.node.router.rules()) {
+            (true, _) if topic.queue_name().is_some() => return Err(Refusal::InvalidQueueName),
             (true, _) => Refusal::ReservedTopic,
             (false, None) => return Ok(()),
             (false, Some(rules)) => match self.identity(slot) {
@@ -58,7 +59,9 @@ impl Shard {
         now: Instant,
     ) -> Result<(), Refusal> {
         match self.node.router.rules() {
-            Some(rules) if !will.topic.is_reserved() && !rules.may_publish(identity, &will.topic) => {
+            _ if will.topic.queue_name().is_some() && will.retain => Err(Refusal::QueueRetain),
+            _ if will.topic.queue_name() == Some("") => Err(Refusal::InvalidQueueName),
+            Some(rules) if !is_closed(&will.topic) && !rules.may_publish(identity, &will.topic) => {
                 self.note_denied(Denied::Will, Some(identity), will.topic.as_str(), now);
                 Err(Refusal::NotAuthorized)
             }
@@ -69,7 +72,7 @@ impl Shard {
     /// Whether a will may be published now: the rules may have changed since its client connected.
     pub(super) fn may_publish_will(&mut self, held: &HeldWill, now: Instant) -> bool {
         let (identity, topic) = (&held.identity, &held.will.topic);
-        let may = !topic.is_reserved()
+        let may = !is_closed(topic)
             && self.node.router.rules().is_none_or(|rules| rules.may_publish(identity, topic));
         if !may {
             self.note_denied(Denied::Will, Some(identity), topic.as_str(), now);
@@ -91,7 +94,8 @@ impl Shard {
         let filter = subscribe.filter;
         let clearance = identity.as_deref().and_then(|identity| rules.subscription(Some(identity), filter));
         match clearance {
-            Some(clearance) if subscribe.share.is_none() || rules.have_cleared(clearance) => Ok(clearance),
+            Some(clearance) if rules.have_cleared(clearance) => Ok(clearance),
+            Some(clearance) if subscribe.share.is_none() && filter.queue_name().is_none() => Ok(clearance),
             _ => {
                 self.note_denied(Denied::Subscribe, identity.as_deref(), filter.as_str(), now);
                 Err(Refusal::NotAuthorized)
@@ -174,6 +178,11 @@ impl Shard {
         let action = denied.label();
         warn!(action, ?user, ?client_id, ?topic, before, "not allowed by the access rules");
     }
+}
+
+/// Whether clients cannot publish to a topic at all: it is one of the gateway's own, and does not lead to a queue.
+fn is_closed(topic: &Topic) -> bool {
+    topic.is_reserved() && topic.queue_name().is_none_or(str::is_empty)
 }
 
 /// The label of messages, deliveries and wills that went nowhere because of the rules.

@@ -260,7 +260,7 @@ impl Shard {
     /// What a consumer that ends holds for its groups: all but what nobody else may get goes back to them.
     fn leave_groups(&self, consumer: &mut Consumer) -> Vec<Queued> {
         let (bound, returned): (Vec<_>, Vec<_>) =
-            consumer.take_shared().into_iter().partition(Queued::is_bound);
+            consumer.take_shared().into_iter().partition(Queued::goes_with_receiver);
         self.metrics.count_dropped("session_ended", bound.len());
         returned
     }
@@ -304,7 +304,7 @@ impl Shard {
     fn finish_session(&mut self, ended: Ended, now: Instant) {
         let (groups, origin) = (self.node.router.forget(&ended.queue), Origin(ended.queue.id));
         let (returned, lost): (Vec<_>, Vec<_>) =
-            ended.queue.end().into_iter().partition(|queued| queued.group.is_some() && !queued.is_bound());
+            ended.queue.end().into_iter().partition(|queued| !queued.goes_with_receiver());
         self.metrics.count_dropped("session_ended", lost.len());
         self.give_back(returned);
         groups.iter().for_each(|group| self.end_group(group));
@@ -328,9 +328,11 @@ impl Shard {
             expires_at: will.expiry.and_then(|expiry: Duration| now.checked_add(expiry)),
             origin,
         });
-        let route = self.node.router.route(message.topic.clone(), self.worker);
-        let mut publication = Publication::kept(&message);
-        if let Err(refusal) = self.distribute(&route, &mut publication, now) {
+        let outcome = self.present_route(&message.topic).and_then(|route| {
+            let mut publication = Publication::kept(&message);
+            self.distribute(&route, &mut publication, now)
+        });
+        if let Err(refusal) = outcome {
             self.metrics.count_dropped(refusal_label(refusal), 1);
         }
     }

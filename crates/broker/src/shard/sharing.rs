@@ -9,7 +9,8 @@ use super::Shard;
 use super::deliver::{Accepted, make_room};
 use super::publication::Publication;
 use super::slot::Consumer;
-use crate::group::{Group, may_wait};
+use crate::access::Rights;
+use crate::group::Group;
 use crate::mailbox::Letter;
 use crate::queue::{Popped, Queue};
 use crate::queued::{Queued, needs_settling};
@@ -59,7 +60,7 @@ impl Shard {
                 }
                 Stance::AfterItsInput(_) => {
                     group.pass_turn(position);
-                    let queued = Queued::unassigned(publication.message()).taken(group, &member.grant);
+                    let queued = group.enter(publication.message()).taken(group, &member.grant);
                     return self.defer(&member.queue, queued);
                 }
                 Stance::Elsewhere(worker) => {
@@ -109,7 +110,7 @@ impl Shard {
 
     /// Lets a message wait until a member can take it.
     fn keep_in_group(&mut self, group: &Arc<Group>, publication: &mut Publication<'_>) -> Accepted {
-        if !may_wait(&group.members(), publication.qos) {
+        if !group.may_wait(publication.qos) {
             self.metrics.count_dropped("offline", 1);
             return Accepted::Yes;
         }
@@ -119,7 +120,7 @@ impl Shard {
     }
 
     fn push_to_group(&mut self, group: &Group, publication: &mut Publication<'_>) -> Accepted {
-        match group.push(Queued::unassigned(publication.message())) {
+        match group.push(group.enter(publication.message())) {
             Ok(dropped) => {
                 self.metrics.count_dropped("queue_full", dropped);
                 Accepted::Yes
@@ -140,7 +141,7 @@ impl Shard {
     /// soon as they have some. The members are asked for after the delivery is in the queue: who joins later looks there itself.
     pub(super) fn offer(&mut self, group: &Arc<Group>) {
         let members = group.members();
-        if members.is_empty() {
+        if members.is_empty() && !group.is_named_queue() {
             // The group has ended since the route was looked up.
             return self.end_group(group);
         }
@@ -173,12 +174,16 @@ impl Shard {
             && let Some(consumer) = self.consumers.get_mut(key)
             && let Some(grant) = consumer.shares.grant_in(group)
         {
+            let rights = self.node.router.rights(member);
+            if !group.is_open_to(&rights) {
+                self.decline(key);
+                return self.offer(group);
+            }
             let (popped, expired) = group.pop(grant, consumer.has_credit(), consumer.settlement, now);
             self.metrics.count_dropped("expired", expired);
             match popped {
                 Popped::Delivery(queued) => {
                     self.encoded.start(false);
-                    let rights = self.node.router.rights(member);
                     match rights.include(&queued.message.topic) {
                         true => self.send_queued(key, queued, now),
                         false => self.drop_denied(&rights, &queued.message.topic, now),
@@ -213,12 +218,14 @@ impl Shard {
             }
         }
         for (group, deliveries) in groups.into_values() {
-            group.put_back(deliveries);
-            self.offer(&group);
+            // Only a queue that has ended takes nothing back, and then nobody is left to have it.
+            if group.take_back(deliveries).is_ok() {
+                self.offer(&group);
+            }
         }
     }
 
-    /// Throws away what waits in a group whose last member has left.
+    /// Throws away what waits in a shared subscription whose last member has left.
     pub(super) fn end_group(&mut self, group: &Group) {
         self.metrics.count_dropped("session_ended", group.clear());
     }
@@ -226,22 +233,22 @@ impl Shard {
 
 /// Divides what a session holds when it loses its connection but lives on: what goes to other members, and what stays.
 ///
-/// Everything else is taken up again by the client itself: what it may have under way at QoS 2 has to be ([MQTT-4.8.2-4]),
-/// what nobody else is there for may be (MQTT 5.0 section 4.8.2).
+/// Everything else is taken up again by the client itself: what it may have under way at QoS 2 has to be ([MQTT-4.8.2-4]), what nobody
+/// else is there for in a shared subscription may be (MQTT 5.0 section 4.8.2). A named queue reserves nothing else for who is away.
 pub(super) fn divide(
     deliveries: impl IntoIterator<Item = Queued>,
     queue: &Queue,
 ) -> (Vec<Queued>, Vec<Queued>) {
     let mut known: HashMap<u64, bool> = HashMap::new();
     let mut is_wanted =
-        |group: &Group| *known.entry(group.queue.id).or_insert_with(|| group.has_others_present(queue));
+        |group: &Group| *known.entry(group.queue.id).or_insert_with(|| group.wants_back_from(queue));
     deliveries
         .into_iter()
         .partition(|queued| !queued.is_bound() && queued.group.as_ref().is_some_and(|group| is_wanted(group)))
 }
 
 /// The next delivery that a group has for a consumer. It looks only after it was called, and says first that it takes offers again.
-pub(super) fn next_shared(consumer: &mut Consumer, now: Instant) -> (Popped, usize) {
+pub(super) fn next_shared(consumer: &mut Consumer, rights: &Rights, now: Instant) -> (Popped, usize) {
     if consumer.shares.is_empty() {
         return (Popped::Empty, 0);
     }
@@ -256,6 +263,9 @@ pub(super) fn next_shared(consumer: &mut Consumer, now: Instant) -> (Popped, usi
     let (mut expired, settlement) = (0, consumer.settlement);
     for _ in 0..consumer.shares.len() {
         let Some(share) = consumer.shares.next() else { break };
+        if !share.group.is_open_to(rights) {
+            continue;
+        }
         let (popped, more) = share.group.pop(&share.grant, has_credit, settlement, now);
         expired += more;
         if let Popped::Delivery(_) | Popped::NeedsCredit = popped {

@@ -173,6 +173,7 @@ impl Shard {
             qos: queued.qos,
             retain: queued.retain,
             redelivered: queued.redelivered,
+            attempt: queued.attempt,
             expires_at: message.expires_at,
             now,
             subscription_ids: &queued.subscription_ids.clone(),
@@ -186,6 +187,7 @@ impl Shard {
             consumer.hold(tag, keep.then_some(queued));
         }
         let slot = consumer.slot;
+        self.metrics.redeliveries.add(u64::from(delivery.attempt > 1));
         self.note_sent(slot, delivery.qos, message.payload.len(), now);
     }
 }
@@ -234,7 +236,7 @@ fn next_waiting(consumer: &mut Consumer, router: &Router, rights: &Rights, now: 
     }
     let (popped, more) = match consumer.queue.pop(has_credit, consumer.settlement, now) {
         (Popped::Empty, thrown_away) => {
-            let (popped, more) = next_shared(consumer, now);
+            let (popped, more) = next_shared(consumer, rights, now);
             (popped, thrown_away + more)
         }
         other => other,

@@ -12,6 +12,7 @@ mod limits;
 mod moving;
 mod output;
 mod overflow;
+mod queues;
 mod reconfiguring;
 mod retained;
 mod self_delivery;

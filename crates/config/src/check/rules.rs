@@ -61,8 +61,8 @@ fn check_topics(rule: &Rule<'_>, findings: &mut Findings<'_>) {
     let only_anonymous = written.anonymous && written.users.is_empty();
     for (index, pattern) in rule.patterns.iter().enumerate() {
         let (path, Some(pattern)) = (rule.topic_path(index), pattern) else { continue };
-        if is_allowing && written.action == RuleAction::Publish && pattern.is_reserved() {
-            let message = "no client may publish to a topic that begins with `$`, whatever the rules say";
+        if is_allowing && written.action == RuleAction::Publish && pattern.is_closed_to_publishers() {
+            let message = "no client may publish to a topic that begins with `$` but to a queue, whatever the rules say";
             findings.warning(&path, message, None);
         }
         if is_allowing && only_anonymous && pattern.has_user() {

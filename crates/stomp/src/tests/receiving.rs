@@ -64,18 +64,19 @@ fn a_delivery_with_a_tag_has_an_ack_header() {
     );
 }
 
-/// Retained, redelivered and expiring messages say so.
+/// Retained and expiring messages say so, and those that a consumer had before.
 #[test]
 fn flags_and_remaining_lifetime_are_headers() {
     let mut harness = subscribed("auto");
     let deadline = harness.now + Duration::from_millis(2_500);
-    let message = parcel("a", "x").retained().redelivered().expires_at(deadline);
+    let message = parcel("a", "x").retained().attempt(3).expires_at(deadline);
     harness.advance(Duration::from_secs(1));
     harness.deliver(&message).unwrap();
     harness.advance(Duration::from_secs(9));
     harness.deliver(&message).unwrap();
     let frames = frames(&mut harness);
-    assert!(frames[0].contains("\nqos:0\nretained:true\nredelivered:true\nexpiration:1500\n"), "{frames:?}");
+    assert!(frames[0].contains("\nmessage-id:0\nredelivered:true\ndelivery-count:3\n"), "{frames:?}");
+    assert!(frames[0].contains("\nqos:0\nretained:true\nexpiration:1500\n"), "{frames:?}");
     assert!(frames[1].contains("\nexpiration:1\n"), "{frames:?}");
 }
 

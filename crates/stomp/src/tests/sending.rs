@@ -128,7 +128,9 @@ fn answers_are_expected_at_any_destination() {
 /// A property of another protocol with a standard header's name comes back under its own name.
 #[test]
 fn prefixed_headers_are_the_properties_they_stand_for() {
-    let found = properties("user-qos:high\nuser-id:7\nmessage-id:old\nsubscription:old\nredelivered:true\n");
+    let found = properties(
+        "user-qos:high\nuser-id:7\nmessage-id:old\nsubscription:old\nredelivered:true\ndelivery-count:2\n",
+    );
     let expected = [("qos", "high"), ("user-id", "7")];
     assert_eq!(found.user, expected.map(|(name, value)| (name.into(), value.into())));
 }

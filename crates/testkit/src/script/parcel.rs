@@ -15,6 +15,7 @@ pub struct Parcel {
     pub qos: QoS,
     pub retain: bool,
     pub redelivered: bool,
+    pub attempt: u32,
     pub expires_at: Option<Instant>,
     pub subscription_ids: Vec<u32>,
     pub tag: Option<DeliveryTag>,
@@ -30,6 +31,7 @@ pub fn parcel(topic: &str, payload: impl AsRef<[u8]>) -> Parcel {
         qos: QoS::AtMostOnce,
         retain: false,
         redelivered: false,
+        attempt: 1,
         expires_at: None,
         subscription_ids: Vec::new(),
         tag: None,
@@ -73,6 +75,12 @@ impl Parcel {
         self
     }
 
+    /// As this delivery of the message.
+    pub fn attempt(mut self, attempt: u32) -> Parcel {
+        self.attempt = attempt;
+        self
+    }
+
     /// Worth nothing after this moment.
     pub fn expires_at(mut self, deadline: Instant) -> Parcel {
         self.expires_at = Some(deadline);
@@ -101,6 +109,7 @@ impl Parcel {
             qos: self.qos,
             retain: self.retain,
             redelivered: self.redelivered,
+            attempt: self.attempt,
             expires_at: self.expires_at,
             now,
             subscription_ids: &self.subscription_ids,
