@@ -471,7 +471,7 @@ impl Connection for Machine {
         ids.sort_unstable();
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
         // Only where it says something, so that tests can count the bytes of ordinary lines.
-        let attempt = (delivery.attempt > 1).then(|| format!("|{}", delivery.attempt)).unwrap_or_default();
+        let attempt = if delivery.attempt > 1 { format!("|{}", delivery.attempt) } else { String::new() };
         let ids = ids.join(" ");
         let rest = format!("|{}|{}|{tag}|{ids}{attempt}\n", delivery.consumer.0, delivery.redelivered);
         output.buffer().extend_from_slice(rest.as_bytes());
