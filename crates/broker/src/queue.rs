@@ -312,6 +312,29 @@ impl Queue {
         Some(dropped)
     }
 
+    /// Whether a delivery of this weight would be taken behind so many others that are not here yet. Nobody minds what comes to a queue
+    /// that has ended.
+    pub(crate) fn would_take(&self, messages: usize, bytes: usize, weight: usize) -> bool {
+        let waiting = self.waiting.lock();
+        if waiting.has_ended {
+            return true;
+        }
+        match self.total.drops_oldest() {
+            // Those before it may have to go for it, but what comes again may not.
+            true => {
+                let (kept, kept_bytes) = waiting.kept();
+                kept < self.total.queue_messages_max()
+                    && kept_bytes + weight <= self.total.queue_bytes_max()
+                    && self.total.has_room((kept_bytes + weight).saturating_sub(waiting.bytes))
+            }
+            false => {
+                waiting.len() + messages < self.total.queue_messages_max()
+                    && waiting.bytes + bytes + weight <= self.total.queue_bytes_max()
+                    && self.total.has_room(bytes + weight)
+            }
+        }
+    }
+
     fn has_room(&self, messages: usize, bytes: usize, weight: usize) -> bool {
         messages < self.total.queue_messages_max()
             && bytes + weight <= self.total.queue_bytes_max()

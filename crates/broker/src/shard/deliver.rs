@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS, Topic};
-use tidegate_protocol::{Published, Refusal, Refused};
+use tidegate_protocol::{Publish, Published, Refusal, Refused};
 
 /// The generation of what a connection has sent to itself: nothing of its own can be older and still under way.
 pub(super) const NEWEST: u64 = u64::MAX;
@@ -99,6 +99,24 @@ impl Shard {
             false => (None, None),
         };
         let route = newer.as_ref().unwrap_or(route);
+        match self.give_out(route, publication, now) {
+            Accepted::Yes => Ok(Published { matched: route.is_matched() }),
+            Accepted::No => {
+                if let Some(change) = change {
+                    self.node.router.take_back(&publication.message(), change);
+                }
+                Err(Refusal::QueueFull)
+            }
+        }
+    }
+
+    /// Gives a message to every receiver of its route. Where there are any, one that takes it is enough.
+    pub(super) fn give_out(
+        &mut self,
+        route: &Route,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Accepted {
         publication.generation = route.generation;
         self.encoded.start(route.here.len() > 1);
         let (mut accepted, mut refused) = (route.elsewhere != 0, false);
@@ -112,18 +130,12 @@ impl Shard {
         if route.elsewhere != 0 {
             self.mail(route, publication);
         }
-        if refused && !accepted {
-            if let Some(change) = change {
-                self.node.router.take_back(&publication.message(), change);
-            }
-            return Err(Refusal::QueueFull);
-        }
-        Ok(Published { matched: route.is_matched() })
+        if refused && !accepted { Accepted::No } else { Accepted::Yes }
     }
 
     /// Retains a message together with the route that it takes. Where there are other subscriptions by now than in the one that is known,
     /// the route is looked up again; somebody has subscribed each time that this repeats.
-    fn retain(
+    pub(super) fn retain(
         &self,
         route: &Route,
         publication: &mut Publication<'_>,
@@ -308,6 +320,15 @@ impl Shard {
         match sent {
             Ok(qos) => self.note_sent(slot, qos, publication.payload.len(), now),
             Err(refused) => self.metrics.count_dropped(refused.label(), 1),
+        }
+    }
+
+    /// Counts what a connection has published.
+    pub(super) fn note_received(&self, slot: usize, publish: &Publish<'_>) {
+        let protocol = self.slots.get(slot).map(|here| here.protocol);
+        if let Some(counters) = protocol.and_then(|protocol| self.metrics.protocols.get(protocol)) {
+            counters.received.at(publish.qos).add(1);
+            counters.received_bytes.at(publish.qos).add(publish.payload.len() as u64);
         }
     }
 

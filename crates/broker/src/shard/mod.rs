@@ -5,6 +5,7 @@
 //! the receivers on the same worker, and what has to wait goes into their queues. No socket, no clock, no runtime.
 
 mod admission;
+mod batch;
 mod buffers;
 mod closing;
 mod deliver;

@@ -40,6 +40,13 @@ impl<'a> Requests<'a> {
         self.shard.consumers.get_mut(key).map(|consumer| (key, consumer)).ok_or(Refusal::UnknownConsumer)
     }
 
+    /// Takes a message off what the connection may publish, where that has a limit.
+    fn take_pace(&mut self, publish: &Publish<'_>) {
+        if let Some(pace) = self.shard.slots.get_mut(self.slot).and_then(|slot| slot.pace.as_mut()) {
+            pace.take(publish.topic.len() + publish.payload.len(), self.now);
+        }
+    }
+
     /// Counts a message that was refused. A full queue was counted where it was found full, once for each receiver.
     fn count(&self, refusal: Refusal) {
         if refusal != Refusal::QueueFull {
@@ -228,19 +235,19 @@ impl Broker for Requests<'_> {
     }
 
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
-        if let Some(pace) = self.shard.slots.get_mut(self.slot).and_then(|slot| slot.pace.as_mut()) {
-            pace.take(publish.topic.len() + publish.payload.len(), self.now);
-        }
+        self.take_pace(publish);
         let route = self.shard.route_of(self.slot, publish.topic, self.now);
         let route = route.inspect_err(|error| self.count(*error))?;
+        self.shard.note_received(self.slot, publish);
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
-        if let Some(counters) = self.shard.metrics.protocols.get(slot.protocol) {
-            counters.received.at(publish.qos).add(1);
-            counters.received_bytes.at(publish.qos).add(publish.payload.len() as u64);
-        }
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
         let outcome = self.shard.distribute(&route, &mut publication, self.now);
         outcome.inspect_err(|error| self.count(*error))
+    }
+
+    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<(), (usize, Refusal)> {
+        batch.iter().for_each(|publish| self.take_pace(publish));
+        self.shard.publish_all(self.slot, batch, self.now)
     }
 
     fn slow_down(&mut self, time: Duration) {

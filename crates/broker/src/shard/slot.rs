@@ -178,6 +178,14 @@ impl Consumer {
         self.unsettled.count < self.credit as usize && self.unsettled.room.bytes() < self.queue.bytes_max()
     }
 
+    /// How many deliveries more may be unsettled.
+    pub(crate) fn credit_left(&self) -> usize {
+        match self.has_credit() {
+            true => (self.credit as usize).saturating_sub(self.unsettled.count),
+            false => 0,
+        }
+    }
+
     /// Deliveries that come again keep their tags, so new tags begin above them.
     pub(crate) fn reserve_tags_after(&mut self, tag: DeliveryTag) {
         self.next_tag = self.next_tag.max(tag.0.saturating_add(1));

@@ -33,6 +33,8 @@ pub struct RecordingBroker {
     pub unsubscribed: VecDeque<bool>,
     /// The next answers to `publish`.
     pub published: VecDeque<Result<Published, Refusal>>,
+    /// The next answers to `publish_all`.
+    pub published_all: VecDeque<Result<(), (usize, Refusal)>>,
     /// The next answers to `cancel`; true when empty.
     pub cancelled: VecDeque<bool>,
     /// The consumers of attached sessions.
@@ -143,6 +145,11 @@ impl Broker for RecordingBroker {
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
         self.requests.push(publish.into());
         self.published.pop_front().unwrap_or(Ok(Published { matched: true }))
+    }
+
+    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<(), (usize, Refusal)> {
+        self.requests.push(Request::PublishAll(batch.iter().map(Request::from).collect()));
+        self.published_all.pop_front().unwrap_or(Ok(()))
     }
 
     fn slow_down(&mut self, time: Duration) {

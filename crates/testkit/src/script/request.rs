@@ -56,6 +56,7 @@ pub enum Request {
         properties: Option<Properties>,
         expiry: Option<Duration>,
     },
+    PublishAll(Vec<Request>),
     SlowDown(Duration),
     NoteDropped(&'static str),
     Settle {

@@ -1,0 +1,215 @@
+//! Messages that are published together or not at all.
+//!
+//! Everything that one of them could be refused for is looked at first: topic, rights, room in the queues at home here, room for retained
+//! state. Only then is anything done. The room is counted with what the batch itself adds, and by the same rule as for a single
+//! message: one is refused when nobody would receive it. Queues of other workers are not asked, as for a single message: what they find
+//! full is counted there. Nothing of this worker comes in between; what another worker fills at the same moment is counted as dropped.
+
+use super::Shard;
+use super::deliver::refusal_label;
+use super::publication::Publication;
+use crate::group::may_wait;
+use crate::queue::Queue;
+use crate::queued::{Queued, needs_settling};
+use crate::retained::Change;
+use crate::route::{Route, RouteEntry};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::{Message, QoS};
+use tidegate_protocol::{Publish, Refusal};
+
+/// Which message of a batch is refused, counted from 0, and why.
+pub(super) type Refused = (usize, Refusal);
+
+/// A message of a batch, and the way that it will take.
+struct Planned<'a> {
+    publish: &'a Publish<'a>,
+    route: Rc<Route>,
+    /// The route to take instead, because it has changed until the message was retained.
+    newer: Option<Route>,
+    message: Arc<Message>,
+    /// What retaining it has changed.
+    change: Option<Change>,
+}
+
+/// What a batch adds.
+#[derive(Default)]
+struct Additions {
+    /// By the number of the queue.
+    by_queue: HashMap<u64, Addition, RandomState>,
+    /// Deliveries to the connection itself.
+    to_itself: usize,
+}
+
+/// What a batch adds to one receiver.
+#[derive(Clone, Copy, Default)]
+struct Addition {
+    /// What goes straight into the consumer's output, as long as nothing waits.
+    sent: Amount,
+    /// What has to wait in the queue.
+    waiting: Amount,
+}
+
+/// Messages and their bytes.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Shard {
+    /// Publishes all messages of a connection, or none of them.
+    pub(super) fn publish_all(
+        &mut self,
+        slot: usize,
+        batch: &[Publish<'_>],
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let planned = self.plan(slot, batch, now);
+        let ready = planned.and_then(|mut planned| {
+            self.check_room(slot, &planned)?;
+            self.retain_all(&mut planned, now).map(|()| planned)
+        });
+        let ready = ready.inspect_err(|(_, refusal)| {
+            self.metrics.count_dropped(refusal_label(*refusal), batch.len());
+        })?;
+        for planned in &ready {
+            self.note_received(slot, planned.publish);
+            let route = planned.newer.as_ref().unwrap_or(&planned.route);
+            self.give_out(route, &mut Publication::kept(&planned.message), now);
+        }
+        Ok(())
+    }
+
+    /// Checks topics and rights, and looks the routes up.
+    fn plan<'a>(
+        &mut self,
+        slot: usize,
+        batch: &'a [Publish<'a>],
+        now: Instant,
+    ) -> Result<Vec<Planned<'a>>, Refused> {
+        let origin = self.slots.get(slot).map_or(0, |here| here.origin);
+        let plan = |(at, publish): (usize, &'a Publish<'a>)| {
+            let route = self.route_of(slot, publish.topic, now).map_err(|refusal| (at, refusal))?;
+            let message = Publication::live(publish, &route.topic, origin, now).message();
+            Ok(Planned { publish, route, newer: None, message, change: None })
+        };
+        batch.iter().enumerate().map(plan).collect()
+    }
+
+    /// Whether each message would be received by somebody, where there is anybody for it.
+    fn check_room(&self, slot: usize, batch: &[Planned<'_>]) -> Result<(), Refused> {
+        let mut additions = Additions::default();
+        for (at, planned) in batch.iter().enumerate() {
+            let (mut accepted, mut refused) = (planned.route.elsewhere != 0, false);
+            for entry in &planned.route.here {
+                match self.would_take(entry, planned, slot, &mut additions) {
+                    true => accepted = true,
+                    false => refused = true,
+                }
+            }
+            if refused && !accepted {
+                return Err((at, Refusal::QueueFull));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a receiver would take a message of a batch behind those before it; one that it is not for takes it as well.
+    fn would_take(
+        &self,
+        entry: &RouteEntry,
+        planned: &Planned<'_>,
+        slot: usize,
+        additions: &mut Additions,
+    ) -> bool {
+        let message = &planned.message;
+        let Some(grant) = entry.grant_for(message.origin.0) else { return true };
+        let queued = Queued::live(message.clone(), grant);
+        let keeps = match &entry.shared {
+            Some(shared) => may_wait(&shared.members, queued.qos),
+            None if entry.queue.address().consumer.is_some() => true,
+            None => queued.qos > QoS::AtMostOnce && entry.queue.is_expecting(),
+        };
+        if !keeps {
+            return true;
+        }
+        if self.is_consumed_by(slot, &entry.queue) {
+            let has_room = additions.to_itself < self.room_for_itself(slot);
+            additions.to_itself += usize::from(has_room);
+            return has_room;
+        }
+        let (addition, weight) =
+            (additions.by_queue.entry(entry.queue.id).or_default(), queued.weight_bytes());
+        let waiting = addition.waiting;
+        if waiting.messages == 0 && self.takes_directly(entry, queued.qos, addition.sent) {
+            addition.sent.add(weight);
+            return true;
+        }
+        let has_room = entry.queue.would_take(waiting.messages, waiting.bytes, weight);
+        if has_room {
+            addition.waiting.add(weight);
+        }
+        has_room
+    }
+
+    /// Whether the consumer of a queue is one of this connection, which handles its own deliveries behind its input.
+    fn is_consumed_by(&self, slot: usize, queue: &Queue) -> bool {
+        let address = queue.address();
+        let key = address.consumer.filter(|_| address.worker == self.worker);
+        let consumer = key.and_then(|key| self.consumers.get(key as usize));
+        consumer.is_some_and(|consumer| consumer.slot == slot)
+    }
+
+    fn room_for_itself(&self, slot: usize) -> usize {
+        let waiting = self.slots.get(slot).map_or(0, |here| here.deferred.len());
+        self.limits.queued_messages.saturating_sub(waiting)
+    }
+
+    /// Whether a delivery would go straight into the output of its consumer, behind so many others of the batch.
+    fn takes_directly(&self, entry: &RouteEntry, qos: QoS, sent: Amount) -> bool {
+        let address = entry.queue.address();
+        let Some(key) = address.consumer.filter(|_| address.worker == self.worker) else { return false };
+        let Some(consumer) = self.consumers.get(key as usize) else { return false };
+        let Some(here) = self.slots.get(consumer.slot) else { return false };
+        let has_credit = !needs_settling(consumer.settlement, qos) || sent.messages < consumer.credit_left();
+        !consumer.backlog
+            && here.machine.is_some()
+            && has_credit
+            && here.output.len() + sent.bytes < self.limits.output_bytes
+    }
+
+    /// Retains what asks for it; where one finds no room, what stood there before is put back.
+    fn retain_all(&mut self, batch: &mut [Planned<'_>], now: Instant) -> Result<(), Refused> {
+        for at in 0..batch.len() {
+            let Some(planned) = batch.get_mut(at).filter(|planned| planned.message.retain) else { continue };
+            match self.retain(&planned.route, &mut Publication::kept(&planned.message), now) {
+                Ok((newer, change)) => (planned.newer, planned.change) = (newer, change),
+                Err(refusal) => {
+                    self.take_back(batch);
+                    return Err((at, refusal));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The last one first: each knows what stood in its place before it.
+    fn take_back(&self, batch: &mut [Planned<'_>]) {
+        for planned in batch.iter_mut().rev() {
+            if let Some(change) = planned.change.take() {
+                self.node.router.take_back(&planned.message, change);
+            }
+        }
+    }
+}
