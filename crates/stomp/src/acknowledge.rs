@@ -10,35 +10,28 @@ use crate::codec::{Command, Frame, Version};
 use crate::reason::Fault;
 use crate::subscribe::{flag, required};
 use crate::subscriptions::{Reference, Subscriptions, Taken};
+use crate::transactions::Transactions;
 use tidegate_protocol::{Broker, Outcome};
 
-/// Handles ACK and NACK outside of transactions ([STOMP-1.2/ACK], [STOMP-1.2/NACK]).
+/// Handles ACK and NACK ([STOMP-1.2/ACK], [STOMP-1.2/NACK]).
 pub(crate) fn acknowledge(
     frame: &Frame<'_>,
     version: Version,
     subscriptions: &mut Subscriptions,
+    transactions: &mut Transactions,
     broker: &mut dyn Broker,
 ) -> Result<(), Fault> {
-    if frame.headers.get("transaction").is_some() {
-        return Err(Fault::Unsupported("transactions"));
-    }
-    if let Some(taken) = take(frame, version, subscriptions)? {
-        settle(&taken, broker);
+    let taken = subscriptions.take(reference(frame, version)?, outcome(frame)?)?;
+    match (frame.headers.get("transaction"), taken) {
+        (Some(name), taken) => transactions.set_aside(name, taken)?,
+        (None, Some(taken)) => settle(&taken, broker),
+        (None, None) => {}
     }
     Ok(())
 }
 
-/// The deliveries that an ACK or NACK is about; nothing where their subscription has ended meanwhile.
-fn take(
-    frame: &Frame<'_>,
-    version: Version,
-    subscriptions: &mut Subscriptions,
-) -> Result<Option<Taken>, Fault> {
-    subscriptions.take(reference(frame, version)?, outcome(frame)?)
-}
-
 /// Tells the broker what became of deliveries.
-fn settle(taken: &Taken, broker: &mut dyn Broker) {
+pub(crate) fn settle(taken: &Taken, broker: &mut dyn Broker) {
     for tag in &taken.tags {
         broker.settle(taken.consumer, *tag, taken.outcome);
     }

@@ -21,9 +21,10 @@ use crate::message::{FrameStart, push_message};
 use crate::names::Names;
 use crate::opening::{Candidate, Opening, evidence};
 use crate::reason::Fault;
-use crate::send;
-use crate::subscribe::{subscribe, unsubscribe};
+use crate::send::send;
+use crate::subscribe::{required, subscribe, unsubscribe};
 use crate::subscriptions::Subscriptions;
+use crate::transactions::Transactions;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{
@@ -59,12 +60,16 @@ struct Connected {
     names: Names,
     heart_beats: HeartBeats,
     subscriptions: Subscriptions,
+    transactions: Transactions,
     /// The number of the next MESSAGE that needs no ACK; unique within the connection ([STOMP-1.2/MESSAGE]).
     next_message: u64,
 }
 
 /// How frames are read and written before the version is known. The first frame has no escapes, so this matters to wrong ones only.
 const VERSION_UNTIL_KNOWN: Version = Version::V1_2;
+
+/// The header that names a transaction.
+const TRANSACTION: &str = "transaction";
 
 /// What a body may have before the client is let in. No frame of the opening has one; a short one is told so.
 const OPENING_BODY_BYTES: usize = 1024;
@@ -161,6 +166,7 @@ impl StompConnection {
             names: candidate.names,
             heart_beats,
             subscriptions: Subscriptions::new(version, self.options.max_subscriptions),
+            transactions: Transactions::new(&self.options),
             next_message: 0,
         });
         Ok(())
@@ -190,19 +196,19 @@ impl Connected {
         options: &StompOptions,
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
-        let (names, subscriptions, broker) = (&self.names, &mut self.subscriptions, &mut *context.broker);
-        let version = names.version();
+        let Connected { names, subscriptions, transactions, .. } = self;
+        let (version, broker) = (names.version(), &mut *context.broker);
         match frame.command {
             command if !command.is_of(version) => {
                 return Err(Fault::NotInVersion { version, command }.into());
             }
-            Command::Send => send::publish(frame, names, broker)?,
+            Command::Send => send(frame, names, transactions, broker)?,
             Command::Subscribe => subscribe(frame, options, names, subscriptions, broker)?,
             Command::Unsubscribe => unsubscribe(frame, version, subscriptions, broker)?,
-            Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, broker)?,
-            Command::Begin | Command::Commit | Command::Abort => {
-                return Err(Fault::Unsupported("transactions").into());
-            }
+            Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, transactions, broker)?,
+            Command::Begin => transactions.begin(required(frame, TRANSACTION)?)?,
+            Command::Commit => transactions.commit(required(frame, TRANSACTION)?, broker)?,
+            Command::Abort => transactions.abort(required(frame, TRANSACTION)?, subscriptions)?,
             Command::Disconnect => return Err(Stop::Goodbye),
             Command::Connect | Command::Stomp => return Err(Fault::AlreadyConnected.into()),
             Command::Connected | Command::Message | Command::Receipt | Command::Error => {

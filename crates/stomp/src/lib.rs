@@ -21,6 +21,7 @@ mod subscribe;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod virtual_host;
 
 pub use names::TopicSeparator;

@@ -3,6 +3,7 @@
 use crate::codec::{FrameLimits, Version};
 use crate::names::{Names, TopicSeparator};
 use crate::reason::Fault;
+use crate::transactions::TransactionLimits;
 use crate::virtual_host::{self, VirtualHost};
 use serde::Deserialize;
 use tidegate_message::{ByteSize, TimeSpan};
@@ -36,6 +37,12 @@ pub struct StompOptions {
     pub max_headers: usize,
     /// How many subscriptions a connection may have at a time. Default 1000.
     pub max_subscriptions: usize,
+    /// How many transactions a connection may have open at a time. Default 100.
+    pub max_transactions: usize,
+    /// How many frames the open transactions of a connection may hold together. Default 10000.
+    pub max_transaction_frames: usize,
+    /// How many bytes they may hold together, headers included. Default 16 MiB.
+    pub max_transaction_size: ByteSize,
     /// How many messages a subscription with `ack:client` or `ack:client-individual` gets before it has acknowledged some of them, where
     /// its `prefetch-count` header does not say. Default 100.
     pub prefetch_count: u32,
@@ -59,6 +66,9 @@ impl StompOptions {
         "max_header_line_size",
         "max_headers",
         "max_subscriptions",
+        "max_transactions",
+        "max_transaction_frames",
+        "max_transaction_size",
         "prefetch_count",
         "max_prefetch_count",
         "heart_beat_outgoing",
@@ -87,6 +97,9 @@ impl StompOptions {
         );
         require(self.max_headers > 0, "max_headers", at_least_one());
         require(self.max_subscriptions > 0, "max_subscriptions", at_least_one());
+        require(self.max_transactions > 0, "max_transactions", at_least_one());
+        require(self.max_transaction_frames > 0, "max_transaction_frames", at_least_one());
+        require(self.max_transaction_size <= SIZE_MAX, "max_transaction_size", at_most());
         require(self.max_prefetch_count > 0, "max_prefetch_count", at_least_one());
         require(
             (1..=self.max_prefetch_count).contains(&self.prefetch_count),
@@ -113,9 +126,17 @@ impl StompOptions {
         Ok(Names::new(version, self.topic_separator, root.map(Box::from)))
     }
 
+    /// What transactions may hold.
+    pub(crate) fn transaction_limits(&self) -> TransactionLimits {
+        TransactionLimits {
+            transactions: self.max_transactions,
+            frames: self.max_transaction_frames,
+            bytes: bytes(self.max_transaction_size),
+        }
+    }
+
     /// The limits for the decoder.
     pub(crate) fn frame_limits(&self) -> FrameLimits {
-        let bytes = |size: ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
         FrameLimits {
             head_bytes: bytes(self.max_head_size),
             header_line_bytes: bytes(self.max_header_line_size),
@@ -123,6 +144,10 @@ impl StompOptions {
             body_bytes: bytes(self.max_body_size),
         }
     }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
 }
 
 impl Default for StompOptions {
@@ -133,6 +158,9 @@ impl Default for StompOptions {
             max_header_line_size: ByteSize::from_bytes(16 << 10),
             max_headers: 100,
             max_subscriptions: 1_000,
+            max_transactions: 100,
+            max_transaction_frames: 10_000,
+            max_transaction_size: ByteSize::from_bytes(16 << 20),
             prefetch_count: 100,
             max_prefetch_count: 1_000,
             heart_beat_outgoing: TimeSpan::from_milliseconds(1_000),
@@ -191,6 +219,9 @@ mod tests {
             max_header_line_size: ByteSize::from_bytes(11),
             max_headers: 0,
             max_subscriptions: 0,
+            max_transactions: 0,
+            max_transaction_frames: 0,
+            max_transaction_size: ByteSize::from_bytes(2 << 30),
             prefetch_count: 1,
             max_prefetch_count: 0,
             heart_beat_outgoing: TimeSpan::from_milliseconds(1),
@@ -207,6 +238,9 @@ mod tests {
                 "max_header_line_size",
                 "max_headers",
                 "max_subscriptions",
+                "max_transactions",
+                "max_transaction_frames",
+                "max_transaction_size",
                 "max_prefetch_count",
                 "prefetch_count",
                 "heart_beat_outgoing",

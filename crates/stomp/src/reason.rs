@@ -86,6 +86,38 @@ pub(crate) enum Fault {
     /// [STOMP-1.2/ACK]
     #[error("no delivered message waits for an acknowledgement with this id")]
     UnknownAcknowledgement,
+    /// [STOMP-1.2/BEGIN]
+    #[error("the connection has a transaction with this name already")]
+    DuplicateTransaction,
+    /// [STOMP-1.2/COMMIT] [STOMP-1.2/ABORT]
+    #[error("the connection has no transaction with this name")]
+    UnknownTransaction,
+    /// The option's limit.
+    #[error("the connection has {limit} transactions, which is the limit")]
+    TooManyTransactions {
+        /// `max_transactions`.
+        limit: usize,
+    },
+    /// The option's limit.
+    #[error("the transactions of the connection hold {limit} frames, which is the limit")]
+    TransactionFrames {
+        /// `max_transaction_frames`.
+        limit: usize,
+    },
+    /// The option's limit.
+    #[error("the transactions of the connection would hold more than {limit} bytes, which is the limit")]
+    TransactionBytes {
+        /// `max_transaction_size`.
+        limit: usize,
+    },
+    /// [STOMP-1.2/COMMIT]: the broker says no to one frame, and so nothing is done.
+    #[error("nothing of the transaction was done, because its frame {frame} is refused: {refusal}")]
+    NotCommitted {
+        /// Which of the transaction's frames, counted from 1 behind BEGIN.
+        frame: usize,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The broker says no.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -135,6 +167,11 @@ impl Fault {
             Fault::UnknownSubscription => "unknown subscription id",
             Fault::TooManySubscriptions { .. } => "too many subscriptions",
             Fault::UnknownAcknowledgement => "unknown acknowledgement id",
+            Fault::DuplicateTransaction => "duplicate transaction name",
+            Fault::UnknownTransaction => "unknown transaction name",
+            Fault::TooManyTransactions { .. } => "too many transactions",
+            Fault::TransactionFrames { .. } | Fault::TransactionBytes { .. } => "transaction too large",
+            Fault::NotCommitted { .. } => "transaction aborted",
             Fault::Refused(Refusal::NotAuthorized | Refusal::ReservedTopic) => "not authorized",
             Fault::Refused(
                 Refusal::InvalidQueueName
@@ -182,9 +219,14 @@ impl Fault {
             Fault::DuplicateSubscription | Fault::UnknownSubscription => "invalid_subscription",
             Fault::TooManySubscriptions { .. } => "too_many_subscriptions",
             Fault::UnknownAcknowledgement => "unknown_acknowledgement",
-            Fault::Refused(Refusal::NotAuthorized | Refusal::ReservedTopic) => "not_authorized",
-            Fault::Refused(Refusal::InvalidQueueName | Refusal::QueueInGroup) => "invalid_destination",
-            Fault::Refused(_) => "refused",
+            Fault::DuplicateTransaction | Fault::UnknownTransaction => "invalid_transaction",
+            Fault::TooManyTransactions { .. } => "too_many_transactions",
+            Fault::TransactionFrames { .. } | Fault::TransactionBytes { .. } => "transaction_too_large",
+            Fault::Refused(refusal) | Fault::NotCommitted { refusal, .. } => match refusal {
+                Refusal::NotAuthorized | Refusal::ReservedTopic => "not_authorized",
+                Refusal::InvalidQueueName | Refusal::QueueInGroup => "invalid_destination",
+                _ => "refused",
+            },
         })
     }
 }

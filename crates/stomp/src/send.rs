@@ -7,8 +7,10 @@ use crate::names::{Names, Place, Target};
 use crate::reason::Fault;
 use crate::standard_headers::{is_standard, property_of_header};
 use crate::subscribe::flag;
+use crate::transactions::Transactions;
 use bytes::Bytes;
 use data_encoding::BASE64;
+use std::borrow::Cow;
 use std::time::Duration;
 use tidegate_message::{Properties, QoS};
 use tidegate_protocol::{Broker, Publish};
@@ -33,26 +35,75 @@ struct SendHeaders<'f> {
     user: Vec<(Box<str>, Box<str>)>,
 }
 
-/// Publishes the message of a SEND. When this returns, the broker has acknowledged it.
-pub(crate) fn publish(frame: &Frame<'_>, names: &Names, broker: &mut dyn Broker) -> Result<(), Fault> {
+/// What a SEND asks for. Borrowed from its frame, or kept for a transaction.
+#[derive(Debug)]
+pub(crate) struct Letter<'f> {
+    topic: Cow<'f, str>,
+    payload: Cow<'f, [u8]>,
+    qos: QoS,
+    retain: bool,
+    properties: Properties,
+    /// Its lifetime, which begins when it is published.
+    expiry: Option<Duration>,
+}
+
+/// Handles SEND. When this returns the broker has acknowledged the message, or the transaction has it.
+pub(crate) fn send(
+    frame: &Frame<'_>,
+    names: &Names,
+    transactions: &mut Transactions,
+    broker: &mut dyn Broker,
+) -> Result<(), Fault> {
     let headers = SendHeaders::read(frame);
-    if headers.transaction.is_some() {
-        return Err(Fault::Unsupported("transactions"));
+    let transaction = headers.transaction;
+    let letter = Letter::read(headers, names, frame.body)?;
+    match transaction {
+        Some(name) => transactions.hold(name, letter),
+        None => broker.publish(&letter.as_publish()).map(drop).map_err(Fault::from),
     }
-    let destination =
-        headers.destination.ok_or(Fault::MissingHeader { command: Command::Send, name: "destination" })?;
-    let target = names.target_of(destination)?;
-    let (qos, retain, expiry) = (headers.qos()?, headers.retain(&target)?, headers.expiry()?);
-    let properties = headers.properties(names, frame.body)?;
-    broker.publish(&Publish {
-        topic: target.topic.as_bytes(),
-        payload: frame.body,
-        qos,
-        retain,
-        properties: (!properties.is_empty()).then_some(&properties),
-        expiry,
-    })?;
-    Ok(())
+}
+
+impl<'f> Letter<'f> {
+    fn read(headers: SendHeaders<'f>, names: &Names, body: &'f [u8]) -> Result<Letter<'f>, Fault> {
+        let destination = headers
+            .destination
+            .ok_or(Fault::MissingHeader { command: Command::Send, name: "destination" })?;
+        let target = names.target_of(destination)?;
+        Ok(Letter {
+            payload: Cow::Borrowed(body),
+            qos: headers.qos()?,
+            retain: headers.retain(&target)?,
+            expiry: headers.expiry()?,
+            topic: target.topic,
+            properties: headers.properties(names, body)?,
+        })
+    }
+
+    /// The same for the broker.
+    pub(crate) fn as_publish(&self) -> Publish<'_> {
+        Publish {
+            topic: self.topic.as_bytes(),
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: (!self.properties.is_empty()).then_some(&self.properties),
+            expiry: self.expiry,
+        }
+    }
+
+    /// The same without its frame.
+    pub(crate) fn into_owned(self) -> Letter<'static> {
+        Letter {
+            topic: Cow::Owned(self.topic.into_owned()),
+            payload: Cow::Owned(self.payload.into_owned()),
+            ..self
+        }
+    }
+
+    /// What it takes without its frame, in bytes.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        size_of::<Letter<'_>>() + self.topic.len() + self.payload.len() + self.properties.heap_bytes()
+    }
 }
 
 impl<'f> SendHeaders<'f> {

@@ -147,6 +147,13 @@ impl Subscription {
     }
 }
 
+impl Taken {
+    /// What it takes to keep it, in bytes.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        size_of::<Taken>() + self.tags.len() * size_of::<DeliveryTag>()
+    }
+}
+
 impl Subscriptions {
     /// None yet, and never more than `limit`.
     pub(crate) fn new(version: Version, limit: usize) -> Subscriptions {
@@ -215,6 +222,14 @@ impl Subscriptions {
         }
         let outcome = outcome.unwrap_or(subscription.unwanted);
         subscription.take(tag).map(|tags| Some(Taken { consumer, outcome, tags }))
+    }
+
+    /// Lets deliveries wait again that were taken; those of a subscription that has ended since are the broker's.
+    pub(crate) fn put_back(&mut self, taken: &Taken) {
+        if let Some(subscription) = self.by_consumer.get_mut(&taken.consumer) {
+            subscription.unsettled.extend(&taken.tags);
+            subscription.unsettled.make_contiguous().sort_unstable();
+        }
     }
 
     /// The next number that no living subscription has.

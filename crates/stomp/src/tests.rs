@@ -8,6 +8,7 @@ mod random_bytes;
 mod receiving;
 mod sending;
 mod subscribing;
+mod transacting;
 mod versions;
 
 use crate::codec::Version;

@@ -8,7 +8,6 @@
 use super::Shard;
 use super::deliver::refusal_label;
 use super::publication::Publication;
-use crate::group::may_wait;
 use crate::queue::Queue;
 use crate::queued::{Queued, needs_settling};
 use crate::retained::Change;
@@ -137,7 +136,7 @@ impl Shard {
         let Some(grant) = entry.grant_for(message.origin.0) else { return true };
         let queued = Queued::live(message.clone(), grant);
         let keeps = match &entry.shared {
-            Some(shared) => may_wait(&shared.members, queued.qos),
+            Some(shared) => shared.group.may_wait(queued.qos),
             None if entry.queue.address().consumer.is_some() => true,
             None => queued.qos > QoS::AtMostOnce && entry.queue.is_expecting(),
         };

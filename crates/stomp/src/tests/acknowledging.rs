@@ -82,23 +82,6 @@ fn an_ack_without_id_is_refused() {
     }
 }
 
-/// [STOMP-1.2/BEGIN] [STOMP-1.2/COMMIT] [STOMP-1.2/ABORT]: nothing pretends to be atomic.
-#[test]
-fn transactions_are_refused() {
-    let frames = [
-        "BEGIN\ntransaction:t",
-        "COMMIT\ntransaction:t",
-        "ABORT\ntransaction:t",
-        "ACK\nid:0-1\ntransaction:t",
-    ];
-    for frame in frames {
-        let mut harness = with_deliveries("client");
-        harness.feed(format!("{frame}\n\n\0"));
-        expect_error(&mut harness, "not_supported", "transactions are not supported yet");
-        assert_eq!(harness.take_requests(), []);
-    }
-}
-
 /// A machine of this version with subscription `s` to `/topic/a`, where the version has one without an id without, and deliveries 1 to 4
 /// unsettled. The frames of those deliveries are returned.
 fn of_version(version: Version, id: &str, ack: &str) -> (Harness, Vec<String>) {

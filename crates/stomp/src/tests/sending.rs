@@ -188,7 +188,6 @@ fn a_send_that_makes_no_sense_is_refused() {
         ),
         ("destination:/topic/a\nreply-to:/topic/r/#\n", "invalid_header", reply_to),
         ("destination:/topic/a\nreply-to:somewhere\n", "invalid_header", reply_to),
-        ("destination:/topic/a\ntransaction:t\n", "not_supported", "transactions are not supported yet"),
     ];
     for (headers, label, text) in cases {
         let mut harness = connected();
