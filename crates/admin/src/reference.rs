@@ -36,7 +36,8 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
   `bad_credentials`, `anonymous_not_allowed`, `unknown_method`, `malformed_exchange`, `another_user` (at a re-authentication) and `busy`
   (too many wait to be checked). For dropped messages among others `queue_full` (the
   receiver's queue is at its limit), `retained_full` (there was no room to retain it), `topic_refused` (its topic is none, or beyond a
-  limit), `offline` (quality of service 0 and no connection), `expired`, `rejected` (by
+  limit), `offline` (quality of service 0 and no connection), `no_receiver` (an
+  answer for which nobody waits any more), `not_expressible` (the receiver's protocol has no words for it), `expired`, `rejected` (by
   the receiver), `session_ended` (what still waited in it, or was on its way to it) and `not_authorized` (its sender or its receiver has no
   right to the topic).
 - `action`: `publish`, `will`, `subscribe` or `receive`.

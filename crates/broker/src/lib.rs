@@ -20,6 +20,7 @@ mod node;
 mod pace;
 mod queue;
 mod queued;
+mod reply;
 mod retained;
 mod route;
 mod route_cache;

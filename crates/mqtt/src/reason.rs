@@ -92,7 +92,7 @@ pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
         | Refusal::TooManyLevels { .. }
         | Refusal::TopicTooLong { .. }
         | Refusal::InvalidQueueName => ReasonCode::TopicNameInvalid,
-        Refusal::QueueRetain => ReasonCode::RetainNotSupported,
+        Refusal::QueueRetain | Refusal::ReplyRetain => ReasonCode::RetainNotSupported,
         // The session belongs to another user.
         Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::UnspecifiedError,
@@ -146,7 +146,9 @@ pub(crate) fn of_publish(refusal: Refusal) -> Rejection {
             Rejection::Lasting(ReasonCode::TopicNameInvalid)
         }
         // "Retain not supported" is no word for a single message (section 3.4.2.1).
-        Refusal::QueueRetain => Rejection::Lasting(ReasonCode::ImplementationSpecificError),
+        Refusal::QueueRetain | Refusal::ReplyRetain => {
+            Rejection::Lasting(ReasonCode::ImplementationSpecificError)
+        }
         Refusal::NotAuthorized => Rejection::Denied(ReasonCode::NotAuthorized),
         Refusal::ReservedTopic => Rejection::Reserved(ReasonCode::NotAuthorized),
         Refusal::RetainedFull
@@ -184,6 +186,8 @@ mod tests {
             Refusal::QueueRetain,
             Refusal::TooManyQueues { limit: 1 },
             Refusal::UnknownConsumer,
+            Refusal::ReplyRetain,
+            Refusal::NoRandom,
             Refusal::NotAuthorized,
             Refusal::ReservedTopic,
         ];

@@ -51,6 +51,11 @@ pub trait Broker {
     /// it was there.
     fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool;
 
+    /// What the addresses begin with at which this connection may wait for answers: a name behind it makes one. Only this connection may
+    /// subscribe there, to one address at a time; everybody who was told an address may publish to it, and nothing is kept there. It stays
+    /// the same as long as the connection lasts.
+    fn reply_prefix(&mut self) -> Result<Box<str>, Refusal>;
+
     /// Routes a message. `Ok` is the acknowledgement event: what it promises is what the publisher may be told.
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal>;
 
@@ -334,6 +339,12 @@ pub enum Refusal {
     /// The topic is one of the gateway's own.
     #[error("topics that begin with `$` are the gateway's own")]
     ReservedTopic,
+    /// A message that is to be retained, for a reply address. Nobody got it.
+    #[error("a reply address retains no messages")]
+    ReplyRetain,
+    /// The system gives no random bytes, so nothing that nobody can guess could be made.
+    #[error("the system gives no random bytes")]
+    NoRandom,
     /// The client may not do this, or nobody knows who it is.
     #[error("not authorized")]
     NotAuthorized,

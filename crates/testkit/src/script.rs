@@ -9,7 +9,7 @@ mod harness;
 mod parcel;
 mod request;
 
-pub use broker::RecordingBroker;
+pub use broker::{REPLY_PREFIX, RecordingBroker};
 pub use harness::{Harness, Transcript, peer, same_at_every_split};
 pub use parcel::{Parcel, parcel};
 pub use request::{Evidence, Request};

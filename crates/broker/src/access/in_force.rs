@@ -4,6 +4,7 @@
 //! have another number: marks of older ones mean nothing any more, without being searched for.
 
 use super::{AccessRules, Client, Verdict};
+use crate::reply;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,12 +68,13 @@ impl Rules {
     }
 
     pub(crate) fn may_publish(&self, identity: &Identity, topic: &Topic) -> bool {
-        self.rules.may_publish(client(identity), topic)
+        reply::is_address(topic.as_str()) || self.rules.may_publish(client(identity), topic)
     }
 
     /// Whether a queue's owner may receive the topic. A queue without one is the gateway's own.
     pub(crate) fn may_receive(&self, identity: Option<&Identity>, topic: &Topic) -> bool {
-        identity.is_none_or(|identity| self.rules.may_receive(client(identity), topic))
+        reply::is_address(topic.as_str())
+            || identity.is_none_or(|identity| self.rules.may_receive(client(identity), topic))
     }
 
     /// Whether a subscription may be, and how far it is cleared.
@@ -81,8 +83,11 @@ impl Rules {
         identity: Option<&Identity>,
         filter: &TopicFilter,
     ) -> Option<Clearance> {
-        let verdict =
-            identity.map_or(Verdict::Whole, |identity| self.rules.subscription(client(identity), filter));
+        let verdict = match identity {
+            Some(identity) if !reply::concerns(filter) => self.rules.subscription(client(identity), filter),
+            // That it is the owner's was seen when it began.
+            _ => Verdict::Whole,
+        };
         match verdict {
             Verdict::Refused => None,
             Verdict::ByTopic => Some(Clearance::default()),

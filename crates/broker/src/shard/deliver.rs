@@ -13,6 +13,7 @@ use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
 use crate::queue::{NotTaken, Queue};
 use crate::queued::{Queued, needs_settling};
+use crate::reply;
 use crate::retained::Change;
 use crate::route::{Grant, Route, RouteEntry};
 use crate::router::NotRetained;
@@ -130,6 +131,9 @@ impl Shard {
         if route.elsewhere != 0 {
             self.mail(route, publication);
         }
+        if !route.is_matched() && reply::is_address(route.topic.as_str()) {
+            self.metrics.count_dropped("no_receiver", 1);
+        }
         if refused && !accepted { Accepted::No } else { Accepted::Yes }
     }
 
@@ -143,6 +147,9 @@ impl Shard {
     ) -> Result<(Option<Route>, Option<Change>), Refusal> {
         if route.names_queue() {
             return Err(Refusal::QueueRetain);
+        }
+        if reply::is_address(route.topic.as_str()) {
+            return Err(Refusal::ReplyRetain);
         }
         let (message, mut newer) = (publication.message(), None);
         loop {
@@ -435,7 +442,7 @@ pub(super) fn refusal_label(refusal: Refusal) -> &'static str {
         | Refusal::TooManyLevels { .. }
         | Refusal::TopicTooLong { .. }
         | Refusal::InvalidQueueName => "topic_refused",
-        Refusal::QueueRetain => "retain_refused",
+        Refusal::QueueRetain | Refusal::ReplyRetain => "retain_refused",
         Refusal::TooManyQueues { .. } | Refusal::SubscriptionsFull => "too_many_queues",
         Refusal::NotAuthorized | Refusal::ReservedTopic => NOT_AUTHORIZED,
         _ => Refused::NotExpressible.label(),

@@ -173,6 +173,7 @@ impl Shard {
             claiming: None,
             admission: Admission::Outside(Box::new(entrance)),
             origin: connection,
+            reply_prefix: None,
             last_route: None,
             deferred: VecDeque::new(),
             is_overflowed: false,

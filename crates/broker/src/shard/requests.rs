@@ -9,6 +9,7 @@ use super::slot::Consumer;
 use crate::filters::Share;
 use crate::group::{GroupName, Member};
 use crate::queued::Queued;
+use crate::reply;
 use crate::retained::Search;
 use crate::route::{Binding, Grant, Subscription};
 use std::sync::Arc;
@@ -232,6 +233,14 @@ impl Broker for Requests<'_> {
             self.shard.node.router.unsubscribe(Binding { filter, queue: &queue });
         }
         existed
+    }
+
+    fn reply_prefix(&mut self) -> Result<Box<str>, Refusal> {
+        let slot = self.shard.slots.get_mut(self.slot).ok_or(Refusal::UnknownConsumer)?;
+        match &slot.reply_prefix {
+            Some(prefix) => Ok(prefix.clone()),
+            None => Ok(slot.reply_prefix.insert(reply::new_prefix()?).clone()),
+        }
     }
 
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {

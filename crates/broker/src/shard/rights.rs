@@ -5,6 +5,7 @@
 use super::Shard;
 use crate::access::{Clearance, Rights, Rules};
 use crate::queue::Queue;
+use crate::reply;
 use crate::sessions::HeldWill;
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,6 +61,7 @@ impl Shard {
     ) -> Result<(), Refusal> {
         match self.node.router.rules() {
             _ if will.topic.queue_name().is_some() && will.retain => Err(Refusal::QueueRetain),
+            _ if reply::is_address(will.topic.as_str()) && will.retain => Err(Refusal::ReplyRetain),
             _ if will.topic.queue_name() == Some("") => Err(Refusal::InvalidQueueName),
             Some(rules) if !is_closed(&will.topic) && !rules.may_publish(identity, &will.topic) => {
                 self.note_denied(Denied::Will, Some(identity), will.topic.as_str(), now);
@@ -89,9 +91,13 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         now: Instant,
     ) -> Result<Clearance, Refusal> {
+        let filter = subscribe.filter;
+        if reply::concerns(filter) && !self.owns_address(slot, subscribe) {
+            self.note_denied(Denied::Subscribe, self.identity(slot).as_deref(), filter.as_str(), now);
+            return Err(Refusal::NotAuthorized);
+        }
         let Some(rules) = self.node.router.rules() else { return Ok(Clearance::default()) };
         let identity = self.identity(slot);
-        let filter = subscribe.filter;
         let clearance = identity.as_deref().and_then(|identity| rules.subscription(Some(identity), filter));
         match clearance {
             Some(clearance) if rules.have_cleared(clearance) => Ok(clearance),
@@ -101,6 +107,13 @@ impl Shard {
                 Err(Refusal::NotAuthorized)
             }
         }
+    }
+
+    /// Whether a subscription is a connection's to one reply address of its own.
+    fn owns_address(&self, slot: usize, subscribe: &Subscribe<'_>) -> bool {
+        let prefix = self.slots.get(slot).and_then(|slot| slot.reply_prefix.as_deref());
+        let is_owned = prefix.is_some_and(|prefix| reply::is_owned(subscribe.filter, prefix));
+        is_owned && subscribe.share.is_none()
     }
 
     /// Counts a delivery that waited too long: its receiver may not have it any more.
@@ -180,9 +193,10 @@ impl Shard {
     }
 }
 
-/// Whether clients cannot publish to a topic at all: it is one of the gateway's own, and does not lead to a queue.
+/// Whether clients cannot publish to a topic at all: it is one of the gateway's own, and leads neither to a queue nor to who waits for
+/// an answer.
 fn is_closed(topic: &Topic) -> bool {
-    topic.is_reserved() && topic.queue_name().is_none_or(str::is_empty)
+    topic.is_reserved() && topic.queue_name().is_none_or(str::is_empty) && !reply::is_address(topic.as_str())
 }
 
 /// The label of messages, deliveries and wills that went nowhere because of the rules.

@@ -57,6 +57,8 @@ pub(crate) struct Slot {
     pub(crate) admission: Admission,
     /// What the connection publishes carries this origin.
     pub(crate) origin: u64,
+    /// What its reply addresses begin with, once it has asked.
+    pub(crate) reply_prefix: Option<Box<str>>,
     /// The route of the topic that it published to last.
     pub(crate) last_route: Option<Rc<Route>>,
     /// Deliveries to this connection that its own input caused; by queue, because the same input may end its consumer.

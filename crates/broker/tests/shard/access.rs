@@ -16,7 +16,7 @@ use tidegate_testkit::random::Random;
 const DENIED: Refusal = Refusal::NotAuthorized;
 
 /// Rules as `allow subscribe a/#`.
-fn rules(lines: &[&str]) -> AccessRules {
+pub(crate) fn rules(lines: &[&str]) -> AccessRules {
     let rule = |line: &&str| {
         let words: Vec<&str> = line.split(' ').collect();
         AccessRule {
@@ -34,7 +34,7 @@ fn rules(lines: &[&str]) -> AccessRules {
 }
 
 /// Puts rules in force and lets every worker look at what it has.
-fn put(world: &mut World, access: Option<AccessRules>) {
+pub(crate) fn put(world: &mut World, access: Option<AccessRules>) {
     let access = access.map(Arc::new);
     world.node().reconfigure(Reconfiguration { limits: Limits::default(), authenticator: None, access });
     world.run();
@@ -48,7 +48,7 @@ fn world_with(lines: &[&str]) -> World {
 }
 
 /// A user whose client id and session are called the same.
-fn attached_as(world: &mut World, worker: usize, user: &str, client_id: &str) -> Toy {
+pub(crate) fn attached_as(world: &mut World, worker: usize, user: &str, client_id: &str) -> Toy {
     let toy = world.toy_as(worker, user, client_id);
     assert!(matches!(toy.attach(world, session(client_id)), Attachment::Now(_)));
     toy

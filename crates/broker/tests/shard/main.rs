@@ -15,6 +15,7 @@ mod output;
 mod overflow;
 mod queues;
 mod reconfiguring;
+mod replies;
 mod retained;
 mod self_delivery;
 mod sessions;

@@ -10,6 +10,9 @@ use tidegate_protocol::{
     DeliveryTag, Detach, Identity, Outcome, Proof, Publish, Published, Refusal, Subscribe, Subscribed,
 };
 
+/// What the reply addresses of a connection begin with where the test says nothing else.
+pub const REPLY_PREFIX: &str = "$reply/own/";
+
 /// Records every request; each kind has a queue of answers, and a friendly answer when that is empty: a new session with the
 /// expiry that was asked, a new subscription, a publish that matched. Whoever asks who it is, is anonymous.
 ///
@@ -31,6 +34,8 @@ pub struct RecordingBroker {
     pub subscribed: VecDeque<Result<Subscribed, Refusal>>,
     /// The next answers to `unsubscribe`; true when empty.
     pub unsubscribed: VecDeque<bool>,
+    /// The next answers to `reply_prefix`; [`REPLY_PREFIX`] when empty.
+    pub reply_prefixes: VecDeque<Result<Box<str>, Refusal>>,
     /// The next answers to `publish`.
     pub published: VecDeque<Result<Published, Refusal>>,
     /// The next answers to `publish_all`.
@@ -140,6 +145,11 @@ impl Broker for RecordingBroker {
         let (share, filter) = (share.map(str::to_owned), filter.as_str().to_owned());
         self.requests.push(Request::Unsubscribe { consumer, share, filter });
         self.unsubscribed.pop_front().unwrap_or(true)
+    }
+
+    fn reply_prefix(&mut self) -> Result<Box<str>, Refusal> {
+        self.requests.push(Request::ReplyPrefix);
+        self.reply_prefixes.pop_front().unwrap_or_else(|| Ok(REPLY_PREFIX.into()))
     }
 
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {

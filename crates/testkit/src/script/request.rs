@@ -33,6 +33,7 @@ pub enum Request {
         settlement: tidegate_protocol::Settlement,
     },
     Cancel(ConsumerId),
+    ReplyPrefix,
     Subscribe {
         consumer: ConsumerId,
         share: Option<String>,
