@@ -48,7 +48,7 @@ enum Phase {
     /// The broker owes the answer who the client is.
     Checking(Candidate),
     /// The client is in.
-    Connected(Connected),
+    Connected(Box<Connected>),
     /// The last words are written.
     Ended,
 }
@@ -161,14 +161,14 @@ impl StompConnection {
         let heart_beats = candidate.welcome(&self.options, context.now, context.output);
         let version = candidate.version;
         self.decoder = Decoder::new(version, self.options.frame_limits());
-        self.phase = Phase::Connected(Connected {
+        self.phase = Phase::Connected(Box::new(Connected {
             client_id: candidate.client_id.or_else(|| identity.user.clone()),
             names: candidate.names,
             heart_beats,
             subscriptions: Subscriptions::new(version, self.options.max_subscriptions),
             transactions: Transactions::new(&self.options),
             next_message: 0,
-        });
+        }));
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Connected {
             command if !command.is_of(version) => {
                 return Err(Fault::NotInVersion { version, command }.into());
             }
-            Command::Send => send(frame, names, transactions, broker)?,
+            Command::Send => send(frame, names, subscriptions, transactions, broker)?,
             Command::Subscribe => subscribe(frame, options, names, subscriptions, broker)?,
             Command::Unsubscribe => unsubscribe(frame, version, subscriptions, broker)?,
             Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, transactions, broker)?,

@@ -7,6 +7,7 @@
 pub mod codec;
 
 mod acknowledge;
+mod answers;
 mod connection;
 mod heart_beat;
 mod message;

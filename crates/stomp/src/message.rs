@@ -83,7 +83,7 @@ fn printed_names<'m>(names: &'m Names, delivery: &Delivery<'m>) -> Option<Printe
         return Some(PrintedNames { names, destination, reply_to: None });
     };
     let reply_to = match properties.reply_to.as_deref() {
-        Some(reply_to) => Some(names.print(reply_to)?),
+        Some(reply_to) => Some(names.print_reply_to(reply_to)?),
         None => None,
     };
     is_expressible(version, properties).then_some(PrintedNames { names, destination, reply_to })

@@ -5,6 +5,7 @@
 //! | `/topic/a/b` | SEND, SUBSCRIBE (with `+` and `#`) | `a/b` |
 //! | `/topic/$share/g/a/b` | SUBSCRIBE | `a/b`, shared by the group `g` |
 //! | `/queue/a` | both | `$queue/a` |
+//! | `/temp-queue/a` | both | `$reply/t/a`, where `t` is the token of this connection |
 //! | `/reply-queue/t/a` | SEND | `$reply/t/a` |
 //!
 //! In the dot form `.` and `/` change places behind `/topic/`, and so do `*` and `+`: `/topic/a.*.b/c` is `a/+/b.c`. Names of queues and
@@ -18,9 +19,11 @@ use crate::reason::Fault;
 use serde::Deserialize;
 use std::borrow::Cow;
 use tidegate_message::TopicFilter;
+use tidegate_protocol::Broker;
 
 const TOPIC: &str = "/topic/";
 const QUEUE: &str = "/queue/";
+const TEMPORARY: &str = "/temp-queue/";
 const REPLY: &str = "/reply-queue/";
 
 /// What the canonical names of queues begin with.
@@ -52,6 +55,8 @@ pub(crate) struct Names {
     separator: TopicSeparator,
     /// The topic of the virtual host, below which everything stands.
     root: Option<Box<str>>,
+    /// What the reply addresses of this connection begin with, once it has needed one.
+    own_addresses: Option<Box<str>>,
 }
 
 /// What kind of thing is at a destination.
@@ -82,17 +87,22 @@ pub(crate) struct Source {
     pub(crate) filter: TopicFilter,
 }
 
-/// A canonical topic as a client would write it: the kind of its destination and what stands behind the prefix.
+/// A canonical topic as a client would write it: what its destination begins with, and what stands behind that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Printed<'t> {
-    place: Place,
+    prefix: &'static str,
     text: &'t str,
+}
+
+/// Whether a destination is an address of the connection's own, for answers.
+pub(crate) fn is_temporary(destination: &str) -> bool {
+    destination.starts_with(TEMPORARY)
 }
 
 impl Names {
     /// The names of a connection of this version in this form, below this root where it has a virtual host.
     pub(crate) fn new(version: Version, separator: TopicSeparator, root: Option<Box<str>>) -> Names {
-        Names { version, separator, root }
+        Names { version, separator, root, own_addresses: None }
     }
 
     /// The version of the connection.
@@ -110,12 +120,18 @@ impl Names {
         self.root.is_none().then_some(version << 1 | self.separator as u32)
     }
 
-    /// Reads the destination of a SEND.
-    pub(crate) fn target_of<'d>(&self, destination: &'d str) -> Result<Target<'d>, Fault> {
+    /// Reads the destination of a SEND. The broker is asked once, for the first address of the connection's own.
+    pub(crate) fn target_of<'d>(
+        &mut self,
+        destination: &'d str,
+        broker: &mut dyn Broker,
+    ) -> Result<Target<'d>, Fault> {
         let (place, topic) = if let Some(text) = destination.strip_prefix(TOPIC) {
             (Place::Topic, self.topic(text)?)
         } else if let Some(name) = destination.strip_prefix(QUEUE) {
             (Place::Queue, self.queue(name)?.into())
+        } else if let Some(name) = destination.strip_prefix(TEMPORARY) {
+            (Place::Reply, self.own_address(name, broker)?.into())
         } else if let Some(address) = destination.strip_prefix(REPLY) {
             (Place::Reply, reply(address)?.into())
         } else {
@@ -131,13 +147,12 @@ impl Names {
     }
 
     /// Reads the destination of a SUBSCRIBE; in topics `+` stands for one level and `#` for any number of levels, anywhere.
-    pub(crate) fn source_of(&self, destination: &str) -> Result<Source, Fault> {
+    pub(crate) fn source_of(&mut self, destination: &str, broker: &mut dyn Broker) -> Result<Source, Fault> {
         if let Some(name) = destination.strip_prefix(QUEUE) {
-            let (place, share, filter) = (Place::Queue, None, filter(&self.queue(name)?)?);
-            return match filter.is_exact() {
-                true => Ok(Source { place, share, filter }),
-                false => Err(Fault::WildcardDestination),
-            };
+            return exact(Place::Queue, &self.queue(name)?);
+        }
+        if let Some(name) = destination.strip_prefix(TEMPORARY) {
+            return exact(Place::Reply, &self.own_address(name, broker)?);
         }
         if destination.starts_with(REPLY) {
             return Err(Fault::WrongDestination(
@@ -153,39 +168,46 @@ impl Names {
     }
 
     /// Reads the destination of a SEND's `reply-to`.
-    pub(crate) fn reply_topic_of<'d>(&self, reply_to: &'d str) -> Result<Cow<'d, str>, Fault> {
-        let invalid = |_| Fault::InvalidHeader {
-            name: "reply-to",
-            expected: "a destination to which a message can be sent",
-        };
-        self.target_of(reply_to).map(|target| target.topic).map_err(invalid)
+    pub(crate) fn reply_topic_of<'d>(
+        &mut self,
+        reply_to: &'d str,
+        broker: &mut dyn Broker,
+    ) -> Result<Cow<'d, str>, Fault> {
+        let expected = "a destination to which a message can be sent";
+        self.target_of(reply_to, broker).map(|target| target.topic).map_err(|fault| match fault {
+            Fault::Refused(_) => fault,
+            _ => Fault::InvalidHeader { name: "reply-to", expected },
+        })
     }
 
-    /// A canonical topic as this connection's client writes it; nothing where it cannot.
+    /// A canonical topic as the destination that this connection's client would write; nothing where it cannot.
     pub(crate) fn print<'t>(&self, topic: &'t str) -> Option<Printed<'t>> {
-        let printed = if let Some(name) = topic.strip_prefix(CANONICAL_QUEUE) {
-            Printed { place: Place::Queue, text: self.below_root(name)? }
-        } else if let Some(address) = topic.strip_prefix(CANONICAL_REPLY) {
-            reply_parts(address)?;
-            Printed { place: Place::Reply, text: address }
-        } else {
-            Printed { place: Place::Topic, text: self.below_root(topic)? }
-        };
-        let is_taken = printed.place == Place::Topic && self.reserved_word(printed.text).is_some();
-        (!is_taken && !printed.text.is_empty()).then_some(printed)
+        let own = self.own_addresses.as_deref().and_then(|prefix| topic.strip_prefix(prefix));
+        match own {
+            Some(text) => Some(Printed { prefix: TEMPORARY, text }),
+            None => self.print_reply_to(topic),
+        }
+    }
+
+    /// The same for a `reply-to`: an own address is written as others see it, because all receivers of a message are shown the same.
+    pub(crate) fn print_reply_to<'t>(&self, topic: &'t str) -> Option<Printed<'t>> {
+        if let Some(name) = topic.strip_prefix(CANONICAL_QUEUE) {
+            let text = self.below_root(name).filter(|name| !name.is_empty())?;
+            return Some(Printed { prefix: QUEUE, text });
+        }
+        if let Some(address) = topic.strip_prefix(CANONICAL_REPLY) {
+            return reply_parts(address).map(|_| Printed { prefix: REPLY, text: address });
+        }
+        let text = self.below_root(topic).filter(|text| self.is_topic(text))?;
+        Some(Printed { prefix: TOPIC, text })
     }
 
     /// Appends a destination, escaped as a header's value.
     pub(crate) fn push_destination(&self, buffer: &mut Vec<u8>, printed: Printed<'_>) {
-        let prefix = match printed.place {
-            Place::Topic => TOPIC,
-            Place::Queue => QUEUE,
-            Place::Reply => REPLY,
-        };
-        buffer.extend_from_slice(prefix.as_bytes());
+        buffer.extend_from_slice(printed.prefix.as_bytes());
         let start = buffer.len();
         push_escaped(buffer, self.version, printed.text);
-        if self.separator == TopicSeparator::Dot && printed.place == Place::Topic {
+        if self.separator == TopicSeparator::Dot && printed.prefix == TOPIC {
             // No escape contains what changes places.
             buffer.iter_mut().skip(start).for_each(|byte| *byte = swapped(*byte));
         }
@@ -249,6 +271,18 @@ impl Names {
         }
     }
 
+    /// The canonical text of an address of this connection's own.
+    fn own_address(&mut self, name: &str, broker: &mut dyn Broker) -> Result<String, Fault> {
+        if name.is_empty() {
+            return Err(Fault::WrongDestination("behind /temp-queue/ a name is missing"));
+        }
+        let prefix = match &mut self.own_addresses {
+            Some(prefix) => prefix,
+            none => none.insert(broker.reply_prefix()?),
+        };
+        Ok(format!("{prefix}{name}"))
+    }
+
     fn rooted<'d>(&self, text: Cow<'d, str>) -> Cow<'d, str> {
         match &self.root {
             None => text,
@@ -263,6 +297,11 @@ impl Names {
         }
     }
 
+    /// Whether a text can stand behind `/topic/` and be a topic there.
+    fn is_topic(&self, text: &str) -> bool {
+        !text.is_empty() && self.reserved_word(text).is_none()
+    }
+
     /// The word with which a text begins that is no topic but something else's name. It is the same in both forms, and in
     /// the dot form it ends at a slash as well: somebody has mixed the forms up.
     fn reserved_word<'t>(&self, text: &'t str) -> Option<&'t str> {
@@ -273,6 +312,15 @@ impl Names {
             |character| character == '/' || (character == '.' && self.separator == TopicSeparator::Dot);
         let first = text.split(is_end).next()?;
         matches!(first, "$share" | "$queue" | "$reply").then_some(first)
+    }
+}
+
+/// A subscription to one place, which has no wildcards.
+fn exact(place: Place, text: &str) -> Result<Source, Fault> {
+    let filter = filter(text)?;
+    match filter.is_exact() {
+        true => Ok(Source { place, share: None, filter }),
+        false => Err(Fault::WildcardDestination),
     }
 }
 

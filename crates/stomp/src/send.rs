@@ -2,11 +2,13 @@
 //!
 //! Everything that this server does not know is a user property and passes through ([STOMP-1.2/SEND]).
 
+use crate::answers::await_answers;
 use crate::codec::{Command, Frame};
-use crate::names::{Names, Place, Target};
+use crate::names::{Names, Place, Target, is_temporary};
 use crate::reason::Fault;
 use crate::standard_headers::{is_standard, property_of_header};
 use crate::subscribe::flag;
+use crate::subscriptions::Subscriptions;
 use crate::transactions::Transactions;
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -50,13 +52,17 @@ pub(crate) struct Letter<'f> {
 /// Handles SEND. When this returns the broker has acknowledged the message, or the transaction has it.
 pub(crate) fn send(
     frame: &Frame<'_>,
-    names: &Names,
+    names: &mut Names,
+    subscriptions: &mut Subscriptions,
     transactions: &mut Transactions,
     broker: &mut dyn Broker,
 ) -> Result<(), Fault> {
     let headers = SendHeaders::read(frame);
-    let transaction = headers.transaction;
-    let letter = Letter::read(headers, names, frame.body)?;
+    let (transaction, reply_to) = (headers.transaction, headers.reply_to);
+    let letter = Letter::read(headers, names, broker, frame.body)?;
+    if let Some(reply_to) = reply_to.filter(|reply_to| is_temporary(reply_to)) {
+        await_answers(reply_to, &names.source_of(reply_to, broker)?, subscriptions, broker)?;
+    }
     match transaction {
         Some(name) => transactions.hold(name, letter),
         None => broker.publish(&letter.as_publish()).map(drop).map_err(Fault::from),
@@ -64,18 +70,23 @@ pub(crate) fn send(
 }
 
 impl<'f> Letter<'f> {
-    fn read(headers: SendHeaders<'f>, names: &Names, body: &'f [u8]) -> Result<Letter<'f>, Fault> {
+    fn read(
+        headers: SendHeaders<'f>,
+        names: &mut Names,
+        broker: &mut dyn Broker,
+        body: &'f [u8],
+    ) -> Result<Letter<'f>, Fault> {
         let destination = headers
             .destination
             .ok_or(Fault::MissingHeader { command: Command::Send, name: "destination" })?;
-        let target = names.target_of(destination)?;
+        let target = names.target_of(destination, broker)?;
         Ok(Letter {
             payload: Cow::Borrowed(body),
             qos: headers.qos()?,
             retain: headers.retain(&target)?,
             expiry: headers.expiry()?,
             topic: target.topic,
-            properties: headers.properties(names, body)?,
+            properties: headers.properties(names, broker, body)?,
         })
     }
 
@@ -168,8 +179,13 @@ impl<'f> SendHeaders<'f> {
         }
     }
 
-    fn properties(self, names: &Names, body: &[u8]) -> Result<Properties, Fault> {
-        let reply_to = self.reply_to.map(|text| names.reply_topic_of(text)).transpose()?;
+    fn properties(
+        self,
+        names: &mut Names,
+        broker: &mut dyn Broker,
+        body: &[u8],
+    ) -> Result<Properties, Fault> {
+        let reply_to = self.reply_to.map(|text| names.reply_topic_of(text, broker)).transpose()?;
         Ok(Properties {
             correlation: self.correlation()?,
             payload_is_text: self.payload_is_text(body)?,

@@ -15,13 +15,13 @@ const SUBSCRIPTION_ID_BYTES_MAX: usize = 255;
 pub(crate) fn subscribe(
     frame: &Frame<'_>,
     options: &StompOptions,
-    names: &Names,
+    names: &mut Names,
     subscriptions: &mut Subscriptions,
     broker: &mut dyn Broker,
 ) -> Result<(), Fault> {
     let name = name(frame, names.version())?;
     let destination = required(frame, "destination")?;
-    let source = names.source_of(destination)?;
+    let source = names.source_of(destination, broker)?;
     let ack_mode = AckMode::parse(frame.headers.get("ack"))?;
     let credit = prefetch_count(frame, options)?;
     let retained = retained_delivery(frame, &source)?;

@@ -1,6 +1,7 @@
 //! The subscriptions of one connection: names given by the client, consumers given to the broker, and what waits for an ACK.
 
 use crate::codec::{Command, Version, push_decimal, push_header};
+use crate::names::is_temporary;
 use crate::reason::Fault;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -47,7 +48,7 @@ pub(crate) struct Subscription {
     /// How its MESSAGE frames begin, up to the message's own id.
     pub(crate) frame_start: Box<[u8]>,
     name: Name,
-    /// For a client that may end it by its destination.
+    /// For a client that may end it by its destination, and where it is a temporary queue.
     destination: Option<Box<str>>,
     ack_mode: AckMode,
     unwanted: Outcome,
@@ -80,6 +81,8 @@ pub(crate) struct Subscriptions {
     next_consumer: u32,
     by_consumer: HashMap<ConsumerId, Subscription, RandomState>,
     consumers: HashMap<Name, ConsumerId, RandomState>,
+    /// How many subscriptions there are to each temporary queue.
+    temporary: HashMap<Box<str>, usize, RandomState>,
 }
 
 impl AckMode {
@@ -122,10 +125,11 @@ impl Subscription {
             push_header(&mut frame_start, version, "subscription", id);
         }
         frame_start.extend_from_slice(b"message-id:");
+        let keeps_destination = version == Version::V1_0 || is_temporary(terms.destination);
         Subscription {
             frame_start: frame_start.into(),
             name: terms.name,
-            destination: (version == Version::V1_0).then(|| terms.destination.into()),
+            destination: keeps_destination.then(|| terms.destination.into()),
             ack_mode: terms.ack_mode,
             unwanted: terms.unwanted,
             unsettled: VecDeque::new(),
@@ -163,6 +167,7 @@ impl Subscriptions {
             next_consumer: 0,
             by_consumer: HashMap::default(),
             consumers: HashMap::default(),
+            temporary: HashMap::default(),
         }
     }
 
@@ -175,6 +180,9 @@ impl Subscriptions {
             return Err(Fault::TooManySubscriptions { limit: self.limit });
         }
         let consumer = self.free_consumer();
+        if is_temporary(terms.destination) {
+            *self.temporary.entry(terms.destination.into()).or_default() += 1;
+        }
         self.consumers.insert(terms.name.clone(), consumer);
         self.by_consumer.insert(consumer, Subscription::new(self.version, terms));
         Ok(consumer)
@@ -186,8 +194,24 @@ impl Subscriptions {
         let consumer = consumer.ok_or(Fault::UnknownSubscription)?;
         if let Some(subscription) = self.by_consumer.remove(&consumer) {
             self.consumers.remove(&subscription.name);
+            self.forget_temporary(subscription.destination.as_deref());
         }
         Ok(consumer)
+    }
+
+    fn forget_temporary(&mut self, destination: Option<&str>) {
+        let Some(count) = destination.and_then(|destination| self.temporary.get_mut(destination)) else {
+            return;
+        };
+        *count -= 1;
+        if let (0, Some(destination)) = (*count, destination) {
+            self.temporary.remove(destination);
+        }
+    }
+
+    /// Whether there is a subscription to this temporary queue.
+    pub(crate) fn has_temporary(&self, destination: &str) -> bool {
+        self.temporary.contains_key(destination)
     }
 
     /// The oldest subscription with this destination: a client of 1.0 may name one by it that has an id.

@@ -1,6 +1,7 @@
 //! The state machine by scripts that read like the specification's sequences.
 
 mod acknowledging;
+mod answers;
 mod connecting;
 mod ending;
 mod naming;
