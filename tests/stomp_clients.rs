@@ -50,3 +50,11 @@ fn bad_frame_is_answered_with_an_error() {
 fn agreed_heart_beats_arrive() {
     check("heart_beat");
 }
+
+/// A durable subscription over disconnections, a lost socket, a take-over and its end, while an MQTT client publishes.
+#[test]
+fn durable_subscription_waits_for_its_client() {
+    let gateway = Gateway::standard();
+    let ports = ["mqtt", "stomp"].map(|listener| gateway.port(listener).to_string());
+    Program::start(python("tests/clients/stomp_durable_checks.py").args(ports)).succeed();
+}

@@ -10,16 +10,17 @@
 //!      └──────────────────────────┴── any other frame, refusal, deadline / ERROR ──────────┘
 //! ```
 //!
-//! Frames are handled strictly in order and every request to the broker but the first is answered at once, so a RECEIPT is also
-//! the acknowledgement of everything before it. Behind the first, who the client is, frames wait.
+//! Frames are handled strictly in order, so a RECEIPT is also the acknowledgement of everything before it. Two requests to the broker may be
+//! answered later: who the client is, and a session that another connection holds. Behind them frames wait.
 
 use crate::StompOptions;
 use crate::acknowledge::acknowledge;
 use crate::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
+use crate::durable::{DurableSubscriptions, Progress};
 use crate::heart_beat::HeartBeats;
 use crate::message::{FrameStart, push_message};
 use crate::names::Names;
-use crate::opening::{Candidate, Opening, evidence};
+use crate::opening::{Candidate, Opening, evidence, value};
 use crate::reason::Fault;
 use crate::send::send;
 use crate::subscribe::{required, subscribe, unsubscribe};
@@ -28,8 +29,8 @@ use crate::transactions::Transactions;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{
-    Authenticate, Authenticated, Authentication, Close, CloseReason, Connection, Context, Delivery, Denial,
-    Encoded, Output, Peer, Refused, Reply,
+    Attached, Authenticate, Authenticated, Authentication, Close, CloseReason, Connection, Context, Delivery,
+    Denial, Encoded, Output, Peer, Refusal, Refused, Reply,
 };
 
 /// The machine of one STOMP client.
@@ -38,6 +39,8 @@ pub(crate) struct StompConnection {
     options: Arc<StompOptions>,
     decoder: Decoder,
     phase: Phase,
+    /// Beside the phase, because they are given up when it has ended.
+    durables: DurableSubscriptions,
 }
 
 /// Where the conversation stands.
@@ -80,6 +83,8 @@ enum Stop {
     Goodbye,
     /// Something is wrong.
     Fault(Fault),
+    /// The broker owes an answer.
+    Awaiting,
 }
 
 impl StompConnection {
@@ -88,14 +93,15 @@ impl StompConnection {
         let limits = options.frame_limits();
         let body_bytes = limits.body_bytes.min(OPENING_BODY_BYTES);
         let decoder = Decoder::new(VERSION_UNTIL_KNOWN, FrameLimits { body_bytes, ..limits });
-        StompConnection { options, decoder, phase: Phase::Opening(Opening::of(peer)) }
+        let (phase, durables) = (Phase::Opening(Opening::of(peer)), DurableSubscriptions::default());
+        StompConnection { options, decoder, phase, durables }
     }
 
     /// Handles all complete frames.
     fn handle_frames(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
         let mut taken = 0;
         loop {
-            if let Phase::Checking(_) = self.phase {
+            if self.durables.is_waiting() || matches!(self.phase, Phase::Checking(_)) {
                 return Ok(taken);
             }
             let rest = input.get(taken..).unwrap_or_default();
@@ -113,6 +119,7 @@ impl StompConnection {
             match self.handle_frame(&frame, context) {
                 Ok(()) => push_receipt(version, receipt, context.output),
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault, receipt, context.output)),
+                Err(Stop::Awaiting) => self.durables.keep_receipt(receipt),
                 Err(Stop::Goodbye) => {
                     push_receipt(version, receipt, context.output);
                     self.phase = Phase::Ended;
@@ -134,7 +141,7 @@ impl StompConnection {
                 }
                 let candidate = opening.read(frame, &self.options)?;
                 let evidence = evidence(frame, candidate.version);
-                let client_id = frame.headers.get("client-id");
+                let client_id = value(frame, candidate.version, "client-id");
                 match context.broker.authenticate(Authenticate { client_id, evidence }) {
                     Authentication::Now(authenticated) => self.admit(candidate, &authenticated, context)?,
                     Authentication::Later => self.phase = Phase::Checking(candidate),
@@ -143,7 +150,9 @@ impl StompConnection {
                 Ok(())
             }
             Phase::Checking(_) => Ok(()),
-            Phase::Connected(connected) => connected.handle_frame(frame, &self.options, context),
+            Phase::Connected(connected) => {
+                connected.handle_frame(frame, &self.options, &mut self.durables, context)
+            }
             Phase::Ended => Err(Stop::Goodbye),
         }
     }
@@ -160,6 +169,7 @@ impl StompConnection {
         };
         let heart_beats = candidate.welcome(&self.options, context.now, context.output);
         let version = candidate.version;
+        self.durables = DurableSubscriptions::of(identity.client_id.as_deref());
         self.decoder = Decoder::new(version, self.options.frame_limits());
         self.phase = Phase::Connected(Box::new(Connected {
             client_id: candidate.client_id.or_else(|| identity.user.clone()),
@@ -169,6 +179,17 @@ impl StompConnection {
             transactions: Transactions::new(&self.options),
             next_message: 0,
         }));
+        Ok(())
+    }
+
+    /// Goes on with the frame that waited for a session.
+    fn resume(&mut self, answer: Result<Attached, Refusal>, context: &mut Context<'_>) -> Result<(), Close> {
+        let (receipt, done) = self.durables.resume(answer, context.broker);
+        done.map_err(|fault| self.fail(fault, receipt.as_deref(), context.output))?;
+        push_receipt(self.version(), receipt.as_deref(), context.output);
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.heart_beats.note_received(context.now);
+        }
         Ok(())
     }
 
@@ -194,6 +215,7 @@ impl Connected {
         &mut self,
         frame: &Frame<'_>,
         options: &StompOptions,
+        durables: &mut DurableSubscriptions,
         context: &mut Context<'_>,
     ) -> Result<(), Stop> {
         let Connected { names, subscriptions, transactions, .. } = self;
@@ -203,8 +225,12 @@ impl Connected {
                 return Err(Fault::NotInVersion { version, command }.into());
             }
             Command::Send => send(frame, names, subscriptions, transactions, broker)?,
-            Command::Subscribe => subscribe(frame, options, names, subscriptions, broker)?,
-            Command::Unsubscribe => unsubscribe(frame, version, subscriptions, broker)?,
+            Command::Subscribe => {
+                return subscribe(frame, options, names, subscriptions, durables, broker)?.into_frame();
+            }
+            Command::Unsubscribe => {
+                return unsubscribe(frame, version, subscriptions, durables, broker)?.into_frame();
+            }
             Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, transactions, broker)?,
             Command::Begin => transactions.begin(required(frame, TRANSACTION)?)?,
             Command::Commit => transactions.commit(required(frame, TRANSACTION)?, broker)?,
@@ -258,8 +284,12 @@ impl Connection for StompConnection {
         }
     }
 
-    /// Who the client is. This protocol attaches no session.
+    /// Who the client is, or what became of the session of a durable subscription.
     fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
+        let answer = match reply {
+            Reply::Authenticated(answer) => answer,
+            Reply::Attached(_, answer) => return self.resume(answer, context),
+        };
         let candidate = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Checking(candidate) => candidate,
             other => {
@@ -267,7 +297,6 @@ impl Connection for StompConnection {
                 return Ok(());
             }
         };
-        let Reply::Authenticated(answer) = reply else { return Ok(()) };
         let admitted = answer
             .map_err(Fault::Denied)
             .and_then(|authenticated| self.admit(candidate, &authenticated, context));
@@ -288,6 +317,12 @@ impl Connection for StompConnection {
 
     fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
         let now = context.now;
+        if self.durables.is_waiting()
+            && let Phase::Connected(connected) = &mut self.phase
+        {
+            // Nobody reads what the peer says meanwhile.
+            connected.heart_beats.note_received(now);
+        }
         let checked = match &mut self.phase {
             Phase::Opening(opening) if opening.deadline <= now => Err(Fault::ConnectTimeout),
             Phase::Checking(candidate) if candidate.deadline <= now => Err(Fault::ConnectTimeout),
@@ -313,9 +348,10 @@ impl Connection for StompConnection {
         }
     }
 
-    /// Consumers end with their connection, so there is nothing to detach from.
+    /// Consumers end with their connection; what is durable is given back.
     fn handle_close(&mut self, close: &Close, context: &mut Context<'_>) {
         let last_words = match close.reason {
+            CloseReason::SessionTakenOver => Some(Fault::SessionTakenOver),
             CloseReason::ServerShutdown => Some(Fault::ServerShutdown),
             CloseReason::ListenerClosed => Some(Fault::ListenerClosed),
             CloseReason::QueueOverflow => Some(Fault::QueueOverflow),
@@ -328,6 +364,7 @@ impl Connection for StompConnection {
             push_error(self.version(), &fault, None, context.output);
         }
         self.phase = Phase::Ended;
+        self.durables.give_up_all(context.broker);
     }
 
     fn client_id(&self) -> Option<&str> {
@@ -335,6 +372,16 @@ impl Connection for StompConnection {
             Phase::Connected(connected) => connected.client_id.as_deref(),
             Phase::Checking(candidate) => candidate.client_id.as_deref(),
             Phase::Opening(_) | Phase::Ended => None,
+        }
+    }
+}
+
+impl Progress {
+    /// What it means for the frame that has made it.
+    fn into_frame(self) -> Result<(), Stop> {
+        match self {
+            Progress::Done => Ok(()),
+            Progress::Awaiting => Err(Stop::Awaiting),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod codec;
 mod acknowledge;
 mod answers;
 mod connection;
+mod durable;
 mod heart_beat;
 mod message;
 mod names;

@@ -76,7 +76,7 @@ fn version(frame: &Frame<'_>) -> Result<Version, Fault> {
 }
 
 /// The value of a header of CONNECT, without what is padding in 1.0 ([STOMP-1.0/Connecting]).
-fn value<'f>(frame: &'f Frame<'_>, version: Version, name: &str) -> Option<&'f str> {
+pub(crate) fn value<'f>(frame: &'f Frame<'_>, version: Version, name: &str) -> Option<&'f str> {
     let value = frame.headers.get(name)?;
     Some(if version.pads_headers() { value.trim_matches([' ', '\t']) } else { value })
 }

@@ -20,6 +20,9 @@ const HEART_BEAT_MAX: TimeSpan = TimeSpan::from_milliseconds(24 * 60 * 60 * 1_00
 /// The shortest heart-beat interval that can be configured: below, timers cost more than they tell.
 const HEART_BEAT_MIN: TimeSpan = TimeSpan::from_milliseconds(100);
 
+/// The shortest time for which a durable subscription can be kept: below, it would be none.
+const DURABLE_EXPIRY_MIN: TimeSpan = TimeSpan::from_milliseconds(1_000);
+
 /// The heart-beat interval that means: no heart-beats.
 const NEVER: TimeSpan = TimeSpan::from_milliseconds(0);
 
@@ -52,6 +55,8 @@ pub struct StompOptions {
     pub heart_beat_outgoing: TimeSpan,
     /// The interval at which the server wants heart-beats; a client may offer a longer one. `"0s"`: none wanted. Default 10 s.
     pub heart_beat_incoming: TimeSpan,
+    /// How long a durable subscription is kept while nobody has it open; `limits.session_expiry_max` may shorten it. Default 7 days.
+    pub durable_expiry: TimeSpan,
     /// What stands between the levels of a topic in `/topic/…`. Default `/`.
     pub topic_separator: TopicSeparator,
     /// The virtual hosts that a client may name. Default: none, and any host will do.
@@ -73,6 +78,7 @@ impl StompOptions {
         "max_prefetch_count",
         "heart_beat_outgoing",
         "heart_beat_incoming",
+        "durable_expiry",
         "topic_separator",
         "virtual_hosts",
     ];
@@ -106,6 +112,8 @@ impl StompOptions {
             "prefetch_count",
             format!("must be between 1 and `max_prefetch_count` ({})", self.max_prefetch_count),
         );
+        let lasts = self.durable_expiry >= DURABLE_EXPIRY_MIN;
+        require(lasts, "durable_expiry", format!("must be at least {DURABLE_EXPIRY_MIN}"));
         for (key, interval) in [
             ("heart_beat_outgoing", self.heart_beat_outgoing),
             ("heart_beat_incoming", self.heart_beat_incoming),
@@ -165,6 +173,7 @@ impl Default for StompOptions {
             max_prefetch_count: 1_000,
             heart_beat_outgoing: TimeSpan::from_milliseconds(1_000),
             heart_beat_incoming: TimeSpan::from_milliseconds(10_000),
+            durable_expiry: TimeSpan::from_milliseconds(7 * 24 * 60 * 60 * 1_000),
             topic_separator: TopicSeparator::Slash,
             virtual_hosts: Vec::new(),
         }
@@ -226,6 +235,7 @@ mod tests {
             max_prefetch_count: 0,
             heart_beat_outgoing: TimeSpan::from_milliseconds(1),
             heart_beat_incoming: TimeSpan::from_milliseconds(90_000_000),
+            durable_expiry: TimeSpan::from_milliseconds(999),
             topic_separator: TopicSeparator::Dot,
             virtual_hosts: vec![VirtualHost { host: "h".into(), root: "#".into() }],
         };
@@ -243,6 +253,7 @@ mod tests {
                 "max_transaction_size",
                 "max_prefetch_count",
                 "prefetch_count",
+                "durable_expiry",
                 "heart_beat_outgoing",
                 "heart_beat_incoming",
                 "virtual_hosts"

@@ -77,6 +77,15 @@ pub(crate) enum Fault {
     /// [STOMP-1.2/UNSUBSCRIBE]
     #[error("the connection has no subscription with this id")]
     UnknownSubscription,
+    /// A durable subscription of nobody.
+    #[error("a durable subscription belongs to a client: CONNECT must have the header `client-id`")]
+    DurableWithoutClientId,
+    /// A durable subscription without a name, which only 1.0 could ask for.
+    #[error("a durable subscription must have the header `id`")]
+    DurableWithoutId,
+    /// Another connection has claimed one of the durable subscriptions.
+    #[error("another connection of this client has taken a durable subscription over")]
+    SessionTakenOver,
     /// The option's limit.
     #[error("the connection has {limit} subscriptions, which is the limit")]
     TooManySubscriptions {
@@ -157,7 +166,9 @@ impl Fault {
             Fault::UnsupportedVersion => "unsupported protocol version",
             Fault::Denied(Denial::Busy) => "server busy",
             Fault::Denied(_) => "not authenticated",
-            Fault::MissingHeader { .. } => "missing header",
+            Fault::MissingHeader { .. } | Fault::DurableWithoutClientId | Fault::DurableWithoutId => {
+                "missing header"
+            }
             Fault::InvalidHeader { .. } => "invalid header",
             Fault::Unsupported(_) => "not supported",
             Fault::UnsupportedDestination | Fault::WrongDestination(_) => "unsupported destination",
@@ -182,6 +193,7 @@ impl Fault {
             Fault::Refused(_) => "request refused",
             Fault::Silent { .. } => "heart-beat missing",
             Fault::ConnectTimeout => "connect timeout",
+            Fault::SessionTakenOver => "taken over",
             Fault::ServerShutdown => "server shutting down",
             Fault::ListenerClosed => "listener closed",
             Fault::QueueOverflow => "queue full",
@@ -199,6 +211,7 @@ impl Fault {
         CloseReason::ProtocolFault(match self {
             Fault::Silent { .. } => return CloseReason::KeepAliveTimeout,
             Fault::ConnectTimeout => return CloseReason::ConnectTimeout,
+            Fault::SessionTakenOver => return CloseReason::SessionTakenOver,
             Fault::ServerShutdown => return CloseReason::ServerShutdown,
             Fault::ListenerClosed => return CloseReason::ListenerClosed,
             Fault::QueueOverflow => return CloseReason::QueueOverflow,
@@ -212,6 +225,7 @@ impl Fault {
             Fault::Denied(Denial::Busy) => "server_busy",
             Fault::Denied(_) => "not_authenticated",
             Fault::MissingHeader { .. } | Fault::InvalidHeader { .. } => "invalid_header",
+            Fault::DurableWithoutClientId | Fault::DurableWithoutId => "invalid_header",
             Fault::Unsupported(_) => "not_supported",
             Fault::UnsupportedDestination | Fault::WrongDestination(_) => "invalid_destination",
             Fault::WildcardDestination | Fault::InvalidFilter(_) => "invalid_destination",

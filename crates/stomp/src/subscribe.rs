@@ -2,11 +2,12 @@
 
 use crate::StompOptions;
 use crate::codec::{Frame, Version};
+use crate::durable::{self, DurableSubscriptions, Progress, Wanted};
 use crate::names::{Names, Place, Source};
 use crate::reason::Fault;
 use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
 use tidegate_message::QoS;
-use tidegate_protocol::{Broker, Consume, ConsumerId, Outcome, RetainedDelivery, Subscribe};
+use tidegate_protocol::{Broker, Consume, Outcome, RetainedDelivery, Subscribe};
 
 /// The longest subscription id in bytes; it is repeated in every MESSAGE.
 const SUBSCRIPTION_ID_BYTES_MAX: usize = 255;
@@ -17,8 +18,9 @@ pub(crate) fn subscribe(
     options: &StompOptions,
     names: &mut Names,
     subscriptions: &mut Subscriptions,
+    durables: &mut DurableSubscriptions,
     broker: &mut dyn Broker,
-) -> Result<(), Fault> {
+) -> Result<Progress, Fault> {
     let name = name(frame, names.version())?;
     let destination = required(frame, "destination")?;
     let source = names.source_of(destination, broker)?;
@@ -26,6 +28,12 @@ pub(crate) fn subscribe(
     let credit = prefetch_count(frame, options)?;
     let retained = retained_delivery(frame, &source)?;
     refuse_what_is_missing(frame)?;
+    // A named queue lasts by itself.
+    if durable::is_durable(frame)? && source.place != Place::Queue {
+        let retained = durable::retained_delivery(frame)?;
+        let wanted = Wanted { name, destination, source, ack_mode, credit, retained };
+        return durables.subscribe(wanted, options, subscriptions, broker);
+    }
     let terms = Terms { name, destination, ack_mode, unwanted: unwanted(source.place) };
     let consumer = subscriptions.add(terms)?;
     broker.consume(Consume { consumer, credit, settlement: ack_mode.settlement() })?;
@@ -43,19 +51,29 @@ pub(crate) fn subscribe(
         broker.cancel(consumer);
         return Err(refusal.into());
     }
-    Ok(())
+    Ok(Progress::Done)
 }
 
-/// Handles UNSUBSCRIBE ([STOMP-1.2/UNSUBSCRIBE], [STOMP-1.0/UNSUBSCRIBE]).
+/// Handles UNSUBSCRIBE ([STOMP-1.2/UNSUBSCRIBE], [STOMP-1.0/UNSUBSCRIBE]). It ends a consumer, and what lasts behind it only where it
+/// says so.
 pub(crate) fn unsubscribe(
     frame: &Frame<'_>,
     version: Version,
     subscriptions: &mut Subscriptions,
+    durables: &mut DurableSubscriptions,
     broker: &mut dyn Broker,
-) -> Result<(), Fault> {
-    let consumer: ConsumerId = subscriptions.remove(&name(frame, version)?)?;
-    broker.cancel(consumer);
-    Ok(())
+) -> Result<Progress, Fault> {
+    let (name, delete) = (name(frame, version)?, durable::is_durable(frame)?);
+    match subscriptions.remove(&name) {
+        Ok(consumer) => {
+            if !durables.give_up(consumer, delete, broker) {
+                broker.cancel(consumer);
+            }
+            Ok(Progress::Done)
+        }
+        Err(_) if delete => durables.delete(&name, subscriptions, broker),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// The value of a header that the specification demands.
@@ -116,13 +134,10 @@ fn retained_delivery(frame: &Frame<'_>, source: &Source) -> Result<RetainedDeliv
     }
 }
 
-/// Refuses what a client would miss silently: a selector that does not select, a subscription that does not last.
+/// Refuses what a client would miss silently: a selector that does not select.
 fn refuse_what_is_missing(frame: &Frame<'_>) -> Result<(), Fault> {
     if frame.headers.get("selector").is_some() {
         return Err(Fault::Unsupported("selectors"));
     }
-    match flag("durable", frame.headers.get("durable"))? {
-        Some(true) => Err(Fault::Unsupported("durable subscriptions")),
-        Some(false) | None => Ok(()),
-    }
+    Ok(())
 }

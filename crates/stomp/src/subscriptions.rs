@@ -257,7 +257,7 @@ impl Subscriptions {
     }
 
     /// The next number that no living subscription has.
-    fn free_consumer(&mut self) -> ConsumerId {
+    pub(crate) fn free_consumer(&mut self) -> ConsumerId {
         loop {
             let consumer = ConsumerId(self.next_consumer);
             self.next_consumer = self.next_consumer.wrapping_add(1);

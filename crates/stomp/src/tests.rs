@@ -3,6 +3,8 @@
 mod acknowledging;
 mod answers;
 mod connecting;
+mod durable;
+mod durable_pair;
 mod ending;
 mod naming;
 mod random_bytes;

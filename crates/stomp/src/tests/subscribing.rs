@@ -118,9 +118,9 @@ fn a_subscribe_that_makes_no_sense_is_refused() {
         ),
         ("id:0\ndestination:/topic/a\nselector:a=1\n", "not_supported", "selectors are not supported yet"),
         (
-            "id:0\ndestination:/topic/a\ndurable:true\n",
-            "not_supported",
-            "durable subscriptions are not supported yet",
+            "id:0\ndestination:/topic/a\ndurable:yes\n",
+            "invalid_header",
+            "the header `durable` must be `true` or `false`",
         ),
     ];
     for (headers, label, text) in cases {
