@@ -41,6 +41,8 @@ mod rumqttc_clients;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod silence;
+#[cfg(test)]
 mod soaking;
 #[cfg(test)]
 mod stomp_clients;

@@ -148,6 +148,16 @@ impl Gateway {
         self.program.signal("TERM");
     }
 
+    /// Stops the process in the middle of whatever it does, as a machine does that is put to sleep.
+    pub(crate) fn pause(&self) {
+        self.program.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.program.signal("CONT");
+    }
+
     /// Waits until the gateway has ended by itself.
     pub(crate) fn wait(self) -> Ended {
         self.program.wait()

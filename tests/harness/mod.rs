@@ -8,6 +8,7 @@ mod clients;
 mod gateway;
 mod http;
 mod program;
+mod websocket;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub(crate) use clients::{
 pub(crate) use gateway::{Gateway, Scratch, run_tidegate, set_password};
 pub(crate) use http::{get, metric_sum};
 pub(crate) use program::{Ended, Program};
+pub(crate) use websocket::{Frame, WebSocket, frame, tcp, upgrade};
 
 /// How long a test waits for one thing before it fails. Generous, because a busy machine is no bug.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

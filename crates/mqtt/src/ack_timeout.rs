@@ -11,6 +11,9 @@ use tidegate_protocol::Close;
 /// What a [`SentAt`] counts in.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long a client's unread bytes may take to be read before the question is asked again.
+const UNREAD_GRACE: Duration = Duration::from_secs(1);
+
 /// When a packet that wants an answer was sent on this connection: ticks since its beginning. Small, because every message in
 /// flight has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,11 @@ impl AckTimeout {
             self.deadline = self.deadline_of(sent_at);
         }
         sent_at
+    }
+
+    /// At this moment something of the client waited to be read, and acknowledgements may be in it.
+    pub(crate) fn excuse(&mut self, at: Instant) {
+        self.deadline = self.deadline.map(|deadline| deadline.max(at + UNREAD_GRACE));
     }
 
     /// When [`AckTimeout::check`] wants to be called.

@@ -212,6 +212,12 @@ impl Connected {
         self.outbound.handle_delivery(&mut Sending { delivery, wire: &self.wire, encoded, output, aliases })
     }
 
+    /// Something of the client is there that is not handled yet: a packet, perhaps an acknowledgement.
+    pub(crate) fn handle_sign_of_life(&mut self, at: Instant) {
+        self.last_received = self.last_received.max(at);
+        self.outbound.excuse(at);
+    }
+
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
         self.outbound.settle_owed(context.broker);
         // [MQTT-3.1.2-22]

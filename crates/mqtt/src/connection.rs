@@ -215,6 +215,13 @@ impl Connection for MqttConnection {
         }
     }
 
+    /// The deadline of the opening does not move: a client that has all that time is not silent but slow.
+    fn handle_sign_of_life(&mut self, at: Instant) {
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.handle_sign_of_life(at);
+        }
+    }
+
     fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
         match &mut self.phase {
             Phase::Connected(connected) => connected.handle_timeout(context),

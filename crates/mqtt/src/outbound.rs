@@ -254,6 +254,13 @@ impl Outbound {
         self.ack_timeout.as_ref()?.deadline()
     }
 
+    /// At this moment something of the client waited to be read.
+    pub(crate) fn excuse(&mut self, at: Instant) {
+        if let Some(timeout) = &mut self.ack_timeout {
+            timeout.excuse(at);
+        }
+    }
+
     /// Ends the connection of a client that left a message unacknowledged for too long.
     pub(crate) fn check_ack_timeout(&mut self, now: Instant) -> Result<(), Close> {
         match &mut self.ack_timeout {

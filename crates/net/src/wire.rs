@@ -35,6 +35,8 @@ pub(crate) struct Wire {
     ended: Cell<bool>,
     /// The socket is of no use any more.
     broken: Cell<bool>,
+    /// When the peer was heard of last without the shard's being told.
+    heard_at: Cell<Option<Instant>>,
     task: RefCell<Option<Waker>>,
 }
 
@@ -68,6 +70,7 @@ impl Wire {
             resumed: Cell::new(false),
             ended: Cell::new(false),
             broken: Cell::new(false),
+            heard_at: Cell::new(None),
             task: RefCell::new(None),
         }
     }
@@ -168,6 +171,17 @@ impl Wire {
         let is_done = matches!(result, Ok(Progress::Done));
         self.note(result);
         is_done || self.broken.get()
+    }
+
+    /// The peer was heard of, although what came is not given to the shard yet.
+    pub(crate) fn note_heard(&self) {
+        self.heard_at.set(Some(Instant::now()));
+    }
+
+    /// Whether bytes of the peer wait in the socket.
+    fn has_unread(&self) -> bool {
+        let socket: &tokio::net::TcpStream = self.socket.as_ref();
+        rustix::io::ioctl_fionread(socket).is_ok_and(|bytes| bytes > 0)
     }
 
     fn note(&self, result: io::Result<Progress>) {
@@ -390,6 +404,11 @@ impl Outlet for WireOutlet {
         let entrance = self.port.entrance(&mut seen, chain);
         self.terms_seen.set(seen);
         entrance
+    }
+
+    /// Whoever has sent something that waits to be read is not silent.
+    fn heard_at(&self, now: Instant) -> Option<Instant> {
+        if self.wire.has_unread() { Some(now) } else { self.wire.heard_at.get() }
     }
 
     fn end(self: Box<Self>, output: Output, close: &Close, client_id: Option<&str>) {

@@ -102,6 +102,11 @@ pub trait Connection {
         output: &mut Output,
     ) -> Result<(), Refused>;
 
+    /// The peer was heard of at this moment, which may be earlier than the last call: bytes of it are there that were not handed in, because they
+    /// are no whole frame yet or because the gateway has not read them. Called before [`Connection::handle_timeout`], so that nobody is blamed
+    /// for a silence that is not its own.
+    fn handle_sign_of_life(&mut self, at: Instant);
+
     /// Handles the passing of [`Connection::next_timeout`]. May be called early; then nothing happens.
     fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close>;
 

@@ -315,6 +315,13 @@ impl Connection for StompConnection {
         }
     }
 
+    /// The deadline of the opening does not move: a client that has all that time is not silent but slow.
+    fn handle_sign_of_life(&mut self, at: Instant) {
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.heart_beats.note_received(at);
+        }
+    }
+
     fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
         let now = context.now;
         if self.durables.is_waiting()

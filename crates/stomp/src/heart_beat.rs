@@ -76,7 +76,7 @@ impl HeartBeats {
 
     /// Bytes of the peer arrived; any sign of life counts.
     pub(crate) fn note_received(&mut self, now: Instant) {
-        self.last_received = now;
+        self.last_received = self.last_received.max(now);
     }
 
     /// Whether a heart-beat has to be sent now.

@@ -43,6 +43,8 @@ pub struct Link {
 #[derive(Default)]
 struct Wire {
     unfed: Vec<u8>,
+    /// How many of them the connection was offered already: an unfinished frame.
+    offered: usize,
     received: Vec<u8>,
     /// Bytes that the peer still takes; no limit where nothing is set.
     room: Option<usize>,
@@ -74,6 +76,11 @@ impl Outlet for Socket {
 
     fn resume(&mut self) {
         self.0.borrow_mut().resumed = true;
+    }
+
+    fn heard_at(&self, now: Instant) -> Option<Instant> {
+        let wire = self.0.borrow();
+        (wire.unfed.len() > wire.offered).then_some(now)
     }
 
     fn entrance(&self) -> Result<Option<Entrance>, Close> {
@@ -177,8 +184,13 @@ impl World {
 
     /// The client sends bytes: they are fed as far as the connection takes them now, the rest when [`World::run`] may.
     pub fn send(&mut self, link: &Link, bytes: &[u8]) {
-        link.wire.borrow_mut().unfed.extend_from_slice(bytes);
+        self.arrive(link, bytes);
         self.feed(link);
+    }
+
+    /// Bytes of the client arrive, and wait until [`World::run`] reads them.
+    pub fn arrive(&mut self, link: &Link, bytes: &[u8]) {
+        link.wire.borrow_mut().unfed.extend_from_slice(bytes);
     }
 
     /// Feeds what the client has sent and the connection has not taken. Returns whether it took anything.
@@ -201,7 +213,10 @@ impl World {
                     consumed
                 }
             };
-            link.wire.borrow_mut().unfed.drain(..consumed);
+            let mut wire = link.wire.borrow_mut();
+            wire.unfed.drain(..consumed);
+            wire.offered = wire.unfed.len();
+            drop(wire);
             progress |= consumed > 0;
             if consumed == 0 {
                 return progress;

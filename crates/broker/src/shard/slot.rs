@@ -36,6 +36,13 @@ pub trait Outlet {
         Ok(None)
     }
 
+    /// When the peer was heard of without the shard's having been told: `now` where something of it waits to be read. Asked before a
+    /// machine is told that a moment has come that it waited for.
+    fn heard_at(&self, now: Instant) -> Option<Instant> {
+        let _ = now;
+        None
+    }
+
     /// Takes the last output: after it nothing follows and the connection is closed for this reason. `client_id` is for the log.
     fn end(self: Box<Self>, output: Output, close: &Close, client_id: Option<&str>);
 }
@@ -81,6 +88,14 @@ impl Slot {
     /// Whether an answer is to come before the connection may be fed.
     pub(crate) fn awaits_answer(&self) -> bool {
         self.claiming.is_some() || self.admission.is_being_checked()
+    }
+
+    /// When the peer was heard of beside what was handed in. While nothing is read from it, it cannot be blamed for silence.
+    pub(crate) fn heard_at(&self, now: Instant) -> Option<Instant> {
+        match self.rests_until(now) {
+            Some(_) => Some(now),
+            None => self.outlet.as_ref().and_then(|outlet| outlet.heard_at(now)),
+        }
     }
 
     /// Lets the outlet send what it can, and counts it.

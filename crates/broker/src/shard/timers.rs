@@ -5,16 +5,14 @@ use super::review::Review;
 use super::slot::Slot;
 use super::{Shard, SlotKey};
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tidegate_protocol::Connection;
 
 /// Timers that may be kept beyond two a connection before those that nobody needs are thrown away.
 const TIMERS_SPARE: usize = 256;
 
 /// Sessions whose time has come that are looked after in one turn.
 const SESSIONS_PER_TURN: usize = 64;
-
-/// How long after a rest a client's silence counts again: it is read from first.
-const AFTER_REST: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// The moment at which [`Shard::handle_timers`] has something to do.
@@ -36,11 +34,6 @@ impl Shard {
     pub(super) fn set_timer(&mut self, slot: usize) {
         let Some(here) = self.slots.get_mut(slot) else { return };
         let wanted = here.machine.as_ref().and_then(|machine| machine.next_timeout());
-        self.set_timer_at(slot, wanted);
-    }
-
-    fn set_timer_at(&mut self, slot: usize, wanted: Option<Instant>) {
-        let Some(here) = self.slots.get_mut(slot) else { return };
         if let Some(at) = wanted.filter(|at| here.timer.is_none_or(|set| *at < set)) {
             here.timer = Some(at);
             self.timer_moved |= self.timers.peek().is_none_or(|Reverse((first, ..))| at < *first);
@@ -90,9 +83,12 @@ impl Shard {
     fn handle_timer(&mut self, key: SlotKey, now: Instant) {
         let Some(here) = self.slots.get_mut(key.slot) else { return };
         here.timer = None;
-        if let Some(until) = here.rests_until(now) {
-            // Who is not read from cannot speak up in time.
-            return self.set_timer_at(key.slot, Some(until + AFTER_REST));
+        let is_due = |machine: &dyn Connection| machine.next_timeout().is_some_and(|at| at <= now);
+        if here.machine.as_deref().is_some_and(is_due)
+            && let Some(at) = here.heard_at(now)
+            && let Some(machine) = &mut here.machine
+        {
+            machine.handle_sign_of_life(at);
         }
         match self.with_machine(key.slot, now, |machine, context| machine.handle_timeout(context)) {
             Some(Err(close)) => self.close(key, &close, now),

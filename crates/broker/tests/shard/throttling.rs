@@ -4,7 +4,7 @@ use crate::{HOUR, QOS0, QOS1};
 use std::time::Duration;
 use tidegate_broker::PublishLimits;
 use tidegate_testkit::pair::World;
-use tidegate_testkit::pair::toy::session;
+use tidegate_testkit::pair::toy::{SILENCE_MAX, session};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -58,4 +58,23 @@ fn silence_during_a_rest_is_not_held_against_the_client() {
     assert!(!alice.link.is_ended());
     world.advance(HOUR);
     assert!(alice.link.is_ended());
+}
+
+/// A gateway that was stopped for an hour, or a worker that was busy, has not listened: what arrived meanwhile is read before anybody is
+/// blamed for silence.
+#[test]
+fn silence_is_not_held_against_a_client_whose_bytes_wait_to_be_read() {
+    let mut world = World::new(1);
+    let (talking, silent) = (world.attached(0, session("talking")), world.attached(0, session("silent")));
+    let soon = world.now + 10 * SECOND;
+    for toy in [&talking, &silent] {
+        toy.set_timeout(&mut world, Some(soon), true);
+    }
+    world.arrive(&talking.link, b"ping");
+    world.advance(HOUR);
+    assert!(!talking.link.is_ended() && silent.link.is_ended());
+    assert_eq!(talking.timeouts(), 0);
+    // They were read, and nothing followed.
+    world.advance(SILENCE_MAX);
+    assert!(talking.link.is_ended());
 }

@@ -48,6 +48,27 @@ fn client_that_does_not_acknowledge_is_let_go() {
     }
 }
 
+/// An acknowledgement that has arrived and was not read yet is not late; where it was none, the client is let go a little later.
+#[test]
+fn unread_acknowledgements_are_waited_for() {
+    for version in VERSIONS {
+        for acknowledges in [true, false] {
+            let mut client = client(version);
+            client.delivers(parcel("a", "x").at_least_once(1)).harness.take_output();
+            client.harness.advance(Duration::from_millis(9_999)).has_unread_bytes();
+            client.harness.advance(Duration::from_millis(500));
+            assert_eq!(client.harness.closed(), None);
+            if acknowledges {
+                client.sends(puback(1)).harness.advance(seconds(100));
+                assert_eq!(client.harness.closed(), None);
+            } else {
+                client.harness.advance(Duration::from_millis(500));
+                is_let_go(&mut client);
+            }
+        }
+    }
+}
+
 /// Each step of a QoS 2 exchange has its own time.
 #[test]
 fn pubcomp_has_its_own_time() {

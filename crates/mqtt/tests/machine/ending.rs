@@ -45,6 +45,20 @@ fn half_a_packet_does_not_count_as_life() {
     client.is_disconnected(ReasonCode::KeepAliveTimeout);
 }
 
+/// [MQTT-3.1.2-22] [MQTT-3.1.1/3.1.2-24]: what has arrived and was not read yet may be a packet.
+#[test]
+fn unread_bytes_are_signs_of_life() {
+    for version in VERSIONS {
+        let mut client = Client::connected_by(connect(version).keep_alive(10));
+        for _ in 0..3 {
+            client.harness.advance(Duration::from_secs(14)).has_unread_bytes();
+        }
+        assert_eq!(client.harness.close_label(), None);
+        client.harness.advance(Duration::from_secs(15));
+        assert_eq!(client.harness.close_label(), Some("keep_alive_timeout"));
+    }
+}
+
 /// Section 3.1.2.10: 0 switches it off.
 #[test]
 fn keep_alive_of_zero_is_off() {

@@ -9,6 +9,8 @@ use tokio::time::sleep_until;
 
 /// What a client whose publishing has a limit is fed at a time.
 const PACED_BYTES: usize = 64;
+/// How much of an unfinished frame one read has to bring to count as a sign of life.
+const LIFE_BYTES: usize = 512;
 
 impl Connection {
     /// Feeds the kept rest and `count` new bytes behind it.
@@ -17,6 +19,7 @@ impl Connection {
             let Some(new) = buffer.get(..count) else { return Step::Close(None) };
             self.rest.extend_from_slice(new);
             if self.rest.len() < self.wanted || self.is_held_back() {
+                self.note_unhandled(count);
                 return Step::Continue;
             }
             let rest = std::mem::take(&mut self.rest);
@@ -27,6 +30,7 @@ impl Connection {
         let Some(input) = buffer.get(..kept + count) else { return Step::Close(None) };
         if self.is_held_back() || input.len() < self.wanted {
             self.rest.extend_from_slice(buffer.get(kept..kept + count).unwrap_or_default());
+            self.note_unhandled(count);
             return Step::Continue;
         }
         match self.feed(input) {
@@ -39,6 +43,14 @@ impl Connection {
                 Step::Continue
             }
             Err(step) => step,
+        }
+    }
+
+    /// So many bytes have come that the machine is not shown yet: a sign of life where it is not ready for them, or where a large frame is on
+    /// its way. Less of one than that is none: a peer must not live on a byte now and then ([MQTT-3.1.2-22]).
+    fn note_unhandled(&self, count: usize) {
+        if self.is_held_back() || count >= LIFE_BYTES {
+            self.wire.note_heard();
         }
     }
 

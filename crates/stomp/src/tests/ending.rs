@@ -56,6 +56,18 @@ fn a_silent_client_is_closed_after_twice_its_interval() {
     assert!(frames(&mut harness).pop().is_some_and(|frame| frame.ends_with(text)));
 }
 
+/// [STOMP-1.2/Heart-beating]: what has arrived and was not read yet is a sign of life.
+#[test]
+fn unread_bytes_are_signs_of_life() {
+    let mut harness = with_heart_beats();
+    for _ in 0..3 {
+        harness.advance(Duration::from_millis(19_999)).has_unread_bytes();
+    }
+    assert_eq!(harness.close_label(), None);
+    harness.advance(Duration::from_secs(20));
+    assert_eq!(harness.close_label(), Some("keep_alive_timeout"));
+}
+
 /// [STOMP-1.2/Heart-beating]: a large body on its way is a sign of life, so its pieces have to be seen.
 #[test]
 fn pieces_of_a_large_body_are_signs_of_life() {

@@ -20,6 +20,9 @@ use tidegate_protocol::{
 /// The consumer of the toy's session.
 pub const SESSION: ConsumerId = ConsumerId(0);
 
+/// How long a toy with a timeout waits behind a sign of life.
+pub const SILENCE_MAX: Duration = Duration::from_secs(5);
+
 type Action = Box<dyn FnOnce(&mut Context<'_>)>;
 
 /// One toy connection. A clone is the same connection.
@@ -476,6 +479,11 @@ impl Connection for Machine {
         let rest = format!("|{}|{}|{tag}|{ids}{attempt}\n", delivery.consumer.0, delivery.redelivered);
         output.buffer().extend_from_slice(rest.as_bytes());
         Ok(())
+    }
+
+    fn handle_sign_of_life(&mut self, at: Instant) {
+        let mut state = self.0.borrow_mut();
+        state.timeout = state.timeout.map(|timeout| timeout.max(at + SILENCE_MAX));
     }
 
     fn handle_timeout(&mut self, context: &mut Context<'_>) -> Result<(), Close> {

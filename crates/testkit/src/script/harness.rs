@@ -140,6 +140,12 @@ impl Harness {
         self
     }
 
+    /// The driver finds now that bytes of the peer wait to be read.
+    pub fn has_unread_bytes(&mut self) -> &mut Harness {
+        self.connection.handle_sign_of_life(self.now);
+        self
+    }
+
     /// Calls the machine's timeout now, which may be early.
     pub fn handle_timeout(&mut self) -> &mut Harness {
         self.turn(|connection, context| connection.handle_timeout(context));

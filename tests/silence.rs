@@ -1,0 +1,106 @@
+//! Clients that are not silent are not taken for it: not when the gateway itself has slept.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::{DEADLINE, Gateway, tcp};
+
+/// How long the gateway sleeps: several times what each client may be silent.
+const SLEEP: Duration = Duration::from_secs(4);
+const BEAT: Duration = Duration::from_millis(200);
+
+const CONFIG: &str = r#"
+[[listener]]
+name = "shared"
+bind = "127.0.0.1:0"
+protocols = ["mqtt", "stomp"]
+allow_anonymous = true
+stomp = { heart_beat_incoming = "500ms" }
+"#;
+
+/// A client that has promised to be heard, and one thing that it says when it has nothing to say.
+struct Client {
+    stream: TcpStream,
+    beat: &'static [u8],
+}
+
+impl Client {
+    /// Half a second may pass between two heart-beats, and once more is tolerated.
+    fn stomp(gateway: &Gateway) -> Client {
+        let opening = b"CONNECT\naccept-version:1.2\nhost:x\nheart-beat:500,0\n\n\0";
+        Client::open(gateway, opening, b"\0", b"\n")
+    }
+
+    /// A keep alive of one second: one and a half may pass.
+    fn mqtt(gateway: &Gateway) -> Client {
+        let opening = b"\x10\x0c\0\x04MQTT\x04\x02\0\x01\0\0";
+        Client::open(gateway, opening, b"\x20\x02\0\0", b"\xC0\0")
+    }
+
+    fn open(gateway: &Gateway, opening: &[u8], answer_end: &[u8], beat: &'static [u8]) -> Client {
+        let mut stream = tcp(gateway.port("shared"));
+        stream.write_all(opening).expect("the gateway reads");
+        let mut client = Client { stream, beat };
+        client.expect(answer_end);
+        client
+    }
+
+    fn beat(&mut self) {
+        self.stream.write_all(self.beat).expect("the connection is open");
+    }
+
+    /// Reads until this has come.
+    fn expect(&mut self, end: &[u8]) {
+        let (mut got, mut piece) = (Vec::new(), [0; 4096]);
+        while !got.windows(end.len()).any(|window| window == end) {
+            let count = self.stream.read(&mut piece).expect("the gateway answers");
+            assert_ne!(count, 0, "the gateway has closed; it said {:?}", String::from_utf8_lossy(&got));
+            got.extend_from_slice(&piece[..count]);
+        }
+    }
+
+    /// Reads until the gateway closes.
+    fn expect_end(&mut self) {
+        let mut piece = [0; 4096];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("the connection stays open: {error}"),
+            }
+        }
+    }
+}
+
+/// [STOMP-1.2/Heart-beating] [MQTT-3.1.2-22] [MQTT-3.1.1/3.1.2-24]: what clients said while the gateway's process was stopped counts; who
+/// said nothing is let go.
+#[test]
+fn clients_that_go_on_sending_survive_a_gateway_that_sleeps() {
+    let gateway = Gateway::start(CONFIG);
+    let mut talking = [Client::stomp(&gateway), Client::mqtt(&gateway), Client::stomp(&gateway)];
+    let mut silent = [Client::stomp(&gateway), Client::mqtt(&gateway)];
+    gateway.pause();
+    let awake = Instant::now() + SLEEP;
+    talking[0].stream.set_read_timeout(Some(BEAT)).expect("a deadline is set");
+    while Instant::now() < awake {
+        talking.iter_mut().for_each(Client::beat);
+        // Nothing comes from a gateway that sleeps.
+        let answer = talking[0].stream.read(&mut [0]);
+        assert!(
+            answer.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        );
+    }
+    talking[0].stream.set_read_timeout(Some(DEADLINE)).expect("a deadline is set");
+    gateway.resume();
+    silent.iter_mut().for_each(Client::expect_end);
+    let [stomp, mqtt, other] = &mut talking;
+    for client in [stomp, other] {
+        let send = b"SEND\ndestination:/topic/a\nreceipt:alive\n\n\0";
+        client.stream.write_all(send).expect("the connection is open");
+        client.expect(b"receipt-id:alive");
+    }
+    mqtt.stream.write_all(b"\x82\x06\0\x01\0\x01a\0").expect("the connection is open");
+    mqtt.expect(b"\x90\x03\0\x01\0");
+}
