@@ -31,6 +31,8 @@ mod mosquitto_clients;
 #[cfg(test)]
 mod mqtt_packets;
 #[cfg(test)]
+mod one_port;
+#[cfg(test)]
 mod paho_clients;
 #[cfg(test)]
 mod protocols_together;
@@ -54,3 +56,5 @@ mod tls;
 mod users;
 #[cfg(test)]
 mod version_matrix;
+#[cfg(test)]
+mod websocket;

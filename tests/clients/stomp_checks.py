@@ -2,9 +2,11 @@
 
 The scenarios assert for themselves: exit code 0 means that all of it held. Two of them are tools for tests with several
 clients: `listen PORT DESTINATION COUNT` prints `subscribed` and then `got DESTINATION BODY_IN_HEX` per message;
-`send PORT DESTINATION BODY_IN_HEX` sends one message and waits for its receipt.
+`send PORT DESTINATION BODY_IN_HEX` sends one message and waits for its receipt. With the file of an authority in STOMP_CA they
+speak TLS.
 """
 
+import os
 import queue
 import sys
 
@@ -23,6 +25,8 @@ class Client(stomp.ConnectionListener):
         self.stomp = stomp.Connection12(
             [("127.0.0.1", PORT)], auto_decode=False, reconnect_attempts_max=1, heartbeats=heartbeats
         )
+        if "STOMP_CA" in os.environ:
+            self.stomp.set_ssl([("127.0.0.1", PORT)], ca_certs=os.environ["STOMP_CA"])
         self.stomp.set_listener("", self)
         self.stomp.connect(wait=True)
 

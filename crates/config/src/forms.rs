@@ -106,6 +106,10 @@ fn check_url_path(text: &str) -> Result<(), Problem> {
 
 fn check_origin(text: &str) -> Result<(), Problem> {
     let example = "write scheme, host and port only, for example \"https://panel.example\" or \"http://localhost:3000\"";
+    // What a browser says for a page without an origin of its own: from a file, or in a sandbox (RFC 6454 section 6.2).
+    if text == "null" {
+        return Ok(());
+    }
     let Some((scheme, host)) = text.split_once("://") else {
         return Err(Problem::with_suggestion(format!("{} is not an origin", quoted(text)), example));
     };
@@ -114,6 +118,16 @@ fn check_origin(text: &str) -> Result<(), Problem> {
         && scheme.chars().all(plain)
         && !host.is_empty()
         && host.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | '*'));
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    if let Some(host) = host.strip_suffix(default_port).filter(|_| is_origin && !default_port.is_empty()) {
+        let message = format!("no browser names the port {}", default_port.trim_start_matches(':'));
+        let suggestion = format!("write {}", quoted(&format!("{scheme}://{host}")));
+        return Err(Problem::with_suggestion(message, suggestion));
+    }
     if is_origin {
         return Ok(());
     }
@@ -133,9 +147,13 @@ mod tests {
     /// Origins are compared as a whole by the listener, so anything that no browser would send is refused here.
     #[test]
     fn tells_origins_from_urls() {
-        for text in
-            ["https://panel.example", "http://localhost:3000", "http://[::1]:3000", "app://obsidian.md"]
-        {
+        for text in [
+            "https://panel.example",
+            "http://localhost:3000",
+            "http://[::1]:3000",
+            "app://obsidian.md",
+            "null",
+        ] {
             assert_eq!(check_origin(text), Ok(()), "{text}");
         }
         for text in [
@@ -147,7 +165,8 @@ mod tests {
             "https://a/b",
             "https://*.a",
             "https://u@a",
-            "null",
+            "https://a:443",
+            "http://a:80",
         ] {
             assert!(check_origin(text).is_err(), "{text}");
         }

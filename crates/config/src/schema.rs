@@ -77,14 +77,15 @@ section! {
         /// The protocols that clients may speak here. Several may share a port; the first bytes, or the WebSocket
         /// sub-protocol, tell them apart.
         protocols: Vec<String> = List(PROTOCOL_NAME), Required;
-        /// How bytes travel. Both can be combined with `tls`.
-        transport: Transport = Word(&["tcp", "websocket"]), Default("tcp");
+        /// How bytes travel: directly, in WebSocket messages, or either, as the first bytes of each connection tell. All can be combined
+        /// with `tls`.
+        transport: Transport = Word(&["tcp", "websocket", "any"]), Default("tcp");
         /// Encryption, and clients that prove who they are with a certificate.
         tls: Option<Tls> = Table(&Tls::SECTION), Optional("no encryption");
         /// Lets clients in that do not prove who they are. Without it a client needs a certificate (`tls.client_auth`) or a
         /// password (`access.password_file`). Whoever gives a password has to give the right one, here as well.
         allow_anonymous: bool = Switch, Default("false");
-        /// Which WebSocket requests are taken. Only with `transport = "websocket"`.
+        /// Which WebSocket requests are taken. Only with `transport = "websocket"` or `"any"`.
         websocket: Option<WebSocket> = Table(&WebSocket::SECTION), Optional("any path and any origin");
         /// Connections on this listener at one time. The limit for all listeners together is `limits.connections`.
         max_connections: Option<usize> = count(1, 10_000_000), Optional("only the limit for all listeners counts");
@@ -112,6 +113,19 @@ pub enum Transport {
     Tcp,
     /// The protocol's bytes in WebSocket messages (RFC 6455), as browsers need it.
     WebSocket,
+    /// As each client begins.
+    Any,
+}
+
+impl Transport {
+    /// The word that is written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::WebSocket => "websocket",
+            Self::Any => "any",
+        }
+    }
 }
 
 section! {
@@ -121,6 +135,9 @@ section! {
         cert: PathBuf = Path, Required;
         /// The private key of `cert`.
         key: PathBuf = Path, Required;
+        /// Lets clients in without TLS too, on the same port: the first byte of a connection tells. What such a client sends can be read on its
+        /// way, passwords as well.
+        optional: bool = Switch, Default("false");
         /// The authorities whose certificates clients may present. Needs `client_auth`.
         client_ca: Option<PathBuf> = Path, Optional("clients are not asked for a certificate");
         /// Whether a client must present a certificate or may. Needs `client_ca`.

@@ -185,7 +185,7 @@ fn reports_protocols() {
 fn reports_websocket_options_without_websocket() {
     assert_error(
         &format!("{LISTENER}websocket={{ path='/x' }}\n"),
-        &["gate.toml:7:1", "add `transport = \"websocket\"`"],
+        &["gate.toml:7:1", "write `transport = \"websocket\"` or `\"any\"`"],
     );
     let websocket = |table: &str| format!("{LISTENER}transport='websocket'\nwebsocket={{ {table} }}\n");
     assert_error(&websocket("path='x'"), &["write `/x`"]);

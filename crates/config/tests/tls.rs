@@ -117,6 +117,25 @@ fn reports_a_key_that_does_not_match() {
     );
 }
 
+/// Clients without TLS show no certificate, and what they send can be read on a network.
+#[test]
+fn tells_what_optional_tls_gives_up() {
+    let folder = folder();
+    let with = |line: &str| format!("cert='server.pem'\nkey='server.key'\noptional=true\n{line}");
+    assert_error(
+        &folder,
+        &with("client_auth='required'\nclient_ca='clients-ca.pem'"),
+        &["gate.toml:9:1", "clients without TLS show no certificate", "client_auth = \"optional\""],
+    );
+    let on_loopback = load_tls(&folder, &with("client_auth='optional'\nclient_ca='clients-ca.pem'")).unwrap();
+    assert!(on_loopback.warnings.is_empty(), "{:?}", on_loopback.warnings);
+    let text = "[[listener]]\nname='a'\nbind='0.0.0.0:0'\nprotocols=['mqtt']\nallow_anonymous=true\n\
+                tls={ cert='server.pem', key='server.key', optional=true }\n";
+    let on_network = load_all(Some(&folder.write("gate.toml", text)), &[], &[]).unwrap();
+    let [warning] = on_network.warnings.as_slice() else { panic!("{:?}", on_network.warnings) };
+    assert!(warning.message.contains("can be read on its way"), "{}", warning.message);
+}
+
 /// `client_ca` and `client_auth` only make sense together.
 #[test]
 fn reports_half_of_client_authentication() {

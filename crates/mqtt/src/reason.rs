@@ -7,11 +7,34 @@ use crate::codec::{DecodeError, PacketType, ReasonCode};
 use std::borrow::Cow;
 use std::time::Duration;
 use tidegate_message::TopicError;
-use tidegate_protocol::{Close, CloseReason, Denial, Refusal};
+use tidegate_protocol::{Close, CloseReason, Denial, FaultKind, Refusal};
 
 /// The end of a connection whose client broke a rule or asked for too much.
 pub(crate) fn fault(reason: ReasonCode, detail: impl Into<Cow<'static, str>>) -> Close {
-    Close::new(CloseReason::ProtocolFault(reason.label()), detail)
+    Close::new(CloseReason::ProtocolFault(reason.label()), detail).of_kind(kind(reason))
+}
+
+/// What a fault with this code is about.
+fn kind(reason: ReasonCode) -> FaultKind {
+    match reason {
+        ReasonCode::PacketTooLarge => FaultKind::TooLarge,
+        ReasonCode::ServerUnavailable
+        | ReasonCode::ServerBusy
+        | ReasonCode::ConnectionRateExceeded
+        | ReasonCode::UseAnotherServer
+        | ReasonCode::ServerMoved => FaultKind::Busy,
+        ReasonCode::UnspecifiedError | ReasonCode::ImplementationSpecificError => FaultKind::Internal,
+        ReasonCode::ClientIdentifierNotValid
+        | ReasonCode::BadUserNameOrPassword
+        | ReasonCode::NotAuthorized
+        | ReasonCode::Banned
+        | ReasonCode::BadAuthenticationMethod
+        | ReasonCode::MessageRateTooHigh
+        | ReasonCode::QuotaExceeded
+        | ReasonCode::AdministrativeAction
+        | ReasonCode::MaximumConnectTime => FaultKind::NotAllowed,
+        _ => FaultKind::Rules,
+    }
 }
 
 /// The label of the end below, which has no reason code of its own.
@@ -20,7 +43,7 @@ const ACK_TIMEOUT: &str = "ack_timeout";
 /// The end of a connection whose client left a message unacknowledged.
 pub(crate) fn ack_timeout(allowed: Duration) -> Close {
     let detail = format!("a message was not acknowledged for {} s", allowed.as_secs_f32());
-    Close::new(CloseReason::ProtocolFault(ACK_TIMEOUT), detail)
+    Close::new(CloseReason::ProtocolFault(ACK_TIMEOUT), detail).of_kind(FaultKind::NotAllowed)
 }
 
 /// The end of a connection whose bytes are no packet ([MQTT-4.13.1-1], [MQTT-3.1.1/4.8.0-1]).

@@ -3,13 +3,15 @@
 //! What is read goes through TLS and WebSocket, where the listener has them, in the worker's buffers, and from there to the shard as
 //! one run of bytes. Only an unfinished frame is kept, so an idle connection holds no buffer.
 
+mod ending;
 mod feeding;
+mod reading;
 
 use crate::listener::Listener;
 use crate::opening::{self, Opened, OpeningError};
-use crate::websocket::{Decoded, Decoder};
+use crate::websocket::Decoder;
 use crate::wire::{Wire, WireOutlet};
-use crate::worker::{READ_BYTES, REST_BYTES, Worker};
+use crate::worker::Worker;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -20,7 +22,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tidegate_broker::{Entrance, PublishLimits, SlotKey};
 use tidegate_protocol::{Close, CloseReason, MessageKind, Output, Peer};
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Sleep, timeout};
@@ -28,10 +29,6 @@ use tracing::{debug, info};
 
 /// How long a peer may take nothing of what is sent to it. Its kernel may answer for it for ever, so TCP does not find out.
 const STALLED_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long the last words may take to leave.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long a peer may take to close its side after that.
-const LINGER: Duration = Duration::from_millis(500);
 /// How long a connection rests when the other workers cannot keep up with what it publishes.
 const PRESSED_REST: Duration = Duration::from_millis(1);
 
@@ -43,8 +40,8 @@ pub(crate) async fn serve(
     peer: SocketAddr,
     listener: Arc<Listener>,
 ) {
-    let Some(mut connection) = Box::pin(begin(worker, socket, peer, listener)).await else { return };
-    let close = connection.run().await;
+    let Some((mut connection, step)) = Box::pin(begin(worker, socket, peer, listener)).await else { return };
+    let close = connection.run(step).await;
     if close.is_some() {
         // A fleet that is cut off ends all at once; who is still connected comes in between.
         Box::pin(connection.worker.endings.wait()).await;
@@ -52,13 +49,13 @@ pub(crate) async fn serve(
     Box::pin(connection.end(close)).await;
 }
 
-/// From the accepted socket to a connection whose machine runs; nothing where it came to an end before.
+/// From the accepted socket to a connection whose machine runs and has what the opening has read; nothing where it came to an end before.
 async fn begin(
     worker: Rc<Worker>,
     socket: std::net::TcpStream,
     peer: SocketAddr,
     listener: Arc<Listener>,
-) -> Option<Connection> {
+) -> Option<(Connection, Step)> {
     let deadline = Instant::now() + listener.connect_timeout;
     let opening = async {
         socket.set_nodelay(true)?;
@@ -75,7 +72,12 @@ async fn begin(
         opened = tokio::time::timeout_at(deadline.into(), opening) => opened,
     };
     match opened {
-        Ok(Ok(opened)) => Some(Connection::new(worker, opened, peer, &listener, deadline)),
+        Ok(Ok(mut opened)) => {
+            let first = std::mem::take(&mut opened.first);
+            let mut connection = Connection::new(worker, opened, peer, &listener, deadline);
+            let step = connection.feed_first(first);
+            Some((connection, step))
+        }
         Ok(Err(error)) => {
             note_failed_opening(&worker, &listener, peer, &error);
             None
@@ -181,7 +183,7 @@ impl Connection {
         });
         let is_paced = listener.publish_limits != PublishLimits::default();
         debug!(listener = %listener.name(), %peer, connection = number, protocol = opened.protocol.protocol.name(), "opened");
-        let (websocket, rest) = (opened.websocket, opened.first);
+        let (websocket, rest) = (opened.websocket, Vec::new());
         let (is_waiting, wanted, writable, resting) = (false, 1, None, None);
         Connection {
             worker,
@@ -201,8 +203,7 @@ impl Connection {
     }
 
     /// Reads until the connection ends; returns why, where the shard does not know it yet.
-    async fn run(&mut self) -> Option<Close> {
-        let mut step = self.feed_first();
+    async fn run(&mut self, mut step: Step) -> Option<Close> {
         loop {
             step = match step {
                 Step::Close(close) => return close,
@@ -220,16 +221,6 @@ impl Connection {
             true => Box::pin(tokio::time::sleep(PRESSED_REST)).await,
             false => tokio::task::yield_now().await,
         }
-    }
-
-    /// Feeds what the opening has read too much; under TLS also what the session holds already.
-    fn feed_first(&mut self) -> Step {
-        let first = std::mem::take(&mut self.rest);
-        let mut step = if first.is_empty() { Step::Continue } else { self.handle_plain(&first) };
-        if self.is_encrypted && matches!(step, Step::Continue) {
-            step = self.decrypt();
-        }
-        step
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
@@ -282,180 +273,6 @@ impl Connection {
         self.worker.event(|shard, now| shard.flush(self.key, now));
         Poll::Ready(Step::Continue)
     }
-
-    /// Reads once, as much as the worker's buffer takes.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Step> {
-        let worker = self.worker.clone();
-        if self.is_encrypted {
-            let mut buffer = worker.tls_buffer.borrow_mut();
-            buffer.resize(READ_BYTES, 0);
-            let count = ready!(self.poll_socket(context, &mut buffer));
-            let Some(mut cipher) = count.and_then(|count| buffer.get(..count)) else {
-                return Poll::Ready(self.peer_closed());
-            };
-            let is_full = cipher.len() == READ_BYTES;
-            let step = self.handle_cipher(&mut cipher);
-            return Poll::Ready(after_read(step, is_full));
-        }
-        let mut buffer = worker.read_buffer.borrow_mut();
-        let kept = self.kept_in_front();
-        let Some(free) = buffer.get_mut(kept..) else { return Poll::Ready(self.peer_closed()) };
-        let Some(count) = ready!(self.poll_socket(context, free)) else {
-            return Poll::Ready(self.peer_closed());
-        };
-        let is_full = count == free.len();
-        let step = self.handle_new(&mut buffer, count);
-        Poll::Ready(after_read(step, is_full))
-    }
-
-    fn poll_socket(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Option<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let result = ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer));
-        let count = buffer.filled().len();
-        Poll::Ready((result.is_ok() && count > 0).then_some(count))
-    }
-
-    fn peer_closed(&self) -> Step {
-        Step::Close(Some(CloseReason::PeerClosed.into()))
-    }
-
-    /// A short rest is copied to the front of the read buffer, so that the new bytes stand behind it.
-    fn kept_in_front(&self) -> usize {
-        if self.rest.len() <= REST_BYTES { self.rest.len() } else { 0 }
-    }
-
-    /// Decrypts what has come, and handles each piece of plain text.
-    fn handle_cipher(&mut self, cipher: &mut &[u8]) -> Step {
-        while !cipher.is_empty() {
-            let read = self.wire.with_tls(|tls| {
-                tls.read_tls(cipher).map_err(|error| error.to_string())?;
-                tls.process_new_packets().map_err(|error| error.to_string())
-            });
-            match read {
-                Some(Ok(state)) if state.peer_has_closed() && state.plaintext_bytes_to_read() == 0 => {
-                    return self.peer_closed();
-                }
-                Some(Ok(_)) => {}
-                Some(Err(detail)) => return tls_fault(&self.wire, detail),
-                None => return Step::Close(None),
-            }
-            match self.decrypt() {
-                Step::Continue => {}
-                step => return step,
-            }
-        }
-        // Answers of the session itself: tickets, key updates, alerts.
-        self.wire.write_pending();
-        Step::Continue
-    }
-
-    /// Handles the plain text that the session holds.
-    fn decrypt(&mut self) -> Step {
-        let worker = self.worker.clone();
-        let mut buffer = worker.read_buffer.borrow_mut();
-        loop {
-            let kept = self.kept_in_front();
-            let Some(free) = buffer.get_mut(kept..) else { return Step::Close(None) };
-            let read = self.wire.with_tls(|tls| std::io::Read::read(&mut tls.reader(), free));
-            match read {
-                Some(Ok(count)) if count > 0 => match self.handle_new(&mut buffer, count) {
-                    Step::Continue => {}
-                    step => return step,
-                },
-                Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => return Step::Continue,
-                _ => return self.peer_closed(),
-            }
-        }
-    }
-
-    /// Handles bytes that were read apart from the worker's buffer.
-    fn handle_plain(&mut self, bytes: &[u8]) -> Step {
-        let worker = self.worker.clone();
-        let mut buffer = worker.read_buffer.borrow_mut();
-        for chunk in bytes.chunks(READ_BYTES) {
-            let kept = self.kept_in_front();
-            let Some(free) = buffer.get_mut(kept..).and_then(|free| free.get_mut(..chunk.len())) else {
-                return Step::Close(None);
-            };
-            free.copy_from_slice(chunk);
-            match self.handle_new(&mut buffer, chunk.len()) {
-                Step::Continue => {}
-                step => return step,
-            }
-        }
-        Step::Continue
-    }
-
-    /// Handles `count` new bytes that stand in the buffer behind the place for the kept rest.
-    fn handle_new(&mut self, buffer: &mut [u8], count: usize) -> Step {
-        let kept = self.kept_in_front();
-        let Some(new) = buffer.get_mut(kept..kept + count) else { return Step::Close(None) };
-        let decoded = match &mut self.websocket {
-            Some(decoder) => decoder.decode_in_place(new),
-            None => Decoded { data_len: count, ping: None, end: None },
-        };
-        let step = self.feed_new(buffer, kept, decoded.data_len);
-        if let Some(payload) = decoded.ping {
-            self.wire.send_pong(&payload);
-        }
-        match (step, decoded.end) {
-            (Step::Continue, Some(end)) => self.end_websocket(&end),
-            (step, _) => step,
-        }
-    }
-
-    fn end_websocket(&mut self, end: &crate::websocket::End) -> Step {
-        use crate::websocket::End;
-        self.wire.say_goodbye(|goodbye| end.encode_close(goodbye), matches!(end, End::Closed(_)));
-        let reason = match end {
-            End::Closed(_) => Close::from(CloseReason::PeerClosed),
-            End::Failed(error) => Close::new(CloseReason::TransportFault(error.label()), error.to_string()),
-        };
-        Step::Close(Some(reason))
-    }
-
-    /// Tells the shard, sends the last words, and closes the socket in order.
-    async fn end(mut self, close: Option<Close>) {
-        // Nothing happens where the shard has closed the connection itself.
-        let close = close.unwrap_or(CloseReason::PeerClosed.into());
-        self.worker.event(|shard, now| shard.close(self.key, &close, now));
-        let wire = self.wire.clone();
-        let last_words = async {
-            while !wire.finish() {
-                wire.writable().await;
-            }
-        };
-        if timeout(LAST_WORDS, last_words).await.is_err() {
-            debug!(peer = %self.peer, connection = self.key.connection(), "the peer did not take the last words");
-            return;
-        }
-        if !self.wire.is_broken() {
-            self.linger().await;
-        }
-    }
-
-    /// Closes our side and waits a moment for the peer's: a socket that is closed with unread bytes in it takes what was sent last with it.
-    async fn linger(&mut self) {
-        self.wire.shut_down();
-        let worker = self.worker.clone();
-        let drain = poll_fn(|context| {
-            loop {
-                let mut buffer = worker.read_buffer.borrow_mut();
-                if ready!(self.poll_socket(context, &mut buffer)).is_none() {
-                    return Poll::Ready(());
-                }
-            }
-        });
-        let _ = timeout(LINGER, drain).await;
-    }
-}
-
-/// Where more waits in the socket, the flusher and the other connections come first.
-fn after_read(step: Step, is_more_likely: bool) -> Step {
-    match step {
-        Step::Continue if is_more_likely => Step::Yield,
-        step => step,
-    }
 }
 
 /// However the task ends, even by a panic in a machine: the shard must not keep a connection that nobody serves.
@@ -463,10 +280,4 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.worker.event(|shard, now| shard.close(self.key, &CloseReason::PeerClosed.into(), now));
     }
-}
-
-fn tls_fault(wire: &Wire, detail: String) -> Step {
-    // The session has an alert to send.
-    wire.write_pending();
-    Step::Close(Some(Close::new(CloseReason::TransportFault("tls_error"), detail)))
 }

@@ -9,7 +9,7 @@
 
 use crate::acceptor::{Acceptor, Dealer};
 use crate::listener::{Listener, Port, Terms};
-use crate::options::{ListenerOptions, Transport};
+use crate::options::{Layer, ListenerOptions, WebSocketOptions};
 use crate::tls::TlsMaterial;
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, Type};
 use std::io;
@@ -114,15 +114,17 @@ impl Door {
     /// Exchanges the options. Returns whether the TLS material is other than before.
     fn exchange(&mut self, mut options: ListenerOptions, unrecognised: usize) -> bool {
         let is_same = |old: &Arc<TlsMaterial>, new: &Arc<TlsMaterial>| old.is_same(new);
-        let renewed = match (&self.options.tls, &options.tls) {
+        let renewed = match (self.options.tls.get(), options.tls.get()) {
             (Some(old), Some(new)) => !is_same(old, new),
             _ => false,
         };
-        if !renewed {
+        if let (Some(old), false) = (self.options.tls.get(), renewed) {
             // The old one knows the tickets that it has given to clients.
-            options.tls = self.options.tls.clone();
+            options.tls = options.tls.map(|_| old.clone());
         }
-        let admits = |options: &ListenerOptions| (options.allow_anonymous, options.client_identity);
+        let admits = |options: &ListenerOptions| {
+            (options.allow_anonymous, options.client_identity, discriminant(&options.tls))
+        };
         if renewed || admits(&self.options) != admits(&options) {
             self.port.change_terms(Terms::of(&options));
         }
@@ -140,8 +142,9 @@ impl Door {
     fn stays_for(&self, options: &ListenerOptions) -> bool {
         self.options.name == options.name
             && self.options.bind == options.bind
-            && self.options.tls.is_some() == options.tls.is_some()
-            && discriminant::<Transport>(&self.options.transport) == discriminant(&options.transport)
+            && self.options.tls.get().is_some() == options.tls.get().is_some()
+            && discriminant::<Layer<WebSocketOptions>>(&self.options.websocket)
+                == discriminant(&options.websocket)
     }
 
     /// Whether its socket can serve these options. A port that the system chose belongs to the name.

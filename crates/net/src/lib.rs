@@ -29,5 +29,5 @@ mod wire;
 mod worker;
 
 pub use doors::{BindError, ListenerChanges};
-pub use options::{ListenerOptions, ListenerProtocol, ServerOptions, Transport, WebSocketOptions};
+pub use options::{Layer, ListenerOptions, ListenerProtocol, ServerOptions, WebSocketOptions};
 pub use server::{Changes, Running, Server, StartError};

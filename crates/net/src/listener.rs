@@ -4,9 +4,8 @@
 //! listener share for as long as they live: how many they are, and what they have to meet to stay.
 
 use crate::opening::worth_of;
-use crate::options::{ListenerOptions, ListenerProtocol, Transport};
-use crate::tls::CertificateName;
-use crate::tls::TlsMaterial;
+use crate::options::{Layer, ListenerOptions, ListenerProtocol, WebSocketOptions};
+use crate::tls::{CertificateName, TlsMaterial};
 use crate::websocket::HandshakeOptions;
 use parking_lot::Mutex;
 use rustls::server::danger::ClientCertVerifier;
@@ -17,7 +16,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tidegate_broker::{Certificate, Entrance, PublishLimits};
 use tidegate_protocol::{Close, CloseReason};
-use tokio_rustls::TlsAcceptor;
 
 /// How many connections are open, for the limits.
 pub(crate) type Open = Arc<AtomicUsize>;
@@ -28,8 +26,8 @@ pub(crate) struct Listener {
     pub(crate) protocols: Vec<ListenerProtocol>,
     /// The number under which connections are counted that never said which protocol they speak.
     pub(crate) unrecognised: usize,
-    pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) websocket: Option<WebSocketListener>,
+    pub(crate) tls: Layer<Arc<TlsMaterial>>,
+    pub(crate) websocket: Layer<WebSocketListener>,
     pub(crate) allow_anonymous: bool,
     pub(crate) client_identity: Option<CertificateName>,
     pub(crate) connect_timeout: Duration,
@@ -74,22 +72,28 @@ pub(crate) struct Terms {
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     pub(crate) client_identity: Option<CertificateName>,
     pub(crate) allow_anonymous: bool,
+    /// Whether nobody is let in without TLS.
+    pub(crate) asks_for_tls: bool,
 }
 
 impl Terms {
     pub(crate) fn of(options: &ListenerOptions) -> Terms {
         Terms {
             listener: options.name.clone(),
-            verifier: options.tls.as_deref().and_then(TlsMaterial::verifier),
+            verifier: options.tls.get().and_then(|tls| tls.verifier()),
             client_identity: options.client_identity,
             allow_anonymous: options.allow_anonymous,
+            asks_for_tls: matches!(options.tls, Layer::Always(_)),
         }
     }
 
-    /// How a client comes that showed `chain`, perhaps under other terms.
-    fn entrance(&self, chain: &[CertificateDer<'_>]) -> Result<Entrance, Close> {
+    /// How a client comes that showed `chain`, perhaps under other terms; nothing where it came without TLS.
+    fn entrance(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<Entrance, Close> {
         let refused = |why: String| Err(Close::new(CloseReason::NotAuthorized, why));
-        let certificate = match (&self.verifier, chain.split_first()) {
+        if self.asks_for_tls && chain.is_none() {
+            return refused("the listener asks for TLS, and the client came without".to_owned());
+        }
+        let certificate = match (&self.verifier, chain.unwrap_or_default().split_first()) {
             (None, _) => Certificate::None,
             (Some(verifier), None) if verifier.client_auth_mandatory() => {
                 return refused(
@@ -134,12 +138,12 @@ impl Port {
         }
     }
 
-    /// How a connection comes that showed `chain` and was last looked at under the terms `seen`, which is brought up to date. Nothing: the
-    /// terms are those. An error: it may not stay.
+    /// How a connection comes that showed `chain` (nothing: that came without TLS) and was last looked at under the terms `seen`, which is
+    /// brought up to date. Nothing: the terms are those. An error: it may not stay.
     pub(crate) fn entrance(
         &self,
         seen: &mut u64,
-        chain: impl FnOnce() -> Vec<CertificateDer<'static>>,
+        chain: impl FnOnce() -> Option<Vec<CertificateDer<'static>>>,
     ) -> Result<Option<Entrance>, Close> {
         let terms = match &*self.standing.lock() {
             Standing::Closed => return Err(CloseReason::ListenerClosed.into()),
@@ -149,7 +153,7 @@ impl Port {
                 terms.clone()
             }
         };
-        terms.entrance(&chain()).map(Some)
+        terms.entrance(chain().as_deref()).map(Some)
     }
 }
 
@@ -163,8 +167,8 @@ impl Listener {
         Listener {
             protocols: options.protocols.clone(),
             unrecognised,
-            tls: options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config().clone())),
-            websocket: websocket(options),
+            tls: options.tls.clone(),
+            websocket: options.websocket.map(|websocket| websocket_listener(options, websocket)),
             allow_anonymous: options.allow_anonymous,
             client_identity: options.client_identity,
             connect_timeout: options.connect_timeout,
@@ -186,12 +190,11 @@ impl Listener {
     }
 }
 
-fn websocket(options: &ListenerOptions) -> Option<WebSocketListener> {
-    let Transport::WebSocket(websocket) = &options.transport else { return None };
+fn websocket_listener(options: &ListenerOptions, websocket: &WebSocketOptions) -> WebSocketListener {
     let names = |protocol: &ListenerProtocol| protocol.protocol.websocket_subprotocols();
     let subprotocols: Vec<String> =
         options.protocols.iter().flat_map(names).map(|name| (*name).to_owned()).collect();
-    // Only where nothing else could be meant.
+    // Only where nothing else could be meant; elsewhere the first bytes tell.
     let default_subprotocol = match options.protocols.as_slice() {
         [only] => names(only).first().map(|name| (*name).to_owned()),
         _ => None,
@@ -199,15 +202,15 @@ fn websocket(options: &ListenerOptions) -> Option<WebSocketListener> {
     let (path, origins) = (websocket.path.clone(), websocket.origins.clone());
     let handshake = HandshakeOptions { path, origins, subprotocols, default_subprotocol };
     let message_bytes_max = websocket.message_bytes_max;
-    Some(WebSocketListener { handshake: Arc::new(handshake), message_bytes_max })
+    WebSocketListener { handshake: Arc::new(handshake), message_bytes_max }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn chain() -> Vec<CertificateDer<'static>> {
-        vec![CertificateDer::from(vec![0x30, 0x00])]
+    fn chain() -> Option<Vec<CertificateDer<'static>>> {
+        Some(vec![CertificateDer::from(vec![0x30, 0x00])])
     }
 
     fn open_to_all() -> Terms {
@@ -233,5 +236,16 @@ mod tests {
         assert_eq!(port.entrance(&mut seen, chain), Ok(Some(Entrance::default())));
         assert_eq!(seen, 1);
         assert_eq!(port.entrance(&mut seen, || panic!("nothing has changed again")), Ok(None));
+    }
+
+    /// Who came in the clear while that was allowed may not stay when it no longer is.
+    #[test]
+    fn clients_without_tls_go_where_it_is_asked_for() {
+        let port = Port::new(Arc::from("devices"), open_to_all());
+        let (mut plain, mut encrypted) = (0, 0);
+        port.change_terms(Terms { asks_for_tls: true, ..open_to_all() });
+        let refused = port.entrance(&mut plain, || None).unwrap_err();
+        assert_eq!(refused.reason, CloseReason::NotAuthorized);
+        assert!(port.entrance(&mut encrypted, || Some(Vec::new())).is_ok());
     }
 }

@@ -1,20 +1,32 @@
 //! From an accepted socket to a connection whose protocol is known.
 //!
-//! TLS handshake, WebSocket handshake, and the choice among the protocols of a listener by the first bytes. All of it is
-//! one boxed future with one deadline; what lasts is as small as [`Opened`].
+//! ```text
+//!            first byte           first bytes, "GET "           handshake
+//!   socket ────────────► TLS ────────────────────────► HTTP ────────────────► WebSocket: by sub-protocol or first bytes
+//!              │          │                                                                  │
+//!              └──────────┴──────── first bytes, anything else ─────────────────────────────► one of the protocols
+//! ```
+//!
+//! What a listener does not serve is not looked for, and what it always serves is not guessed. All of it is one boxed future with one
+//! deadline; what lasts is as small as [`Opened`].
+
+mod websocket;
 
 use crate::listener::{Listener, WebSocketListener};
-use crate::options::ListenerProtocol;
-use crate::tls::CertificateName;
+use crate::options::{Layer, ListenerProtocol};
+use crate::tls::{CertificateName, HTTP, TlsMaterial};
 use crate::turns::Handshakes;
-use crate::websocket::{Decoder, DecoderOptions, Handshake, TextPolicy};
+use crate::websocket::Decoder;
 use rustls::ServerConnection;
+use rustls::server::Acceptor;
 use rustls_pki_types::CertificateDer;
 use std::io;
 use tidegate_broker::Certificate;
-use tidegate_protocol::{MessageKind, Recognition};
+use tidegate_protocol::Recognition;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 /// First bytes that are read at a time; also more than any protocol needs to be recognised.
 const FIRST_BYTES: usize = 2048;
@@ -27,9 +39,17 @@ pub(crate) struct Opened {
     pub(crate) tls: Option<Box<ServerConnection>>,
     pub(crate) websocket: Option<Box<Decoder>>,
     pub(crate) protocol: ListenerProtocol,
-    /// Bytes that came behind what the opening needed.
-    pub(crate) first: Vec<u8>,
+    pub(crate) first: First,
     pub(crate) certificate: Certificate,
+}
+
+/// What of the connection's bytes was read by the opening and is for its protocol.
+#[derive(Default)]
+pub(crate) struct First {
+    /// The first bytes of the protocol, where they had to be taken out of WebSocket messages to be recognised.
+    pub(crate) plain: Vec<u8>,
+    /// What came behind them, as it came.
+    pub(crate) raw: Vec<u8>,
 }
 
 /// Why an opening failed.
@@ -75,15 +95,22 @@ pub(crate) async fn open(
     listener: &Listener,
     handshakes: &Handshakes,
 ) -> Result<Opened, OpeningError> {
-    let Some(acceptor) = &listener.tls else {
-        let (mut socket, websocket, protocol, first) = open_plain(socket, listener).await?;
+    let encrypted = match &listener.tls {
+        Layer::Never => None,
+        Layer::Optional(tls) => begins_with_tls(&socket).await?.then_some(tls),
+        Layer::Always(tls) if begins_with_tls(&socket).await? => Some(tls),
+        Layer::Always(_) => return Err(OpeningError::PlainOnTls),
+    };
+    let Some(tls) = encrypted else {
+        let OpenedPlain { stream: mut socket, websocket, protocol, first } =
+            open_plain(socket, listener).await?;
         socket.flush().await?;
         let certificate = Certificate::None;
         return Ok(Opened { socket, tls: None, websocket, protocol, first, certificate });
     };
-    check_encrypted(&socket).await?;
-    let encrypted = handshakes.run(|| acceptor.accept(socket)).await.map_err(OpeningError::Tls)?;
-    let (mut encrypted, websocket, protocol, first) = open_plain(encrypted, listener).await?;
+    let encrypted = encrypt(socket, tls, handshakes).await.map_err(OpeningError::Tls)?;
+    let OpenedPlain { stream: mut encrypted, websocket, protocol, first } =
+        open_plain(encrypted, listener).await?;
     encrypted.flush().await?;
     let (socket, mut session) = encrypted.into_inner();
     session.set_buffer_limit(None);
@@ -96,22 +123,34 @@ pub(crate) async fn open(
 /// The first byte of a TLS record; no protocol of the gateway begins with it.
 const TLS_FIRST_BYTE: u8 = 0x16;
 
-/// Tells a plain client on a TLS listener by its first byte, which stays in the socket.
-async fn check_encrypted(socket: &TcpStream) -> Result<(), OpeningError> {
+/// How a WebSocket client begins (RFC 6455 section 4.1); no protocol of the gateway does.
+const WEBSOCKET_FIRST_BYTES: &[u8] = b"GET ";
+
+/// Tells a client with TLS from one without by its first byte, which stays in the socket.
+async fn begins_with_tls(socket: &TcpStream) -> Result<bool, OpeningError> {
     let mut first = [0];
     match socket.peek(&mut first).await? {
         0 => Err(OpeningError::Silent),
-        _ if first == [TLS_FIRST_BYTE] => Ok(()),
-        _ => Err(OpeningError::PlainOnTls),
+        _ => Ok(first == [TLS_FIRST_BYTE]),
     }
 }
 
-/// Tells a TLS client on a plain listener by its first bytes.
-fn check_plain(first: &[u8], listener: &Listener) -> Result<(), OpeningError> {
-    match listener.tls.is_none() && first.first() == Some(&TLS_FIRST_BYTE) {
-        true => Err(OpeningError::TlsOnPlain),
-        false => Ok(()),
-    }
+/// Shakes hands. Where only some clients speak HTTP, what the client offers decides whether HTTP is agreed on.
+async fn encrypt(
+    socket: TcpStream,
+    tls: &TlsMaterial,
+    handshakes: &Handshakes,
+) -> io::Result<TlsStream<TcpStream>> {
+    let Some(http) = tls.http_config() else {
+        let acceptor = TlsAcceptor::from(tls.config().clone());
+        return handshakes.run(|| acceptor.accept(socket)).await;
+    };
+    let hello = handshakes.run(|| LazyConfigAcceptor::new(Acceptor::default(), socket)).await?;
+    let config = match hello.client_hello().alpn().is_some_and(|mut names| names.any(|name| name == HTTP)) {
+        true => http.clone(),
+        false => tls.config().clone(),
+    };
+    handshakes.run(|| hello.into_stream(config)).await
 }
 
 /// What a verified certificate is worth where users are taken from this name.
@@ -126,89 +165,73 @@ pub(crate) fn worth_of(shown: Option<&CertificateDer<'_>>, name: Option<Certific
     }
 }
 
-type OpenedPlain<S> = (S, Option<Box<Decoder>>, ListenerProtocol, Vec<u8>);
+/// A stream whose first bytes have told what it carries.
+struct OpenedPlain<S> {
+    stream: S,
+    websocket: Option<Box<Decoder>>,
+    protocol: ListenerProtocol,
+    first: First,
+}
 
+/// What first bytes say.
+enum Beginning<'l> {
+    /// Nothing yet.
+    Unclear,
+    WebSocket(&'l WebSocketListener),
+    Protocol(&'l ListenerProtocol),
+}
+
+/// Reads until the first bytes tell what the connection carries.
 async fn open_plain<S>(mut stream: S, listener: &Listener) -> Result<OpenedPlain<S>, OpeningError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-{
-    match &listener.websocket {
-        Some(websocket) => {
-            let (decoder, protocol, first) = open_websocket(&mut stream, listener, websocket).await?;
-            Ok((stream, Some(Box::new(decoder)), protocol, first))
-        }
-        None => {
-            let (protocol, first) = recognise(&mut stream, listener).await?;
-            Ok((stream, None, protocol, first))
-        }
-    }
-}
-
-/// Reads until one of the listener's protocols knows its own.
-async fn recognise<S>(
-    stream: &mut S,
-    listener: &Listener,
-) -> Result<(ListenerProtocol, Vec<u8>), OpeningError>
-where
-    S: AsyncRead + Unpin,
 {
     let mut first = Vec::with_capacity(FIRST_BYTES);
     loop {
         if stream.read_buf(&mut first).await? == 0 {
             return Err(OpeningError::Silent);
         }
-        check_plain(&first, listener)?;
-        let ask = |known: &&ListenerProtocol| known.protocol.recognise(&first) == Recognition::Yes;
-        if let Some(known) = listener.protocols.iter().find(ask) {
-            return Ok((known.clone(), first));
-        }
-        // A browser on a port without WebSocket: no protocol of the gateway begins like this (RFC 9112 section 3).
-        if first.starts_with(b"GET ") {
-            return Err(OpeningError::HttpOnPlain);
-        }
-        let open = |known: &ListenerProtocol| known.protocol.recognise(&first) == Recognition::NeedMore;
-        if first.len() >= RECOGNISE_BYTES || !listener.protocols.iter().any(open) {
-            return Err(OpeningError::Unrecognised);
+        match beginning(&first, listener)? {
+            Beginning::Unclear => {}
+            Beginning::WebSocket(options) => {
+                let begun = websocket::open(&mut stream, listener, options, first).await?;
+                let (websocket, protocol, first) = begun;
+                return Ok(OpenedPlain { stream, websocket: Some(Box::new(websocket)), protocol, first });
+            }
+            Beginning::Protocol(protocol) => {
+                let first = First { plain: Vec::new(), raw: first };
+                return Ok(OpenedPlain { stream, websocket: None, protocol: protocol.clone(), first });
+            }
         }
     }
 }
 
-async fn open_websocket<S>(
-    stream: &mut S,
-    listener: &Listener,
-    websocket: &WebSocketListener,
-) -> Result<(Decoder, ListenerProtocol, Vec<u8>), OpeningError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut handshake = Handshake::new(websocket.handshake.clone());
-    let mut input = Vec::with_capacity(FIRST_BYTES);
-    let accepted = loop {
-        input.clear();
-        if stream.read_buf(&mut input).await? == 0 {
-            return Err(OpeningError::Silent);
-        }
-        check_plain(&input, listener)?;
-        match handshake.handle_bytes(&input) {
-            Ok(Some(accepted)) => break accepted,
-            Ok(None) => {}
-            Err(error) => {
-                stream.write_all(&error.response).await?;
-                stream.shutdown().await?;
-                return Err(OpeningError::WebSocket(error.refusal.label()));
-            }
-        }
-    };
-    let serves = |known: &&ListenerProtocol| {
-        known.protocol.websocket_subprotocols().contains(&accepted.subprotocol.as_str())
-    };
-    let protocol = listener.protocols.iter().find(serves).cloned().ok_or(OpeningError::Unrecognised)?;
-    stream.write_all(&accepted.response).await?;
-    let text = match protocol.protocol.message_kind() {
-        MessageKind::BinaryStream => TextPolicy::Refuse,
-        MessageKind::FramePerMessage => TextPolicy::Accept,
-    };
-    let decoder = Decoder::new(DecoderOptions { message_bytes_max: websocket.message_bytes_max, text });
-    input.drain(..accepted.consumed.min(input.len()));
-    Ok((decoder, protocol, input))
+fn beginning<'l>(first: &[u8], listener: &'l Listener) -> Result<Beginning<'l>, OpeningError> {
+    if matches!(listener.tls, Layer::Never) && first.first() == Some(&TLS_FIRST_BYTE) {
+        return Err(OpeningError::TlsOnPlain);
+    }
+    let is_http = first.starts_with(WEBSOCKET_FIRST_BYTES);
+    match &listener.websocket {
+        // Whatever else comes is answered in HTTP.
+        Layer::Always(options) => return Ok(Beginning::WebSocket(options)),
+        Layer::Optional(options) if is_http => return Ok(Beginning::WebSocket(options)),
+        Layer::Optional(_) if WEBSOCKET_FIRST_BYTES.starts_with(first) => return Ok(Beginning::Unclear),
+        Layer::Never if is_http => return Err(OpeningError::HttpOnPlain),
+        Layer::Never if WEBSOCKET_FIRST_BYTES.starts_with(first) => return Ok(Beginning::Unclear),
+        Layer::Optional(_) | Layer::Never => {}
+    }
+    recognise(first, listener).map(|known| known.map_or(Beginning::Unclear, Beginning::Protocol))
+}
+
+/// Asks each of the listener's protocols whether these bytes are its own; nothing: more of them will tell.
+fn recognise<'l>(first: &[u8], listener: &'l Listener) -> Result<Option<&'l ListenerProtocol>, OpeningError> {
+    let ask = |known: &&ListenerProtocol| known.protocol.recognise(first) == Recognition::Yes;
+    if let Some(known) = listener.protocols.iter().find(ask) {
+        return Ok(Some(known));
+    }
+    let open = |known: &ListenerProtocol| known.protocol.recognise(first) == Recognition::NeedMore;
+    match first.len() < RECOGNISE_BYTES && listener.protocols.iter().any(open) {
+        true => Ok(None),
+        false => Err(OpeningError::Unrecognised),
+    }
 }

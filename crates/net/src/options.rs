@@ -33,10 +33,10 @@ pub struct ListenerOptions {
     pub name: Arc<str>,
     /// Where it listens; port 0 lets the system choose.
     pub bind: SocketAddr,
-    /// What stands between the socket and the protocol, beside TLS.
-    pub transport: Transport,
-    /// Present when connections are encrypted.
-    pub tls: Option<Arc<TlsMaterial>>,
+    /// Whether connections are encrypted; where some are, the first byte of each tells.
+    pub tls: Layer<Arc<TlsMaterial>>,
+    /// Whether the protocol's bytes travel in WebSocket messages (RFC 6455); where some do, the first bytes of each connection tell.
+    pub websocket: Layer<WebSocketOptions>,
     /// The protocols that are spoken here, at least one.
     pub protocols: Vec<ListenerProtocol>,
     /// Whether clients without credentials are welcome.
@@ -63,13 +63,34 @@ pub struct ListenerProtocol {
     pub protocol: Arc<dyn Protocol>,
 }
 
-/// What stands between the socket and the protocol, beside TLS.
+/// Whether the connections of a listener have a layer, such as TLS, between the socket and the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transport {
-    /// Nothing.
-    Tcp,
-    /// WebSocket (RFC 6455).
-    WebSocket(WebSocketOptions),
+pub enum Layer<T> {
+    /// None has it.
+    Never,
+    /// Each client decides.
+    Optional(T),
+    /// Every one has it.
+    Always(T),
+}
+
+impl<T> Layer<T> {
+    /// What the layer is made with, where any connection has it.
+    pub fn get(&self) -> Option<&T> {
+        match self {
+            Layer::Never => None,
+            Layer::Optional(layer) | Layer::Always(layer) => Some(layer),
+        }
+    }
+
+    /// The same choice with something else.
+    pub fn map<U>(&self, change: impl FnOnce(&T) -> U) -> Layer<U> {
+        match self {
+            Layer::Never => Layer::Never,
+            Layer::Optional(layer) => Layer::Optional(change(layer)),
+            Layer::Always(layer) => Layer::Always(change(layer)),
+        }
+    }
 }
 
 /// What a WebSocket listener asks of its clients.

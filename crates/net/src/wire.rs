@@ -5,7 +5,7 @@
 //! one flush has already framed or encrypted.
 
 use crate::listener::Port;
-use crate::websocket::{CloseCode, Opcode, encode_close, encode_pong, push_frame_header};
+use crate::websocket::{Opcode, close_code, encode_close, encode_pong, push_frame_header};
 use crate::worker::Worker;
 use rustls::ServerConnection;
 use std::cell::{Cell, RefCell};
@@ -149,7 +149,7 @@ impl Wire {
         self.note(result);
     }
 
-    /// Writes more of the last output, then the transport's own goodbye. True when nothing is left to write.
+    /// Writes more of the last output, then the close frame. True when nothing is left to write.
     pub(crate) fn finish(&self) -> bool {
         let mut state = self.state.borrow_mut();
         let mut last = std::mem::take(&mut state.last);
@@ -163,11 +163,19 @@ impl Wire {
         if let Some(goodbye) = state.goodbye.take() {
             state.pending.extend_from_slice(&goodbye);
         }
-        let mut result = state.write_pending(&self.socket);
-        if let (Ok(Progress::Done), Some(tls)) = (&result, &mut state.tls) {
+        self.note_done(state.write_pending(&self.socket))
+    }
+
+    /// Ends the TLS session, if there is one, behind everything else. True when nothing is left to write.
+    pub(crate) fn finish_tls(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        if let Some(tls) = &mut state.tls {
             tls.send_close_notify();
-            result = state.write_pending(&self.socket);
         }
+        self.note_done(state.write_pending(&self.socket))
+    }
+
+    fn note_done(&self, result: io::Result<Progress>) -> bool {
         let is_done = matches!(result, Ok(Progress::Done));
         self.note(result);
         is_done || self.broken.get()
@@ -397,10 +405,8 @@ impl Outlet for WireOutlet {
     /// The session keeps the chain that the client has shown, so asking again costs no memory.
     fn entrance(&self) -> Result<Option<Entrance>, Close> {
         let mut seen = self.terms_seen.get();
-        let chain = || {
-            let shown = self.wire.with_tls(|tls| tls.peer_certificates().map(<[_]>::to_vec));
-            shown.flatten().unwrap_or_default()
-        };
+        let chain =
+            || self.wire.with_tls(|tls| tls.peer_certificates().map(<[_]>::to_vec).unwrap_or_default());
         let entrance = self.port.entrance(&mut seen, chain);
         self.terms_seen.set(seen);
         entrance
@@ -418,14 +424,7 @@ impl Outlet for WireOutlet {
             state.last = output;
         }
         if state.framing.is_some() && state.goodbye.is_none() {
-            let code = match close.reason {
-                CloseReason::ServerShutdown | CloseReason::ListenerClosed => CloseCode::GOING_AWAY,
-                CloseReason::ProtocolFault(_)
-                | CloseReason::SessionTakenOver
-                | CloseReason::NotAuthorized => CloseCode::POLICY_VIOLATION,
-                _ => CloseCode::NORMAL,
-            };
-            encode_close(state.goodbye.insert(Vec::new()), code, close.reason.label());
+            encode_close(state.goodbye.insert(Vec::new()), close_code(close), &close.to_string());
         }
         drop(state);
         self.wire.ended.set(true);

@@ -10,6 +10,24 @@ pub struct Close {
     pub reason: CloseReason,
     /// What happened, with names and limits; never with payloads or secrets.
     pub detail: Cow<'static, str>,
+    /// What a [`CloseReason::ProtocolFault`] is about; means nothing for other reasons.
+    pub kind: FaultKind,
+}
+
+/// What a protocol's fault is about, for transports that tell it to the peer by numbers of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FaultKind {
+    /// The peer broke the protocol's rules.
+    #[default]
+    Rules,
+    /// What it sent is larger than a limit.
+    TooLarge,
+    /// It may not have what it asked for: credentials, rights, limits.
+    NotAllowed,
+    /// The same may go well later.
+    Busy,
+    /// The gateway is to blame.
+    Internal,
 }
 
 /// The named reasons. Protocols name their own faults; everything else is the same for all of them.
@@ -63,7 +81,12 @@ impl CloseReason {
 impl Close {
     /// A close with a sentence for the log.
     pub fn new(reason: CloseReason, detail: impl Into<Cow<'static, str>>) -> Close {
-        Close { reason, detail: detail.into() }
+        Close { reason, detail: detail.into(), kind: FaultKind::default() }
+    }
+
+    /// The same close as a fault of this kind.
+    pub fn of_kind(self, kind: FaultKind) -> Close {
+        Close { kind, ..self }
     }
 }
 

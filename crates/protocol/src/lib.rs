@@ -26,7 +26,7 @@ pub use authenticate::{
     Authenticate, Authenticated, Authentication, CredentialStamp, Denial, Evidence, Exchange, Identity,
     Proof, Step, Verified,
 };
-pub use close::{Close, CloseReason};
+pub use close::{Close, CloseReason, FaultKind};
 pub use connection::{Connection, Context, MessageKind, Peer, Protocol, Recognition};
 pub use delivery::{Delivery, DeliveryTag, Refused, SubscriptionIds};
 pub use output::{Encoded, Layout, Output};

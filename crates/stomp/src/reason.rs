@@ -3,7 +3,7 @@
 use crate::codec::{Command, DecodeError, Version};
 use std::borrow::Cow;
 use tidegate_message::FilterError;
-use tidegate_protocol::{Close, CloseReason, Denial, Refusal};
+use tidegate_protocol::{Close, CloseReason, Denial, FaultKind, Refusal};
 
 /// A reason for an ERROR frame; its text is the frame's body. STOMP knows no smaller scope: each ends the connection ([STOMP-1.2/ERROR]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -204,7 +204,19 @@ impl Fault {
     /// Why the connection ends: the reason's label is the one of the metric.
     pub(crate) fn close(&self) -> Close {
         let detail: Cow<'static, str> = self.to_string().into();
-        Close::new(self.close_reason(), detail)
+        Close::new(self.close_reason(), detail).of_kind(self.kind())
+    }
+
+    /// What it is about, for transports with numbers of their own.
+    fn kind(&self) -> FaultKind {
+        match self {
+            Fault::Frame(error) if is_limit(error) => FaultKind::TooLarge,
+            Fault::Denied(Denial::Busy) => FaultKind::Busy,
+            Fault::Denied(_) | Fault::TooManySubscriptions { .. } | Fault::Refused(_) => {
+                FaultKind::NotAllowed
+            }
+            _ => FaultKind::Rules,
+        }
     }
 
     fn close_reason(&self) -> CloseReason {

@@ -18,7 +18,9 @@ use tidegate_config::{
     ClientAuth, ClientIdentity, Config, Listener, Loaded, QueueOverflow, Sources, Tls, Transport, load,
 };
 use tidegate_net::tls::{self, Application, CertificateName, SniCertificate, TlsOptions};
-use tidegate_net::{ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions};
+use tidegate_net::{
+    Layer, ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -217,12 +219,14 @@ fn note_defaults(config: &Config) {
 
 fn announce(config: &Config, running: &Running) {
     for (listener, (name, address)) in config.listeners.iter().zip(running.addresses()) {
-        let transport = match listener.transport {
-            Transport::Tcp => "tcp",
-            Transport::WebSocket => "websocket",
-        };
+        let transport = listener.transport.as_str();
         let protocols = listener.protocols.join(",");
-        let (tls, anonymous) = (listener.tls.is_some(), listener.allow_anonymous);
+        let tls = match &listener.tls {
+            None => "none",
+            Some(tls) if tls.optional => "optional",
+            Some(_) => "required",
+        };
+        let anonymous = listener.allow_anonymous;
         info!(listener = %name, %address, transport, protocols, tls, anonymous, "listening");
     }
 }
@@ -329,16 +333,22 @@ fn listener_options(listener: &Listener) -> Result<ListenerOptions, Refused> {
     let application = match listener.transport {
         Transport::Tcp => Application::Stream,
         Transport::WebSocket => Application::WebSocket,
+        Transport::Any => Application::Either,
     };
     let encrypt = |tls: &Tls| tls::material(&tls_options(tls, application));
     Ok(ListenerOptions {
         name: Arc::from(listener.name.as_str()),
         bind: listener.bind,
-        transport: match listener.transport {
-            Transport::Tcp => tidegate_net::Transport::Tcp,
-            Transport::WebSocket => tidegate_net::Transport::WebSocket(websocket_options(listener)),
+        tls: match &listener.tls {
+            None => Layer::Never,
+            Some(tls) if tls.optional => Layer::Optional(encrypt(tls)?),
+            Some(tls) => Layer::Always(encrypt(tls)?),
         },
-        tls: listener.tls.as_ref().map(encrypt).transpose()?,
+        websocket: match listener.transport {
+            Transport::Tcp => Layer::Never,
+            Transport::Any => Layer::Optional(websocket_options(listener)),
+            Transport::WebSocket => Layer::Always(websocket_options(listener)),
+        },
         protocols: listener.protocols.iter().map(open).collect::<Result<_, Refused>>()?,
         allow_anonymous: listener.allow_anonymous,
         client_identity: listener.tls.as_ref().and_then(|tls| tls.client_identity).map(certificate_name),

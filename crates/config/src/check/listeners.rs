@@ -70,12 +70,13 @@ fn check_websocket(listener: &Listener, path: &str, registry: &Registry, finding
     let transport = join(path, "transport");
     match listener.transport {
         Transport::Tcp if listener.websocket.is_some() && !findings.is_reported(&transport) => {
-            let message = "`websocket` has no effect on a listener without `transport = \"websocket\"`";
-            let suggestion = "add `transport = \"websocket\"` or remove `websocket`".to_owned();
+            let message = "`websocket` has no effect on a listener with `transport = \"tcp\"`";
+            let suggestion =
+                "write `transport = \"websocket\"` or `\"any\"`, or remove `websocket`".to_owned();
             findings.error(&join(path, "websocket"), Part::Key, message, Some(suggestion));
         }
         Transport::Tcp => {}
-        Transport::WebSocket => {
+        Transport::WebSocket | Transport::Any => {
             for (index, protocol) in listener.protocols.iter().enumerate() {
                 if registry.protocol(protocol).is_some_and(|entry| !entry.websocket) {
                     let message = format!("protocol {} cannot be spoken over WebSocket", quoted(protocol));

@@ -16,7 +16,7 @@ use super::certificates::{
 };
 use crate::diagnostic::{printable, quoted};
 use crate::findings::{Findings, Part, item, join};
-use crate::schema::{Config, Tls};
+use crate::schema::{ClientAuth, Config, Listener, Tls};
 
 pub(super) fn check(config: &Config, now: SystemTime, findings: &mut Findings<'_>) {
     // Only asked, never installed: which provider the gateway uses is not decided here.
@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, now: SystemTime, findings: &mut Findings<'_
             let path = join(&item("listener", index), "tls");
             check.pair(&path, &tls.cert, &tls.key);
             check.client_certificates(&path, tls);
+            check.optional(&path, tls, listener);
             check.server_names(&path, tls);
         }
     }
@@ -140,6 +141,29 @@ impl Check<'_, '_> {
             let suggestion = "add `client_auth` and `client_ca` or remove `crl`".to_owned();
             let message = "`crl` has no effect without `client_auth`";
             self.findings.error(&join(path, "crl"), Part::Key, message, Some(suggestion));
+        }
+    }
+
+    /// What can be read on its way, and what could be walked around.
+    fn optional(&mut self, path: &str, tls: &Tls, listener: &Listener) {
+        let optional = join(path, "optional");
+        if !tls.optional || self.findings.is_reported(&optional) {
+            return;
+        }
+        if tls.client_auth == Some(ClientAuth::Required) {
+            let message = "clients without TLS show no certificate, and `client_auth` requires one";
+            let suggestion =
+                "remove `optional`, or write `client_auth = \"optional\"` and let the others in by password"
+                    .to_owned();
+            return self.findings.error(&optional, Part::Key, message, Some(suggestion));
+        }
+        if !listener.bind.ip().to_canonical().is_loopback() {
+            let message = format!(
+                "listener {} is open to the network and takes clients without TLS: what they send, passwords too, can be read on its way",
+                quoted(&listener.name)
+            );
+            let suggestion = "remove `optional` when all clients speak TLS".to_owned();
+            self.findings.warning(&optional, message, Some(suggestion));
         }
     }
 

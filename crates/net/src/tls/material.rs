@@ -11,6 +11,7 @@ use super::TlsOptions;
 /// The TLS of one listener: what handshakes are made with, and what certificates of connected clients are checked by again.
 pub struct TlsMaterial {
     config: Arc<ServerConfig>,
+    http_config: Option<Arc<ServerConfig>>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     options: TlsOptions,
     fingerprint: u64,
@@ -19,15 +20,21 @@ pub struct TlsMaterial {
 impl TlsMaterial {
     pub(super) fn new(
         config: Arc<ServerConfig>,
+        http_config: Option<Arc<ServerConfig>>,
         verifier: Option<Arc<dyn ClientCertVerifier>>,
         options: TlsOptions,
         fingerprint: u64,
     ) -> TlsMaterial {
-        TlsMaterial { config, verifier, options, fingerprint }
+        TlsMaterial { config, http_config, verifier, options, fingerprint }
     }
 
     pub(crate) fn config(&self) -> &Arc<ServerConfig> {
         &self.config
+    }
+
+    /// What handshakes are made with whose clients offer to speak HTTP, where that is something else.
+    pub(crate) fn http_config(&self) -> Option<&Arc<ServerConfig>> {
+        self.http_config.as_ref()
     }
 
     /// What client certificates are checked by; nothing where clients are not asked for one.

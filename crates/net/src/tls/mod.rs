@@ -79,7 +79,13 @@ pub enum Application {
     Stream,
     /// WebSocket: `http/1.1`, because a browser may offer `h2` as well, which is not spoken here.
     WebSocket,
+    /// Either: `http/1.1` for a client that offers it. Whatever another one offers is ignored, because a protocol's own name
+    /// (RFC 7301 section 6) beside a list without it would end the handshake.
+    Either,
 }
+
+/// The name of HTTP/1.1 among the names of applications (RFC 7301 section 6).
+pub(crate) const HTTP: &[u8] = b"http/1.1";
 
 /// Reads all files and makes what a listener needs.
 ///
@@ -92,8 +98,13 @@ pub fn material(options: &TlsOptions) -> Result<Arc<TlsMaterial>, TlsError> {
     let resolver = CertificateByName::load(options, &mut files, &provider)?;
     let verifier = client_verifier(options, &mut files, &provider)?;
     let config = server_config(options, resolver, verifier.clone(), provider)?;
+    let http_config = (options.application == Application::Either).then(|| {
+        let mut config = ServerConfig::clone(&config);
+        config.alpn_protocols = vec![HTTP.to_vec()];
+        Arc::new(config)
+    });
     let verifier = verifier.filter(|verifier| verifier.offer_client_auth());
-    Ok(Arc::new(TlsMaterial::new(config, verifier, options.clone(), files.fingerprint())))
+    Ok(Arc::new(TlsMaterial::new(config, http_config, verifier, options.clone(), files.fingerprint())))
 }
 
 fn server_config(
@@ -113,8 +124,8 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     config.alpn_protocols = match options.application {
-        Application::Stream => Vec::new(),
-        Application::WebSocket => vec![b"http/1.1".to_vec()],
+        Application::Stream | Application::Either => Vec::new(),
+        Application::WebSocket => vec![HTTP.to_vec()],
     };
     Ok(Arc::new(config))
 }

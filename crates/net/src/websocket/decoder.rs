@@ -75,7 +75,9 @@ impl End {
         match self {
             Self::Closed(PeerClose { code: Some(code), .. }) => encode_close(out, *code, ""),
             Self::Closed(PeerClose { code: None, .. }) => encode_empty_close(out),
-            Self::Failed(error) => encode_close(out, error.close_code(), &error.to_string()),
+            Self::Failed(error) => {
+                encode_close(out, error.close_code(), &format!("{}: {error}", error.label()));
+            }
         }
     }
 }
@@ -91,6 +93,7 @@ pub struct Decoder {
     /// The payload of the control frame being read, unmasked.
     control_payload: Vec<u8>,
     message: Option<Message>,
+    has_seen_text: bool,
     text: Utf8Stream,
 }
 
@@ -120,8 +123,27 @@ impl Decoder {
             cut_header: CutHeader::default(),
             control_payload: Vec::new(),
             message: None,
+            has_seen_text: false,
             text: Utf8Stream::default(),
         }
+    }
+
+    /// Says what is true of text from now on, where that is not known at the beginning.
+    ///
+    /// # Errors
+    ///
+    /// Text is refused, and some has come already.
+    pub fn settle_text(&mut self, text: TextPolicy) -> Result<(), WebSocketError> {
+        self.options.text = text;
+        match text == TextPolicy::Refuse && self.has_seen_text {
+            true => Err(WebSocketError::TextRefused),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the client's frames have ended, by a close frame or an error.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
     }
 
     /// Consumes all of `input` and leaves the payload bytes of its data frames, unmasked, at its front.
@@ -199,6 +221,7 @@ impl Decoder {
             (Some(_), false) => return Err(WebSocketError::MessageInterrupted),
             (None, true) => return Err(WebSocketError::ContinuationWithoutStart),
         };
+        self.has_seen_text |= message.is_text;
         if message.is_text && self.options.text == TextPolicy::Refuse {
             return Err(WebSocketError::TextRefused);
         }

@@ -183,7 +183,7 @@ impl Write for HandshakeWire {
         if let Some(accepted) = self.handshake.handle_bytes(bytes).map_err(io::Error::other)? {
             assert_eq!(accepted.consumed, bytes.len());
             self.response = Cursor::new(accepted.response);
-            self.subprotocol = accepted.subprotocol;
+            self.subprotocol = accepted.subprotocol.unwrap_or_default();
         }
         Ok(bytes.len())
     }

@@ -98,3 +98,25 @@ impl WebSocketError {
         }
     }
 }
+
+#[cfg(test)]
+impl WebSocketError {
+    /// One of each kind.
+    pub(super) const EXAMPLES: [Self; 15] = [
+        Self::NotMasked,
+        Self::ReservedBits,
+        Self::UnknownOpcode { opcode: 3 },
+        Self::ControlFragmented,
+        Self::ControlTooLong,
+        Self::ContinuationWithoutStart,
+        Self::MessageInterrupted,
+        Self::LengthTopBit,
+        Self::LengthNotMinimal { payload_len: 1 },
+        Self::MessageTooBig { bytes: 2, limit: 1 },
+        Self::TextRefused,
+        Self::TextNotUtf8,
+        Self::CloseTooShort,
+        Self::CloseCodeInvalid { code: 1005 },
+        Self::CloseReasonNotUtf8,
+    ];
+}

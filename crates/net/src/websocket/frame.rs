@@ -68,6 +68,8 @@ impl CloseCode {
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// 1011: the gateway failed, not the peer.
     pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1013: the gateway cannot serve the peer now (the registry's "Try Again Later").
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
 
     /// Takes the codes that may stand in a close frame: 1000-1003, 1007-1014 and 3000-4999. The others are reserved,
     /// or only ever stand for "no code" within a program (1005, 1006, 1015).

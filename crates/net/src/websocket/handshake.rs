@@ -29,7 +29,7 @@ pub struct HandshakeOptions {
     pub origins: Vec<String>,
     /// The sub-protocols that are served, such as `mqtt` and `v12.stomp`: tokens of the operator or the program.
     pub subprotocols: Vec<String>,
-    /// What a client that offers no sub-protocol speaks. `None`: it is refused, because nothing tells which is meant.
+    /// What a client that offers no sub-protocol speaks. `None`: its messages will tell.
     pub default_subprotocol: Option<String>,
 }
 
@@ -40,8 +40,9 @@ pub struct Accepted {
     pub consumed: usize,
     /// The 101 answer, to be sent before any frame.
     pub response: Vec<u8>,
-    /// What is spoken from now on: the client's first choice that is served, or the default.
-    pub subprotocol: String,
+    /// What is spoken from now on: the client's first choice that is served, or the default. `None`: the client has offered nothing and
+    /// there is no default.
+    pub subprotocol: Option<String>,
 }
 
 /// One connection's handshake. It is thrown away when it has answered.
@@ -98,7 +99,7 @@ fn find_end(request: &[u8], from: usize) -> Option<usize> {
     unsearched.windows(4).position(|window| window == b"\r\n\r\n").map(|position| from + position + 4)
 }
 
-fn answer(request: &[u8], options: &HandshakeOptions) -> Result<(Vec<u8>, String), Refusal> {
+fn answer(request: &[u8], options: &HandshakeOptions) -> Result<(Vec<u8>, Option<String>), Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(request) {
@@ -114,8 +115,9 @@ fn answer(request: &[u8], options: &HandshakeOptions) -> Result<(Vec<u8>, String
     check_path(parsed.path.unwrap_or_default(), options)?;
     let key = check_key(&fields)?;
     check_origin(&fields, &options.origins)?;
-    let (subprotocol, is_named) = choose_subprotocol(&fields, options)?;
-    Ok((accept_response(key, is_named.then_some(subprotocol)), subprotocol.to_owned()))
+    let named = choose_subprotocol(&fields, options)?;
+    let spoken = named.or(options.default_subprotocol.as_deref());
+    Ok((accept_response(key, named), spoken.map(str::to_owned)))
 }
 
 /// RFC 6455 section 4.2.1, item 1.
@@ -169,19 +171,19 @@ fn check_origin(fields: &Fields<'_>, allowed: &[String]) -> Result<(), Refusal> 
     if allowed.is_empty() || fields.all("origin").all(is_allowed) { Ok(()) } else { Err(Refusal::Origin) }
 }
 
-/// RFC 6455 section 4.2.2, item 5 (`/subprotocol/`): the client's first choice that is served. Also says whether the
-/// client has named it: a default must not stand in the answer, since the client did not offer it.
+/// RFC 6455 section 4.2.2, item 5 (`/subprotocol/`): the client's first choice that is served. Nothing where the client offers nothing: a
+/// name that it has not offered must not stand in the answer.
 fn choose_subprotocol<'a>(
     fields: &Fields<'_>,
     options: &'a HandshakeOptions,
-) -> Result<(&'a str, bool), Refusal> {
+) -> Result<Option<&'a str>, Refusal> {
     let mut offers = fields.tokens("sec-websocket-protocol").peekable();
     if offers.peek().is_none() {
-        return options.default_subprotocol.as_deref().map(|name| (name, false)).ok_or(Refusal::Subprotocol);
+        return Ok(None);
     }
     offers
         .find_map(|offer| options.subprotocols.iter().find(|served| served.as_bytes() == offer))
-        .map(|served| (served.as_str(), true))
+        .map(|served| Some(served.as_str()))
         .ok_or(Refusal::Subprotocol)
 }
 

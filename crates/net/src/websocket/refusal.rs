@@ -35,7 +35,7 @@ pub enum Refusal {
     /// A browser's page comes from an origin that is not allowed.
     #[error("the origin of this page is not allowed")]
     Origin,
-    /// No sub-protocol that the client offers is served, or it offers none and the listener serves several.
+    /// No sub-protocol that the client offers is served.
     #[error("no sub-protocol in common")]
     Subprotocol,
 }

@@ -207,7 +207,8 @@ fn close_is_answered_with_its_code() {
         (frame(0x88, b""), vec![0x88, 0]),
         (
             frame(0x81, b"\xFF")[..].to_vec(),
-            [&[0x88, 35, 0x03, 0xEF], &b"a text message is not valid UTF-8"[..]].concat(),
+            [&[0x88, 60, 0x03, 0xEF], &b"websocket_text_not_utf8: a text message is not valid UTF-8"[..]]
+                .concat(),
         ),
     ] {
         let mut out = Vec::new();
@@ -277,4 +278,18 @@ fn million_random_inputs_are_survived() {
             assert_eq!(at_once.data_len, first.data_len + second.data_len, "round {round}, cut {cut}");
         }
     }
+}
+
+/// [MQTT-6.0.0-1]: text that came before it was known that none may come ends the connection as later text does.
+#[test]
+fn text_is_refused_afterwards_too() {
+    let mut decoder = Decoder::new(ANY);
+    decoder.decode_in_place(&mut frame(0x82, b"\x10"));
+    assert_eq!(decoder.settle_text(TextPolicy::Refuse), Ok(()));
+    let refused = decoder.decode_in_place(&mut frame(0x81, b"\x10")).end;
+    assert_eq!(refused, Some(End::Failed(WebSocketError::TextRefused)));
+    let mut decoder = Decoder::new(ANY);
+    decoder.decode_in_place(&mut frame(0x81, b"\x10"));
+    assert_eq!(decoder.settle_text(TextPolicy::Accept), Ok(()));
+    assert_eq!(decoder.settle_text(TextPolicy::Refuse), Err(WebSocketError::TextRefused));
 }

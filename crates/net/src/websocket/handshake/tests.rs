@@ -39,7 +39,7 @@ fn without(field: &str) -> String {
 fn example_of_the_specification_is_accepted() {
     let accepted = accepted(options(), REQUEST);
     assert_eq!(accepted.consumed, REQUEST.len());
-    assert_eq!(accepted.subprotocol, "v12.stomp");
+    assert_eq!(accepted.subprotocol.as_deref(), Some("v12.stomp"));
     let response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: v12.stomp\r\n\r\n";
     assert_eq!(String::from_utf8(accepted.response).unwrap(), response);
@@ -53,12 +53,12 @@ fn spelling_of_other_clients_is_accepted() {
         .replace("Upgrade: websocket", "UPGRADE:WebSocket")
         .replace("Connection: Upgrade", "connection: keep-alive, Upgrade")
         .replace("Sec-WebSocket-Key", "sec-websocket-key");
-    assert_eq!(accepted(options(), &request).subprotocol, "v12.stomp");
+    assert_eq!(accepted(options(), &request).subprotocol.as_deref(), Some("v12.stomp"));
     let lines = REQUEST.replace(
         "Sec-WebSocket-Protocol: mqttv3.1, v12.stomp, mqtt",
         "Sec-WebSocket-Protocol: other\r\nSec-WebSocket-Protocol: mqtt,v12.stomp",
     );
-    assert_eq!(accepted(options(), &lines).subprotocol, "mqtt");
+    assert_eq!(accepted(options(), &lines).subprotocol.as_deref(), Some("mqtt"));
 }
 
 /// RFC 6455 section 9.1: an extension that is not accepted is not mentioned.
@@ -140,20 +140,22 @@ fn plain_get_is_told_what_the_port_is_for() {
 }
 
 /// RFC 6455 section 4.2.2 (`/subprotocol/`), [MQTT-6.0.0-3] and [MQTT-3.1.1/6.0.0-3]: without an offer the answer names
-/// none, and there must be a default.
+/// none; what is spoken is the default, or has to be seen.
 #[test]
-fn client_without_offer_needs_a_default() {
+fn client_without_offer_gets_the_default_or_is_to_be_recognised() {
     let request = without("sec-websocket-protocol");
-    let (refusal, response) = refused(options(), &request);
-    assert_eq!(refusal, Refusal::Subprotocol);
-    assert!(response.ends_with("Sub-protocols offered here: mqtt, v12.stomp\n"));
+    let open = accepted(options(), &request);
+    assert_eq!(open.subprotocol, None);
+    assert!(!String::from_utf8(open.response).unwrap().contains("Protocol:"));
     let with_default = HandshakeOptions { default_subprotocol: Some("mqtt".to_owned()), ..options() };
     let accepted = accepted(with_default.clone(), &request);
-    assert_eq!(accepted.subprotocol, "mqtt");
+    assert_eq!(accepted.subprotocol.as_deref(), Some("mqtt"));
     assert!(!String::from_utf8(accepted.response).unwrap().contains("Protocol:"));
     // An offer that does not fit is not covered by the default.
     let other = REQUEST.replace("v12.stomp, mqtt", "other");
-    assert_eq!(refused(with_default, &other).0, Refusal::Subprotocol);
+    let (refusal, response) = refused(with_default, &other);
+    assert_eq!(refusal, Refusal::Subprotocol);
+    assert!(response.ends_with("Sub-protocols offered here: mqtt, v12.stomp\n"));
 }
 
 /// RFC 6455 section 10.2: an allowed list keeps foreign pages out, and lets programs in, which send no origin.
