@@ -121,6 +121,16 @@ fn stomp_clients_share_the_port_over_every_transport() {
     }
 }
 
+/// RFC 6455 section 7.1.2: inside TLS the closing handshake is finished before the session is.
+#[test]
+fn a_close_event_over_tls_is_clean() {
+    let one = OnePort::start();
+    // SEND, before CONNECT.
+    let mut program = one.node("close_event.js", "wss", &["v12.stomp", "53454e440a0a00"]);
+    let line = program.wait_for_line("the close event", |line| line.starts_with("closed "));
+    assert!(line.starts_with("closed true 1002 unexpected_frame: "), "{line}");
+}
+
 /// However slowly the first bytes come, they tell.
 #[test]
 fn clients_are_recognised_byte_by_byte() {
@@ -168,17 +178,10 @@ fn strangers_are_closed_and_counted() {
 #[test]
 fn half_a_beginning_is_closed_in_time() {
     let one = OnePort::with("", "allow_anonymous = true\nconnect_timeout = \"300ms\"");
-    let half_a_request = &upgrade(&[])[..60];
-    let beginnings: [&[u8]; 8] = [
-        b"",
-        b"G",
-        b"GET",
-        b"\n\n",
-        b"CONN",
-        b"\x16",
-        b"\x16\x03\x01\x02\x00\x01\x00",
-        half_a_request.as_bytes(),
-    ];
+    let request = upgrade(&[]);
+    let (half_a_request, _) = request.as_bytes().split_at(60);
+    let beginnings: [&[u8]; 8] =
+        [b"", b"G", b"GET", b"\n\n", b"CONN", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00", half_a_request];
     let begin = |bytes: &&[u8]| {
         let mut stream = tcp(one.port());
         stream.write_all(bytes).expect("the gateway reads");
