@@ -5,6 +5,9 @@ import "./vendor/stomp.umd.min.js";
 
 const { Client, ReconnectionTimeMode } = globalThis.StompJs;
 
+/** Where answers to this page go: an address of this connection alone, which nobody can guess. */
+const replies = "/temp-queue/answers";
+
 /** How long somebody waits for the answer to a command, in milliseconds. */
 const answer_timeout = 8000;
 
@@ -14,8 +17,6 @@ export class Link {
   #listener;
   #waiting = new Map();
   #requests = 0;
-  /** Where answers to this page go. */
-  #replies = `/topic/demo-replies/${token()}`;
 
   /**
    * `listener.phase(name, words)` is told how the connection is: connecting, live, lost or refused;
@@ -58,13 +59,13 @@ export class Link {
         reject(new Error(`no answer in ${answer_timeout / 1000} s`));
       }, answer_timeout);
       this.#waiting.set(id, { resolve, timer, sent: performance.now() });
-      const headers = { "reply-to": this.#replies, "correlation-id": id, "content-type": "application/json" };
+      const headers = { "reply-to": replies, "correlation-id": id, "content-type": "application/json" };
       this.#client.publish({ destination, headers, body: JSON.stringify(command) });
     });
   }
 
   #connected() {
-    this.#client.subscribe(this.#replies, (frame) => this.#answered(frame));
+    this.#client.subscribe(replies, (frame) => this.#answered(frame));
     this.#client.watchForReceipt("subscribed", () => this.#listener.phase("live", "live"));
     const { message } = this.#listener;
     const handle = (frame) => message(frame.headers.destination, frame.body, frame.headers.retained === "true");
@@ -82,10 +83,4 @@ export class Link {
     clearTimeout(waiting.timer);
     waiting.resolve({ body: frame.body, milliseconds: performance.now() - waiting.sent });
   }
-}
-
-/** 96 random bits, so that nobody else listens there by chance. */
-function token() {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
