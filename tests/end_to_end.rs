@@ -15,6 +15,8 @@ mod configurations;
 #[cfg(test)]
 mod crossing;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod gmqtt_clients;

@@ -202,7 +202,7 @@ pub(crate) fn set_password(file: &Path, user: &str, password: &str) {
 }
 
 /// The binary under test, with no setting inherited from the developer's environment.
-fn tidegate() -> Command {
+pub(crate) fn tidegate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
         command.env_remove(name);

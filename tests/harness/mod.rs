@@ -17,7 +17,7 @@ pub(crate) use certificates::{Authority, Identity};
 pub(crate) use clients::{
     example, mosquitto_pub, mosquitto_sub, node, python, received, subscribed_mosquitto, tool,
 };
-pub(crate) use gateway::{Gateway, Scratch, run_tidegate, set_password};
+pub(crate) use gateway::{Gateway, Scratch, run_tidegate, set_password, tidegate};
 pub(crate) use http::{get, metric_sum};
 pub(crate) use program::{Ended, Program};
 pub(crate) use websocket::{Frame, WebSocket, frame, tcp, upgrade};
