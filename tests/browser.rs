@@ -11,18 +11,22 @@ fn demo(devices: &str) -> Gateway {
     Gateway::start_with(Scratch::new(), arguments)
 }
 
-/// Uses the demo's page on a device and waits for each of these checks; other checks may stand between them.
+/// Waits for each of these checks, one after the other, so that each has its own deadline.
+pub(crate) fn passes(browser: &mut Program, checks: &[&str]) {
+    for check in checks {
+        let is_over = |line: &str| line == format!("ok {check}") || line.starts_with("failed");
+        let line = browser.wait_for_line(&format!("{check:?}"), is_over);
+        assert!(line.starts_with("ok"), "{line}");
+    }
+}
+
+/// Uses the demo's page on a device.
 fn demo_page_passes(device: &str, checks: &[&str]) {
     let gateway = demo("24");
     let page = format!("http://127.0.0.1:{}/demo/", gateway.port("http"));
     let mqtt = format!("mqtt://127.0.0.1:{}", gateway.port("mqtt"));
     let mut browser = Program::start(node("demo_page.js").args([&page, &mqtt, device, "24"]));
-    for check in checks {
-        let ended = browser.wait_for_line(&format!("{check:?}"), |line| {
-            line == format!("ok {check}") || line.starts_with("failed")
-        });
-        assert!(ended.starts_with("ok"), "{ended}");
-    }
+    passes(&mut browser, checks);
     browser.succeed();
 }
 
@@ -64,4 +68,28 @@ fn the_vendored_library_is_the_published_one() {
     let package = String::from_utf8(read("tests/clients/node/package.json")).unwrap();
     let version = package.split("\"@stomp/stompjs\": \"").nth(1).and_then(|rest| rest.split('"').next());
     assert!(note.contains(&format!("@stomp/stompjs {}", version.unwrap())), "{note}");
+}
+
+/// @stomp/stompjs with a browser's own WebSocket, and MQTT.js on the other side: payloads, properties, receipts, acknowledgements, retained
+/// messages and heart-beats.
+#[test]
+fn stompjs_in_a_page_meets_an_mqtt_client() {
+    let gateway = Gateway::standard();
+    let websocket = format!("ws://127.0.0.1:{}/", gateway.port("websocket"));
+    let mqtt = format!("mqtt://127.0.0.1:{}", gateway.port("mqtt"));
+    let mut browser = Program::start(node("stomp_page.js").args([&websocket, &mqtt]));
+    passes(
+        &mut browser,
+        &[
+            "the newest sub-protocol is spoken",
+            "payloads of every kind come from a device",
+            "payloads of every kind go to a device, each with its receipt",
+            "properties cross both ways",
+            "what is not acknowledged holds the next one back",
+            "retained messages are marked, and cleared",
+            "a page that leaves gets its last receipt",
+            "heart-beats keep a silent connection",
+        ],
+    );
+    browser.succeed();
 }

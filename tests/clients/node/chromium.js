@@ -45,17 +45,22 @@ export async function open_page(device, origin, options = {}) {
   });
   page.on("requestfailed", (request) => complaints.push(`request: ${request.url()} ${request.failure()?.errorText}`));
   page.on("request", (request) => {
-    if (!request.url().startsWith(origin)) complaints.push(`request to somebody else: ${request.url()}`);
+    if (![origin, "data:"].some((start) => request.url().startsWith(start))) complaints.push(`request to somebody else: ${request.url()}`);
   });
   return { browser, page, complaints };
+}
+
+/** Fails when a check takes longer than any check may: what waits for a page's own promise has no other limit. */
+function too_late() {
+  return new Promise((_, reject) => setTimeout(() => reject(new Error("too late")), patience + 5000).unref());
 }
 
 /** Runs one check after the other; prints `ok NAME` for each, and ends the program with 1 and a sentence at the first that fails. */
 export async function run_checks(checks, complaints, browser) {
   try {
     for (const [name, check] of Object.entries(checks)) {
-      await check().catch((error) => {
-        throw new Error(`${name}: ${error.stack}`);
+      await Promise.race([check(), too_late()]).catch((error) => {
+        throw new Error(`${name}: ${error.stack}; ${complaints.join("; ")}`);
       });
       if (complaints.length > 0) throw new Error(`${name}: the page complains: ${complaints.join("; ")}`);
       console.log("ok", name);
