@@ -1,15 +1,47 @@
-//! Every example runs against a gateway and does what it says.
+//! Every example runs against a gateway and does what it says, alone and together with the others.
 
+use crate::browser::passes;
 use crate::harness::{
-    Gateway, Program, example, mosquitto_pub, node, python, received, subscribed_mosquitto,
+    Gateway, Program, example, mosquitto_pub, node, python, received, subscribed_mosquitto, tool,
 };
 
-/// `examples/python/device.py`: status, telemetry, and a clean end.
+/// Starts one of the example devices at this port.
+type StartDevice = fn(port: &str) -> Program;
+
+fn python_device(port: &str) -> Program {
+    Program::start(python("examples/python/device.py").args(["--port", port, "--interval", "0.1"]))
+}
+
+fn rust_device(port: &str) -> Program {
+    Program::start(example("device").args(["127.0.0.1", port, "pump-8"]))
+}
+
+/// Asks a device for something, as any MQTT 5.0 client would, and returns the answer.
+fn ask(port: &str, device: &str, command: &str) -> String {
+    let topic = format!("plant/lab/{device}/command");
+    let mut request = tool("mosquitto_rr");
+    request.args([
+        "-h",
+        "127.0.0.1",
+        "-p",
+        port,
+        "-V",
+        "mqttv5",
+        "-t",
+        &topic,
+        "-e",
+        "answers/test",
+        "-m",
+        command,
+    ]);
+    Program::start(&mut request).succeed()
+}
+
+/// `examples/python/device.py`: status, retained readings, and a clean end that says so.
 #[test]
-fn python_device_publishes_telemetry_and_status() {
+fn python_device_publishes_readings_and_status() {
     let gateway = Gateway::standard();
-    let subscription = ["-t", "telemetry/#", "-t", "status/#", "-q", "1"];
-    let mut watcher = subscribed_mosquitto(gateway.port("mqtt"), &subscription);
+    let mut watcher = subscribed_mosquitto(gateway.port("mqtt"), &["-t", "plant/#", "-q", "1"]);
     let port = gateway.port("mqtt").to_string();
     let mut device = python("examples/python/device.py");
     let device = Program::start(device.args(["--port", &port, "--count", "3", "--interval", "0"]));
@@ -17,21 +49,41 @@ fn python_device_publishes_telemetry_and_status() {
     let messages: Vec<String> = (0..5).map(|_| received(&mut watcher)).collect();
 
     device.succeed();
-    assert!(messages.contains(&"status/boiler-7 1 0 online".to_owned()), "{messages:?}");
-    assert_eq!(messages.iter().filter(|line| line.starts_with("telemetry/boiler-7 1 0 {")).count(), 3);
-    assert_eq!(messages.last().map(String::as_str), Some("status/boiler-7 1 0 offline"));
+    assert!(messages.contains(&"plant/lab/boiler-7/status 1 0 online".to_owned()), "{messages:?}");
+    let readings = messages.iter().filter(|line| line.starts_with("plant/lab/boiler-7/temperature 1 0 {"));
+    assert_eq!(readings.count(), 3, "{messages:?}");
+    assert_eq!(messages.last().map(String::as_str), Some("plant/lab/boiler-7/status 1 0 offline"));
+    let mut late = subscribed_mosquitto(gateway.port("mqtt"), &["-t", "plant/+/+/temperature", "-q", "1"]);
+    assert!(received(&mut late).starts_with("plant/lab/boiler-7/temperature 1 1 {"));
 }
 
-/// `examples/python/device.py`: killed in the middle, its will tells so.
-#[test]
-fn python_device_leaves_a_will() {
+/// Both devices answer what they are asked, say what they can do when they do not understand, and end on command.
+fn device_answers(device: StartDevice, name: &str, report: &str) {
     let gateway = Gateway::standard();
-    let mut watcher = subscribed_mosquitto(gateway.port("mqtt"), &["-t", "status/#", "-q", "1"]);
+    let mut watcher = subscribed_mosquitto(gateway.port("mqtt"), &["-t", "plant/+/+/status", "-q", "1"]);
     let port = gateway.port("mqtt").to_string();
-    let device = Program::start(python("examples/python/device.py").args(["--port", &port]));
-    assert_eq!(received(&mut watcher), "status/boiler-7 1 0 online");
-    device.signal("KILL");
-    assert_eq!(received(&mut watcher), "status/boiler-7 1 0 offline");
+    let device = device(&port);
+    assert_eq!(received(&mut watcher), format!("plant/lab/{name}/status 1 0 online"));
+    for command in ["report", r#"{"command":"report"}"#] {
+        let answer = ask(&port, name, command);
+        assert!(answer.contains(report), "{answer}");
+    }
+    assert!(ask(&port, name, "dance").contains("unknown command"));
+    assert!(ask(&port, name, "stop").contains("stopping"));
+    assert_eq!(received(&mut watcher), format!("plant/lab/{name}/status 1 0 offline"));
+    device.succeed();
+}
+
+/// `examples/python/device.py`
+#[test]
+fn python_device_answers_commands() {
+    device_answers(python_device, "boiler-7", "\"sent\"");
+}
+
+/// `examples/rust/device.rs`
+#[test]
+fn rust_device_answers_commands() {
+    device_answers(rust_device, "pump-8", "\"strokes_per_minute\"");
 }
 
 /// `examples/python/stomp_listener.py`: prints what an MQTT client publishes.
@@ -42,36 +94,29 @@ fn python_stomp_listener_prints_mqtt_messages() {
     let mut listener =
         Program::start(python("examples/python/stomp_listener.py").args(["--port", &port, "--count", "1"]));
     listener.wait_for_line("that it listens", |line| line.starts_with("listening on"));
-    mosquitto_pub(gateway.port("mqtt"), &["-t", "telemetry/x", "-q", "1", "-m", "21.5"]);
-    listener.wait_for_line("the message", |line| line == "/topic/telemetry/x 21.5");
+    mosquitto_pub(gateway.port("mqtt"), &["-t", "plant/lab/x/y", "-q", "1", "-m", "21.5"]);
+    listener.wait_for_line("the message", |line| line == "/topic/plant/lab/x/y 21.5");
     listener.succeed();
 }
 
-/// `examples/rust/device.rs`: publishes, and ends on command.
-#[test]
-fn rust_device_publishes_and_obeys() {
+/// `examples/browser/index.html` in Chromium with a device of the examples: its values, its answer, and its end by its will.
+fn page_shows_device(device: StartDevice, name: &str, metric: &str) {
     let gateway = Gateway::standard();
-    let mut watcher = subscribed_mosquitto(gateway.port("mqtt"), &["-t", "telemetry/#", "-q", "1"]);
-    let port = gateway.port("mqtt").to_string();
-    let device = Program::start(example("device").args(["127.0.0.1", &port, "boiler-8"]));
-    assert_eq!(received(&mut watcher), "telemetry/boiler-8 1 0 {\"number\":0}");
-    mosquitto_pub(gateway.port("mqtt"), &["-t", "commands/boiler-8", "-q", "1", "-m", "stop"]);
-    assert!(device.succeed().contains("command b\"stop\""));
+    let device = device(&gateway.port("mqtt").to_string());
+    let url = format!("ws://127.0.0.1:{}/", gateway.port("websocket"));
+    let mut page = Program::start(node("example_page.js").args([&url, &format!("lab/{name}"), metric]));
+    passes(&mut page, &["connected", "device", "live", "answer"]);
+    device.signal("KILL");
+    passes(&mut page, &["offline"]);
+    page.succeed();
 }
 
-/// `examples/browser/index.html`: connects, shows an MQTT message, and sends one.
 #[test]
-fn browser_page_shows_and_sends_messages() {
-    let gateway = Gateway::standard();
-    let mut watcher = subscribed_mosquitto(gateway.port("mqtt"), &["-t", "commands/#", "-q", "1"]);
-    let url = format!("ws://127.0.0.1:{}/", gateway.port("websocket"));
-    let mut page = Program::start(node("open_page.js").arg(url));
-    page.wait_for_line("`connected`", |line| line == "connected");
+fn page_shows_the_python_device() {
+    page_shows_device(python_device, "boiler-7", "temperature");
+}
 
-    mosquitto_pub(gateway.port("mqtt"), &["-t", "telemetry/x", "-q", "1", "-m", "21.5"]);
-
-    assert_eq!(received(&mut page), "/topic/telemetry/x 21.5");
-    assert_eq!(received(&mut watcher), "commands/browser 1 0 from the page");
-    assert_eq!(received(&mut page), "/topic/commands/browser from the page");
-    page.succeed();
+#[test]
+fn page_shows_the_rust_device() {
+    page_shows_device(rust_device, "pump-8", "pressure");
 }

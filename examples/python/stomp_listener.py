@@ -1,7 +1,7 @@
 """A service: prints whatever arrives under a STOMP topic, from MQTT devices and browsers alike.
 
     pip install stomp.py
-    python3 stomp_listener.py '/topic/telemetry/#'
+    python3 stomp_listener.py '/topic/plant/#'
 """
 
 import argparse
@@ -10,7 +10,7 @@ import threading
 import stomp
 
 parser = argparse.ArgumentParser()
-parser.add_argument("destination", nargs="?", default="/topic/telemetry/#")
+parser.add_argument("destination", nargs="?", default="/topic/plant/#")
 parser.add_argument("--host", default="127.0.0.1")
 parser.add_argument("--port", type=int, default=61613)
 parser.add_argument("--count", type=int, default=0, help="messages to print; 0 means until stopped")
