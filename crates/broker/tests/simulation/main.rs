@@ -16,6 +16,7 @@
 mod client;
 mod model;
 mod run;
+mod several;
 mod sharing;
 
 use tidegate_broker::Limits;
