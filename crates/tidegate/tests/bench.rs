@@ -28,9 +28,15 @@ fn bench(target: &str, scratch: &Scratch, options: &str) -> (Ended, Option<Value
 
 /// Expects that everything that was sent arrived `receivers` times, once each and in order.
 fn delivers_everything(listener: &str, options: &str, receivers: u64) {
+    crosses([listener, listener], options, receivers);
+}
+
+/// The same where publishers and subscribers come through these two listeners.
+fn crosses(listeners: [&str; 2], options: &str, receivers: u64) {
     let gateway = Gateway::standard();
-    let target = format!("127.0.0.1:{}", gateway.port(listener));
-    let (ended, figures) = bench(&target, gateway.scratch(), options);
+    let [publish, subscribe] = listeners.map(|listener| format!("127.0.0.1:{}", gateway.port(listener)));
+    let targets = format!("--subscribe-target {subscribe} {options}");
+    let (ended, figures) = bench(&publish, gateway.scratch(), &targets);
     assert_eq!(ended.code, Some(0), "{options}: {}", ended.output);
     let figures = figures.expect("figures as JSON");
     let count = |name: &str| figures[name].as_u64().unwrap_or_else(|| panic!("no {name} in {figures}"));
@@ -82,6 +88,30 @@ fn stomp_is_measured() {
 #[test]
 fn stomp_with_receipts_and_acknowledgements_is_measured() {
     delivers_everything("stomp", "--protocol stomp --qos 1 --layout fan-in --publishers 5 --window 5", 1);
+}
+
+/// [STOMP-1.2/MESSAGE]: what devices publish reaches browsers.
+#[test]
+fn mqtt_publishers_with_stomp_subscribers_over_websocket_are_measured() {
+    let sides = "--publish-protocol mqtt --subscribe-protocol stomp --subscribe-transport websocket";
+    crosses(["mqtt", "websocket"], &format!("{sides} --layout fan-out --subscribers 3"), 3);
+    crosses(["mqtt", "websocket"], &format!("{sides} --qos 1 --publishers 3 --size 70000 --window 4"), 1);
+}
+
+/// [MQTT-6.0.0-1]
+#[test]
+fn stomp_publishers_with_mqtt_subscribers_over_websocket_are_measured() {
+    let sides = "--transport websocket --publish-protocol stomp --subscribe-protocol mqtt5";
+    delivers_everything("websocket", &format!("{sides} --qos 1 --layout fan-in --publishers 4"), 1);
+}
+
+#[test]
+fn a_listener_without_websocket_is_named() {
+    let gateway = Gateway::standard();
+    let target = format!("127.0.0.1:{}", gateway.port("stomp"));
+    let (ended, _) = bench(&target, gateway.scratch(), "--transport websocket");
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains(&target), "{}", ended.output);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::dialect::{Dialect, Event, Welcome};
 use super::failure::Failure;
+use super::plan::Role;
 use super::run::Run;
 use super::socket::{ReadBuffer, Socket};
 use std::future::{Future, poll_fn};
@@ -23,10 +24,16 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects and waits until the broker has accepted.
-    pub(crate) async fn open(run: &Run, client: String, buffer: ReadBuffer) -> Result<Connection, Failure> {
-        let dialect = Dialect::new(&run.plan, client);
-        let mut socket = within("the connection", Socket::connect(run.address, buffer)).await?;
-        dialect.connect(&run.plan, socket.output())?;
+    pub(crate) async fn open(
+        run: &Run,
+        role: Role,
+        client: String,
+        buffer: ReadBuffer,
+    ) -> Result<Connection, Failure> {
+        let (side, address) = (run.plan.side(role), run.address(role));
+        let dialect = Dialect::new(&run.plan, side, client);
+        let mut socket = within("the connection", Socket::connect(side, address, buffer)).await?;
+        socket.output().message(|bytes| dialect.connect(&run.plan, bytes))?;
         let mut connection = Connection { socket, dialect, in_flight_max: 0, ping: None };
         let welcome = connection
             .answer("the connection", |event| match event {
@@ -45,13 +52,15 @@ impl Connection {
 
     /// Subscribes and waits until the subscription stands.
     pub(crate) async fn subscribe(&mut self, filter: &str) -> Result<(), Failure> {
-        self.dialect.subscribe(filter, self.socket.output())?;
+        let dialect = &mut self.dialect;
+        self.socket.output().message(|bytes| dialect.subscribe(filter, bytes))?;
         self.answer("the subscription", |event| (event == Event::Subscribed).then_some(())).await
     }
 
     /// Appends a message. Fewer than 65535 may be in flight.
     pub(crate) fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<(), Failure> {
-        self.dialect.publish(topic, payload, self.socket.output())
+        let dialect = &mut self.dialect;
+        self.socket.output().message(|bytes| dialect.publish(topic, payload, bytes))
     }
 
     /// How many publications may still be made until one is acknowledged, if `window` may wait for that.
@@ -73,11 +82,13 @@ impl Connection {
         let dialect = &mut self.dialect;
         self.socket.poll_read(context, |input, output| {
             let mut used = 0;
-            while let Some((event, bytes)) = dialect.next(input.get(used..).unwrap_or_default(), output)? {
+            loop {
+                let rest = input.get(used..).unwrap_or_default();
+                let next = output.message(|answer| dialect.next(rest, answer))?;
+                let Some((event, bytes)) = next else { return Ok(used) };
                 handle(event);
                 used += bytes;
             }
-            Ok(used)
         })
     }
 
@@ -89,7 +100,8 @@ impl Connection {
             due.as_mut().reset(Instant::now() + *every);
             // Registers for the next time; a sign of life this late is never due at once.
             let _ = due.as_mut().poll(context);
-            self.dialect.ping(self.socket.output());
+            let dialect = &self.dialect;
+            self.socket.output().message(|bytes| dialect.ping(bytes));
         }
         self.socket.poll_flush(context)
     }
@@ -98,9 +110,9 @@ impl Connection {
     pub(crate) async fn close<'t>(mut self, retained: impl Iterator<Item = &'t str>) {
         for topic in retained {
             // A topic that could be published to can be cleared.
-            let _ = self.dialect.clear(topic, self.socket.output());
+            let _ = self.socket.output().message(|bytes| self.dialect.clear(topic, bytes));
         }
-        let _ = self.dialect.disconnect(self.socket.output());
+        let _ = self.socket.output().message(|bytes| self.dialect.disconnect(bytes));
         let _ = within("the goodbye", poll_fn(|context| self.socket.poll_flush(context))).await;
     }
 

@@ -5,7 +5,8 @@ use super::failure::Failure;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::report::Report;
-use super::run::{Failures, Phase, Run};
+use super::run::{Addresses, Failures, Phase, Run};
+use super::side::Side;
 use super::tally::{Figures, histogram};
 use super::{BenchError, worker};
 use std::io::{self, Write};
@@ -46,9 +47,9 @@ pub(crate) struct Measured {
 
 /// Runs the plan. The report stands also where connections have failed.
 pub(crate) async fn measure(plan: Plan) -> Result<(Report, Failures), BenchError> {
-    let not_reached = |failure| BenchError::NotReached { target: plan.target.clone(), failure };
-    let address = resolve(&plan.target).await.map_err(not_reached)?;
-    let run = Arc::new(Run::new(plan, address)?);
+    let publish = resolve(&plan.publish).await?;
+    let subscribe = resolve(&plan.subscribe).await?;
+    let run = Arc::new(Run::new(plan, Addresses { publish, subscribe })?);
     let workers = start_workers(&run).inspect_err(|_| close(&run))?;
     let interrupts = tokio::spawn(note_interrupts(Arc::clone(&run)));
     let report = conduct(&run).await;
@@ -70,9 +71,11 @@ fn close(run: &Run) {
     run.phase.send_replace(Phase::Closing);
 }
 
-async fn resolve(target: &str) -> Result<SocketAddr, Failure> {
-    let mut addresses = tokio::net::lookup_host(target).await.map_err(Failure::Connect)?;
-    addresses.next().ok_or_else(|| Failure::Connect(io::ErrorKind::NotFound.into()))
+async fn resolve(side: &Side) -> Result<SocketAddr, BenchError> {
+    let found = tokio::net::lookup_host(&side.target).await;
+    let first = found.and_then(|mut addresses| addresses.next().ok_or(io::ErrorKind::NotFound.into()));
+    let target = || side.target.clone();
+    first.map_err(|error| BenchError::NotReached { target: target(), failure: Failure::Connect(error) })
 }
 
 async fn conduct(run: &Run) -> Result<Report, BenchError> {
@@ -101,7 +104,7 @@ async fn note_interrupts(run: Arc<Run>) {
 async fn opened(run: &Run) -> Result<(), BenchError> {
     while !run.is_ready() {
         if let Some(failure) = run.take_failures().first {
-            return Err(BenchError::NotReached { target: run.plan.target.clone(), failure });
+            return Err(BenchError::NotReached { target: run.plan.targets(), failure });
         }
         tokio::select! {
             () = run.changed.notified() => {}

@@ -50,6 +50,9 @@ pub(crate) enum Failure {
     /// The broker's CONNACK forbids what the plan asks for.
     #[error("the broker does not take retained messages")]
     NoRetained,
+    /// The target speaks no WebSocket, or not to us.
+    #[error("the broker does not speak WebSocket: {0}")]
+    NoWebSocket(String),
     /// Bytes that are no MQTT.
     #[error("the broker sent malformed MQTT: {0}")]
     MqttDecode(#[from] mqtt::DecodeError),

@@ -1,17 +1,17 @@
 //! `tidegate bench`: puts a broker under load and measures what comes out.
 //!
-//! A client of any MQTT broker, and of the STOMP topics of this gateway; it shares nothing with the gateway but the codecs, so what
-//! it measures is what other clients see. Latency counts from the moment at which a message was *due*, not from the moment at which
+//! A client of any MQTT broker, and of the STOMP topics of this gateway, over TCP or WebSocket; publishers may speak another protocol than
+//! subscribers. It shares nothing with the gateway but the codecs, so what it measures is what other clients see. Latency counts from the moment at which a message was *due*, not from the moment at which
 //! it could be written: a broker that stalls the load generator does not hide its stall (no coordinated omission).
 //!
 //! ```text
 //! options ──► plan ──► control ──► worker (a thread with one runtime) ──► publisher ──┐
 //!                         │                     │                         subscriber ─┤
 //!                         │                     └─► pacer (open loop)                 ▼
-//!                         └─► progress, report ◄── tally, flow ◄── ledger ◄── connection ──► socket, dialect
+//!                         └─► progress, report ◄── tally, flow ◄── ledger ◄── connection ──► dialect, socket ──► output, websocket
 //! ```
 //!
-//! It does not speak TLS or WebSocket, and it keeps no session: a connection that breaks is counted and not opened again.
+//! It does not speak TLS, and it keeps no session: a connection that breaks is counted and not opened again.
 
 mod connection;
 mod control;
@@ -24,6 +24,7 @@ mod in_flight;
 mod layout;
 mod ledger;
 mod options;
+mod output;
 mod pacer;
 mod plan;
 mod progress;
@@ -31,9 +32,11 @@ mod publisher;
 mod report;
 mod run;
 mod schedule;
+mod side;
 mod socket;
 mod subscriber;
 mod tally;
+mod websocket;
 mod worker;
 
 pub(crate) use options::BenchArgs;

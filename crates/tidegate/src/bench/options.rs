@@ -1,12 +1,15 @@
 //! The command line of `tidegate bench`, before anything has been checked.
 
 use super::layout::Layout;
-use super::plan::Protocol;
+use super::side::{Protocol, Transport};
 use tidegate_config::TimeSpan;
 
 /// Below the options of `--help`.
 const NOTES: &str = "\
-Works with any MQTT broker over plain TCP, and with the STOMP topics of this gateway. TLS and WebSocket are not supported.
+Works with any MQTT broker, and with the STOMP topics of this gateway, over plain TCP or WebSocket. TLS is not supported.
+
+Publishers and subscribers may speak different protocols, as devices and browsers do:
+  tidegate bench --subscribe-protocol stomp --subscribe-transport websocket
 
 Without --rate the loop is closed: each publisher has at most --window messages under way, counted at the subscribers, so the \
 figures show the highest throughput without loss. With --rate the loop is open: messages are due at fixed times whether or not \
@@ -19,12 +22,33 @@ broke, or if messages of QoS 1 or 2 were lost.";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = NOTES)]
 pub(crate) struct BenchArgs {
-    /// Where the broker listens [default: 127.0.0.1:1883, for STOMP 127.0.0.1:61613].
+    /// Where the broker listens [default: 127.0.0.1:1883, for STOMP 127.0.0.1:61613, for WebSocket 127.0.0.1:8083].
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) target: Option<String>,
     /// What to speak: MQTT 3.1.1, MQTT 5.0 or STOMP 1.2.
     #[arg(long, value_enum, default_value_t = Protocol::Mqtt)]
     pub(super) protocol: Protocol,
+    /// What carries it.
+    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    pub(super) transport: Transport,
+    /// Where publishers connect, where that is another address.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) publish_target: Option<String>,
+    /// What publishers speak, where that is another protocol.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub(super) publish_protocol: Option<Protocol>,
+    /// What carries it for publishers.
+    #[arg(long, value_enum, value_name = "TRANSPORT")]
+    pub(super) publish_transport: Option<Transport>,
+    /// Where subscribers connect, where that is another address.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) subscribe_target: Option<String>,
+    /// What subscribers speak, where that is another protocol.
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub(super) subscribe_protocol: Option<Protocol>,
+    /// What carries it for subscribers.
+    #[arg(long, value_enum, value_name = "TRANSPORT")]
+    pub(super) subscribe_transport: Option<Transport>,
     /// Who publishes to whom.
     #[arg(long, value_enum, default_value_t = Layout::Pairs)]
     pub(super) layout: Layout,

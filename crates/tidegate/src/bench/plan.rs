@@ -3,6 +3,7 @@
 use super::header::{HEADER_BYTES, PUBLISHERS_MAX};
 use super::layout::Layout;
 use super::options::BenchArgs;
+use super::side::{Protocol, Side};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::num::NonZeroU64;
@@ -23,24 +24,23 @@ const WINDOW_DEFAULT: u32 = 100;
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 const THREADS_MAX: u32 = 64;
 
-/// What a connection speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
-    /// MQTT 3.1.1
-    Mqtt,
-    /// MQTT 5.0
-    Mqtt5,
-    /// STOMP 1.2
-    Stomp,
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It publishes.
+    Publisher,
+    /// It subscribes.
+    Subscriber,
 }
 
 /// A benchmark that can be run. Serialised into the JSON, without secrets.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Plan {
-    /// Host and port as given.
-    pub(crate) target: String,
-    pub(crate) protocol: Protocol,
+    /// The publishers' side.
+    #[serde(flatten)]
+    pub(crate) publish: Side,
+    /// The subscribers' side, which may speak something else.
+    pub(crate) subscribe: Side,
     pub(crate) layout: Layout,
     pub(crate) publishers: u32,
     pub(crate) subscribers: u32,
@@ -127,19 +127,34 @@ pub(crate) enum PlanError {
     },
 }
 
+impl Plan {
+    /// Whom the run talks to, in words.
+    pub(crate) fn targets(&self) -> String {
+        match self.publish.target == self.subscribe.target {
+            true => self.publish.target.clone(),
+            false => format!("{} or {}", self.publish.target, self.subscribe.target),
+        }
+    }
+
+    /// The side of connections of this role.
+    pub(crate) fn side(&self, role: Role) -> &Side {
+        match role {
+            Role::Publisher => &self.publish,
+            Role::Subscriber => &self.subscribe,
+        }
+    }
+}
+
 impl BenchArgs {
     /// Checks everything that can be checked without the broker.
     pub(crate) fn into_plan(self) -> Result<Plan, PlanError> {
         self.check_ranges()?;
         let subscribers = self.subscribers()?;
         self.check_together(subscribers)?;
-        let default_target = match self.protocol {
-            Protocol::Mqtt | Protocol::Mqtt5 => "127.0.0.1:1883",
-            Protocol::Stomp => "127.0.0.1:61613",
-        };
+        let (publish, subscribe) = (self.side(Role::Publisher), self.side(Role::Subscriber));
         Ok(Plan {
-            target: self.target.unwrap_or_else(|| default_target.to_owned()),
-            protocol: self.protocol,
+            publish,
+            subscribe,
             layout: self.layout,
             publishers: self.publishers,
             subscribers,
@@ -158,6 +173,16 @@ impl BenchArgs {
             json: self.json,
             quiet: self.quiet,
         })
+    }
+
+    /// What the options say about one side; what they do not say of it alone holds for both.
+    fn side(&self, role: Role) -> Side {
+        let (protocol, transport, target) = match role {
+            Role::Publisher => (self.publish_protocol, self.publish_transport, &self.publish_target),
+            Role::Subscriber => (self.subscribe_protocol, self.subscribe_transport, &self.subscribe_target),
+        };
+        let target = target.as_ref().or(self.target.as_ref());
+        Side::new(protocol.unwrap_or(self.protocol), transport.unwrap_or(self.transport), target.cloned())
     }
 
     fn check_ranges(&self) -> Result<(), PlanError> {
@@ -194,7 +219,8 @@ impl BenchArgs {
         if topics > TOPICS_MAX {
             return Err(PlanError::Topics { topics });
         }
-        if self.protocol == Protocol::Stomp && self.qos > 1 {
+        let speaks_stomp = |role| self.side(role).protocol == Protocol::Stomp;
+        if self.qos > 1 && (speaks_stomp(Role::Publisher) || speaks_stomp(Role::Subscriber)) {
             return Err(PlanError::StompQoS);
         }
         if self.rate > 0 && self.qos == 0 && self.window.is_some() {
@@ -245,14 +271,38 @@ mod tests {
     fn the_defaults_are_a_closed_loop_of_one_pair() {
         let plan = plan("").unwrap();
         assert_eq!((plan.publishers, plan.subscribers, plan.window, plan.rate), (1, 1, 100, None));
-        assert_eq!(plan.target, "127.0.0.1:1883");
+        assert_eq!((&plan.publish, &*plan.publish.target), (&plan.subscribe, "127.0.0.1:1883"));
         assert_eq!((plan.duration, plan.warmup), (Duration::from_secs(10), Duration::from_secs(1)));
     }
 
     #[test]
-    fn each_protocol_has_its_standard_port() {
-        assert_eq!(plan("--protocol stomp").unwrap().target, "127.0.0.1:61613");
-        assert_eq!(plan("--protocol mqtt5").unwrap().target, "127.0.0.1:1883");
+    fn each_protocol_and_transport_has_its_standard_port() {
+        for (line, publishers, subscribers) in [
+            ("--protocol stomp", "127.0.0.1:61613", "127.0.0.1:61613"),
+            ("--protocol mqtt5", "127.0.0.1:1883", "127.0.0.1:1883"),
+            ("--transport websocket", "127.0.0.1:8083", "127.0.0.1:8083"),
+            (
+                "--subscribe-protocol stomp --subscribe-transport websocket",
+                "127.0.0.1:1883",
+                "127.0.0.1:8083",
+            ),
+            ("--protocol stomp --publish-protocol mqtt5", "127.0.0.1:1883", "127.0.0.1:61613"),
+            ("--subscribe-protocol stomp --target a:1", "a:1", "a:1"),
+            ("--subscribe-target b:2 --target a:1", "a:1", "b:2"),
+        ] {
+            let plan = plan(line).unwrap();
+            assert_eq!((&*plan.publish.target, &*plan.subscribe.target), (publishers, subscribers), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_sides_stand_in_the_figures() {
+        let json = serde_json::to_value(plan("--subscribe-protocol stomp").unwrap()).unwrap();
+        assert_eq!((&json["protocol"], &json["transport"]), (&"mqtt".into(), &"tcp".into()));
+        assert_eq!(
+            (&json["subscribe"]["protocol"], &json["target"]),
+            (&"stomp".into(), &"127.0.0.1:1883".into())
+        );
     }
 
     #[test]
@@ -287,7 +337,9 @@ mod tests {
 
     #[test]
     fn options_that_contradict_each_other_are_refused() {
-        assert_eq!(plan("--protocol stomp --qos 2").unwrap_err(), PlanError::StompQoS);
+        for sides in ["--protocol stomp", "--publish-protocol stomp", "--subscribe-protocol stomp"] {
+            assert_eq!(plan(&format!("{sides} --qos 2")).unwrap_err(), PlanError::StompQoS);
+        }
         assert_eq!(plan("--rate 10 --window 5").unwrap_err(), PlanError::WindowWithoutAcknowledgement);
         assert!(plan("--rate 10 --window 5 --qos 1").is_ok());
         let sources = plan("--layout fan-out --publishers 100000 --subscribers 1000").unwrap_err();

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::flow::Flow;
-use super::plan::Plan;
+use super::plan::{Plan, Role};
 use super::tally::Tally;
 use hdrhistogram::CreationError;
 use parking_lot::Mutex;
@@ -31,13 +31,21 @@ pub(crate) struct Failures {
     pub(crate) first: Option<Failure>,
 }
 
+/// Where the broker listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    /// For publishers.
+    pub(crate) publish: SocketAddr,
+    /// For subscribers.
+    pub(crate) subscribe: SocketAddr,
+}
+
 /// One run.
 #[derive(Debug)]
 pub(crate) struct Run {
     /// What is to be done.
     pub(crate) plan: Plan,
-    /// The broker.
-    pub(crate) address: SocketAddr,
+    addresses: Addresses,
     /// Eight hexadecimal digits that keep topics and client ids of two runs apart.
     pub(crate) name: String,
     /// One for each publisher.
@@ -60,7 +68,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run in its first phase.
-    pub(crate) fn new(plan: Plan, address: SocketAddr) -> Result<Run, CreationError> {
+    pub(crate) fn new(plan: Plan, addresses: Addresses) -> Result<Run, CreationError> {
         let receivers = plan.layout.receivers(plan.subscribers);
         let tallies = (0..plan.threads).map(|_| Tally::new(!plan.quiet).map(Mutex::new));
         Ok(Run {
@@ -77,8 +85,16 @@ impl Run {
             measured_start: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(u64::MAX),
             plan,
-            address,
+            addresses,
         })
+    }
+
+    /// Where connections of this role go.
+    pub(crate) fn address(&self, role: Role) -> SocketAddr {
+        match role {
+            Role::Publisher => self.addresses.publish,
+            Role::Subscriber => self.addresses.subscribe,
+        }
     }
 
     /// Nanoseconds since the run was made. All times below are such numbers.

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::failure::Failure;
 use super::pacer::Pacer;
+use super::plan::Role;
 use super::publisher::Publisher;
 use super::run::{Phase, Run};
 use super::socket::ReadBuffer;
@@ -67,7 +68,7 @@ async fn serve(run: Arc<Run>, number: usize) -> io::Result<()> {
 async fn subscribe(worker: Rc<Worker>, number: u32) {
     let run = &worker.run;
     let opened = worker.until_closing(async {
-        let mut connection = worker.open('s', number).await?;
+        let mut connection = worker.open(Role::Subscriber, number).await?;
         connection.subscribe(&run.plan.layout.filter(&run.name, number, run.plan.topics)).await?;
         Ok(connection)
     });
@@ -80,7 +81,7 @@ async fn subscribe(worker: Rc<Worker>, number: u32) {
 }
 
 async fn publish(worker: Rc<Worker>, number: u32) {
-    let Some(connection) = worker.until_closing(worker.open('p', number)).await else { return };
+    let Some(connection) = worker.until_closing(worker.open(Role::Publisher, number)).await else { return };
     let mut publisher = Publisher::new(Arc::clone(&worker.run), number, connection, Rc::clone(&worker.pacer));
     worker.run.count_ready();
     worker.run.reached(Phase::Running).await;
@@ -92,12 +93,13 @@ async fn publish(worker: Rc<Worker>, number: u32) {
 }
 
 impl Worker {
-    async fn open(&self, kind: char, number: u32) -> Result<Connection, Failure> {
+    async fn open(&self, role: Role, number: u32) -> Result<Connection, Failure> {
         // Nobody closes the semaphore, so there is always a permit in the end.
         let _permit = self.opening.acquire().await;
+        let kind = if role == Role::Publisher { 'p' } else { 's' };
         // At most 23 letters and digits, which every server accepts ([MQTT-3.1.3-5]).
         let client = format!("tgb{}{kind}{number}", self.run.name);
-        Connection::open(&self.run, client, self.buffer.clone()).await
+        Connection::open(&self.run, role, client, self.buffer.clone()).await
     }
 
     /// Opens a connection; nothing where that failed, which is noted, or where the run has been given up.

@@ -7,7 +7,8 @@ mod mqtt;
 mod stomp;
 
 use super::failure::Failure;
-use super::plan::{Plan, Protocol};
+use super::plan::Plan;
+use super::side::{Protocol, Side};
 use mqtt::Mqtt;
 use std::time::Duration;
 use stomp::Stomp;
@@ -50,11 +51,11 @@ pub(crate) struct Welcome {
 }
 
 impl Dialect {
-    /// The dialect of the plan for the client of this name.
-    pub(crate) fn new(plan: &Plan, client_id: String) -> Dialect {
-        match plan.protocol {
-            Protocol::Mqtt | Protocol::Mqtt5 => Dialect::Mqtt(Mqtt::new(plan, client_id)),
-            Protocol::Stomp => Dialect::Stomp(Stomp::new(plan, client_id)),
+    /// The dialect of a side of the plan for the client of this name.
+    pub(crate) fn new(plan: &Plan, side: &Side, client_id: String) -> Dialect {
+        match side.protocol {
+            Protocol::Mqtt | Protocol::Mqtt5 => Dialect::Mqtt(Mqtt::new(plan, side, client_id)),
+            Protocol::Stomp => Dialect::Stomp(Stomp::new(plan, side, client_id)),
         }
     }
 

@@ -3,7 +3,8 @@
 use super::{Event, FRAME_OVERHEAD_MAX, Welcome};
 use crate::bench::failure::{Failure, harmless};
 use crate::bench::in_flight::InFlight;
-use crate::bench::plan::{Plan, Protocol};
+use crate::bench::plan::Plan;
+use crate::bench::side::{Protocol, Side};
 use std::num::NonZeroU16;
 use std::time::Duration;
 use tidegate_message::QoS;
@@ -27,8 +28,8 @@ pub(crate) struct Mqtt {
 }
 
 impl Mqtt {
-    pub(super) fn new(plan: &Plan, client_id: String) -> Mqtt {
-        let version = match plan.protocol {
+    pub(super) fn new(plan: &Plan, side: &Side, client_id: String) -> Mqtt {
+        let version = match side.protocol {
             Protocol::Mqtt5 => Version::V5,
             Protocol::Mqtt | Protocol::Stomp => Version::V3,
         };

@@ -6,6 +6,7 @@ use super::{Event, FRAME_OVERHEAD_MAX, Welcome};
 use crate::bench::failure::{Failure, harmless};
 use crate::bench::in_flight::InFlight;
 use crate::bench::plan::Plan;
+use crate::bench::side::Side;
 use std::num::NonZeroU16;
 use tidegate_message::QoS;
 use tidegate_stomp::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
@@ -19,6 +20,7 @@ const SUBSCRIBED: &str = "subscribed";
 pub(crate) struct Stomp {
     qos: QoS,
     retain: bool,
+    host: String,
     client_id: String,
     decoder: Decoder,
     in_flight: InFlight,
@@ -28,7 +30,7 @@ pub(crate) struct Stomp {
 }
 
 impl Stomp {
-    pub(super) fn new(plan: &Plan, client_id: String) -> Stomp {
+    pub(super) fn new(plan: &Plan, side: &Side, client_id: String) -> Stomp {
         let limits = FrameLimits {
             head_bytes: FRAME_OVERHEAD_MAX,
             header_line_bytes: FRAME_OVERHEAD_MAX,
@@ -38,6 +40,7 @@ impl Stomp {
         Stomp {
             qos: plan.qos,
             retain: plan.retain,
+            host: side.host().to_owned(),
             client_id,
             decoder: Decoder::new(Version::V1_2, limits),
             in_flight: InFlight::new(),
@@ -47,10 +50,9 @@ impl Stomp {
     }
 
     pub(super) fn connect(&self, plan: &Plan, output: &mut Vec<u8>) -> Result<(), Failure> {
-        let host = plan.target.rsplit_once(':').map_or(plan.target.as_str(), |(host, _)| host);
         let fixed = [
             ("accept-version", "1.2"),
-            ("host", host),
+            ("host", &*self.host),
             ("heart-beat", "0,0"),
             ("client-id", &*self.client_id),
         ];
