@@ -119,6 +119,20 @@ pub(crate) const SESSIONS_EXPIRED: Family = Family::counter(
     &[],
     "Sessions that ended because their client did not come back in time.",
 );
+pub(crate) const REPLAY_MESSAGES: Family =
+    Family::gauge("tidegate_replay_messages", &[], "Messages that the replay rings hold.");
+pub(crate) const REPLAY_BYTES: Family =
+    Family::gauge("tidegate_replay_bytes", &[], "Bytes that the replay rings hold, headers included.");
+pub(crate) const REPLAY_STARTS: Family = Family::counter(
+    "tidegate_replay_starts",
+    &["start"],
+    "Subscriptions that began to follow a replay ring, by where they began.",
+);
+pub(crate) const REPLAY_OVERRUNS: Family = Family::counter(
+    "tidegate_replay_overruns",
+    &[],
+    "Times that a subscription was overtaken by the replay ring that it follows: messages were gone before its client took them.",
+);
 pub(crate) const ROUTE_CACHE_HITS: Family = Family::counter(
     "tidegate_route_cache_hits",
     &[],
@@ -157,7 +171,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 28] = [
+pub(crate) const ALL: [&Family; 32] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -179,6 +193,10 @@ pub(crate) const ALL: [&Family; 28] = [
     &SESSIONS,
     &SUBSCRIPTIONS,
     &SESSIONS_EXPIRED,
+    &REPLAY_MESSAGES,
+    &REPLAY_BYTES,
+    &REPLAY_STARTS,
+    &REPLAY_OVERRUNS,
     &ROUTE_CACHE_HITS,
     &ROUTE_CACHE_MISSES,
     &DELIVERY_LATENCY,

@@ -31,6 +31,7 @@ impl Collector for NodeCollector {
         self.encode_connections(&mut exposition)?;
         self.encode_traffic(&mut exposition)?;
         self.encode_gauges(&mut exposition)?;
+        self.encode_replay(&mut exposition)?;
         self.encode_routing(&mut exposition)?;
         self.encode_process(&mut exposition)
     }
@@ -80,6 +81,20 @@ impl NodeCollector {
         values.into_iter().try_for_each(|(family, value)| exposition.gauge(family, value as u64))?;
         let expired = self.total(|worker| &worker.sessions_expired);
         exposition.counters(&families::SESSIONS_EXPIRED, [([], expired)])
+    }
+
+    fn encode_replay(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        let gauges = self.node.gauges();
+        exposition.gauge(&families::REPLAY_MESSAGES, gauges.replay_messages as u64)?;
+        exposition.gauge(&families::REPLAY_BYTES, gauges.replay_bytes as u64)?;
+        let starts = [
+            (["began"], self.total(|worker| &worker.resumes.began)),
+            (["continued"], self.total(|worker| &worker.resumes.continued)),
+            (["gap"], self.total(|worker| &worker.resumes.gap)),
+        ];
+        exposition.counters(&families::REPLAY_STARTS, starts)?;
+        let overruns = self.total(|worker| &worker.replay_overruns);
+        exposition.counters(&families::REPLAY_OVERRUNS, [([], overruns)])
     }
 
     fn encode_routing(&self, exposition: &mut Exposition<'_>) -> fmt::Result {

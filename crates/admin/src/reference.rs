@@ -31,7 +31,7 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
 - `reason`: a fixed word, never text from a client. For closed connections `disconnected` (the client said goodbye), `peer_closed`
   (it did not), `keep_alive_timeout`, `connect_timeout`, `session_taken_over`, `server_shutdown`, `listener_closed` and
   `not_authorized` (after a reload), `too_many_connections` and `no_file_descriptor` (closed when it was accepted), `output_stalled`,
-  `queue_overflow`, and
+  `queue_overflow`, `replay_ended` (after a reload, the replay ring that it followed is gone), and
   one word for each kind of mistake that a protocol or a transport tells apart. For refused logins
   `bad_credentials`, `anonymous_not_allowed`, `unknown_method`, `malformed_exchange`, `another_user` (at a re-authentication) and `busy`
   (too many wait to be checked). For dropped messages among others `queue_full` (the
@@ -40,6 +40,8 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
   answer for which nobody waits any more), `not_expressible` (the receiver's protocol has no words for it), `expired`, `rejected` (by
   the receiver), `session_ended` (what still waited in it, or was on its way to it) and `not_authorized` (its sender or its receiver has no
   right to the topic).
+- `start`: `began` (now, as a new subscription), `continued` (behind the message whose token the client gave) or `gap` (now, although the
+  client gave a token: what follows its message is gone, or the token is of another run of the gateway).
 - `action`: `publish`, `will`, `subscribe` or `receive`.
 ";
 

@@ -22,6 +22,7 @@ mod queue;
 mod queued;
 mod reply;
 mod retained;
+mod ring;
 mod route;
 mod route_cache;
 mod router;
@@ -35,8 +36,9 @@ pub use authenticator::{Authenticator, Certificate, Entrance, Ticket};
 pub use limits::{Limits, Overflow};
 pub use mailbox::Bell;
 pub use metrics::{
-    ByQoS, Counter, Denials, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, WorkerMetrics,
+    ByQoS, Counter, Denials, Histogram, LATENCY_BUCKETS_MICROSECONDS, ProtocolMetrics, Resumes, WorkerMetrics,
 };
 pub use node::{Gauges, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
 pub use pace::Pace;
+pub use ring::RingOptions;
 pub use shard::{Fed, Outlet, PublishLimits, Shard, SlotKey};

@@ -25,6 +25,8 @@ pub(crate) enum Letter {
     Parcel(Parcel),
     /// Something was put into the queue of one of your consumers.
     Wake(Arc<Queue>),
+    /// The replay ring of this number has more for those of your consumers that had read everything.
+    RingHasMore(u64),
     /// The group has something for one of your consumers, which is a member of it.
     Offer { group: Arc<Group>, member: Arc<Queue> },
     /// This queue has moved: tell its old home when you have sent it everything older.

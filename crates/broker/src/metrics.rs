@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidegate_message::QoS;
+use tidegate_protocol::Start;
 
 /// A number that one worker writes and anybody reads.
 #[derive(Debug, Default)]
@@ -108,6 +109,28 @@ pub struct Denials {
     pub receive: Counter,
 }
 
+/// Consumers that began to follow a replay ring, by where they began.
+#[derive(Debug, Default)]
+pub struct Resumes {
+    /// Now, because they were new.
+    pub began: Counter,
+    /// Behind the last message that their client had.
+    pub continued: Counter,
+    /// Now, because what follows the last message that their client had is gone.
+    pub gap: Counter,
+}
+
+impl Resumes {
+    /// The counter of one beginning.
+    pub fn at(&self, start: Start) -> &Counter {
+        match start {
+            Start::Began => &self.began,
+            Start::Continued => &self.continued,
+            Start::Gap => &self.gap,
+        }
+    }
+}
+
 /// What one worker counts.
 #[derive(Debug)]
 pub struct WorkerMetrics {
@@ -125,6 +148,10 @@ pub struct WorkerMetrics {
     pub latency: Histogram,
     /// What was refused because clients may not do it.
     pub denied: Denials,
+    /// Consumers that began to follow a replay ring.
+    pub resumes: Resumes,
+    /// Times that a consumer was overtaken by the ring that it follows, so that it misses messages.
+    pub replay_overruns: Counter,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -138,6 +165,8 @@ impl WorkerMetrics {
             redeliveries: Counter::default(),
             latency: Histogram::default(),
             denied: Denials::default(),
+            resumes: Resumes::default(),
+            replay_overruns: Counter::default(),
             dropped: Mutex::default(),
         }
     }

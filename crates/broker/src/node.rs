@@ -7,6 +7,7 @@ use crate::budget::TotalBytes;
 use crate::mailbox::{Bell, Letter, Mailbox};
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
+use crate::ring::RingOptions;
 use crate::router::Router;
 use crate::sessions::Sessions;
 use crate::system::System;
@@ -30,6 +31,8 @@ pub struct NodeOptions {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What clients may do; everything where there is nothing.
     pub access: Option<Arc<AccessRules>>,
+    /// The replay rings; the first that has a topic decides.
+    pub rings: Vec<RingOptions>,
 }
 
 /// What can change while a node runs.
@@ -41,13 +44,15 @@ pub struct Reconfiguration {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What clients may do; everything where there is nothing.
     pub access: Option<Arc<AccessRules>>,
+    /// The replay rings. One that has the same topics as before keeps what it holds.
+    pub rings: Vec<RingOptions>,
 }
 
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
 ///
 /// Lock order: a session shard, then the agenda of the sessions, the owner of a queue or who checks credentials; a queue's
-/// filters, then the bindings, then a queue's move, the members of a group, the owner of a queue or the access rules; everything
-/// else alone.
+/// filters, then the bindings, then a queue's move, the members of a group, the owner of a queue, the access rules or the list of rings;
+/// the retained messages or the list of rings, then one ring; everything else alone.
 #[derive(Debug)]
 pub struct Node {
     limits: Mutex<Arc<Limits>>,
@@ -69,6 +74,7 @@ impl Node {
         let protocols = options.protocols.len();
         let router = Router::new(&options.limits);
         router.set_rules(options.access);
+        router.set_rings(&options.rings);
         Arc::new(Node {
             router,
             sessions: Sessions::new(&options.limits),
@@ -122,6 +128,7 @@ impl Node {
         self.router.limit(&rules.limits);
         self.sessions.limit(&rules.limits);
         self.router.set_rules(rules.access);
+        self.router.set_rings(&rules.rings);
         *self.limits.lock() = Arc::new(rules.limits);
         *self.authenticator.write() = rules.authenticator;
         for mailbox in &self.mailboxes {
@@ -154,6 +161,7 @@ impl Node {
         let (queued_messages, queued_bytes) = self.total.size();
         let (sessions, subscriptions) = (self.sessions.len(), self.router.subscription_count());
         let sessions_attached = self.sessions.attached();
+        let rings = self.router.rings.sizes();
         Gauges {
             sessions,
             sessions_attached,
@@ -162,6 +170,8 @@ impl Node {
             retained_bytes,
             queued_messages,
             queued_bytes,
+            replay_messages: rings.messages,
+            replay_bytes: rings.bytes,
         }
     }
 }
@@ -184,4 +194,8 @@ pub struct Gauges {
     /// Their weight in bytes, where a message that waits in several queues counts in each, and with it that of unsettled deliveries
     /// and wills.
     pub queued_bytes: usize,
+    /// Messages in the replay rings.
+    pub replay_messages: usize,
+    /// Their weight in bytes.
+    pub replay_bytes: usize,
 }

@@ -2,6 +2,7 @@
 
 use crate::group::Group;
 use crate::route::Grant;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use tidegate_message::{Message, QoS};
 use tidegate_protocol::{DeliveryTag, Settlement, SubscriptionIds};
@@ -23,6 +24,8 @@ pub(crate) struct Queued {
     pub(crate) place: u64,
     /// Which delivery of the message this is, counted from 1.
     pub(crate) attempt: u32,
+    /// Its position in the replay ring that its consumer follows, where it was read from there.
+    pub(crate) position: Option<NonZeroU64>,
 }
 
 impl Queued {
@@ -40,6 +43,7 @@ impl Queued {
             group: None,
             place: 0,
             attempt: 1,
+            position: None,
         }
     }
 
@@ -57,6 +61,7 @@ impl Queued {
             group: None,
             place,
             attempt: 1,
+            position: None,
         }
     }
 

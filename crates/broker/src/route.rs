@@ -3,6 +3,7 @@
 use crate::access::{Clearance, Rules};
 use crate::group::{Group, Member};
 use crate::queue::Queue;
+use crate::ring::Ring;
 use std::sync::Arc;
 use tidegate_message::{QoS, Topic, TopicFilter};
 use tidegate_protocol::SubscriptionIds;
@@ -160,6 +161,8 @@ pub(crate) struct Route {
     /// The other workers that are home to receivers, one bit each.
     pub(crate) elsewhere: u64,
     pub(crate) addressee: Addressee,
+    /// The replay ring that keeps what is published to the topic.
+    pub(crate) ring: Option<Arc<Ring>>,
 }
 
 /// What a topic addresses.
@@ -174,7 +177,9 @@ pub(crate) enum Addressee {
 impl Route {
     /// Whether anybody receives the topic.
     pub(crate) fn is_matched(&self) -> bool {
-        !self.here.is_empty() || self.elsewhere != 0
+        !self.here.is_empty()
+            || self.elsewhere != 0
+            || self.ring.as_ref().is_some_and(|ring| ring.is_followed())
     }
 
     /// Whether the topic names a queue.

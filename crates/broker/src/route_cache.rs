@@ -58,6 +58,7 @@ mod tests {
             here: Vec::new(),
             elsewhere: 0,
             addressee: Addressee::Subscribers,
+            ring: None,
         })
     }
 

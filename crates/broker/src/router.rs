@@ -1,9 +1,10 @@
-//! The shared routing state: the subscription tree, its generation, and the retained messages.
+//! The shared routing state: the subscription tree, its generation, the retained messages and the replay rings.
 //!
 //! Every change of the tree makes a new generation; workers keep the routes that they have looked up until then. How retained messages
 //! and live ones join is told in `retaining`.
 
 mod declaring;
+mod following;
 mod retaining;
 
 pub(crate) use declaring::NotJoined;
@@ -14,6 +15,7 @@ use crate::access::{AccessRules, InForce, Rights, Rules};
 use crate::group::{Group, GroupName};
 use crate::queue::Queue;
 use crate::retained::RetainedMessages;
+use crate::ring::Rings;
 use crate::route::{Addressee, Binding, Route, RouteEntry, Subscription};
 use crate::tree::{SUBSCRIPTION_BYTES, SubscriptionTree};
 use foldhash::fast::RandomState;
@@ -31,6 +33,8 @@ pub(crate) struct Router {
     access: InForce,
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
+    /// Changed only with the bindings locked, so that a route's generation is never newer than its ring.
+    pub(crate) rings: Rings,
     subscriptions_max: AtomicUsize,
     subscription_bytes_max: AtomicUsize,
     queues_max: AtomicUsize,
@@ -45,17 +49,20 @@ struct Bindings {
     members: usize,
     /// How many of the groups are named queues.
     queues: usize,
+    /// Filters of consumers that follow a ring: they lead nowhere from here and count with the subscriptions.
+    followed: usize,
+    followed_bytes: usize,
 }
 
 impl Bindings {
     /// How many subscriptions clients have made.
     fn len(&self) -> usize {
-        self.tree.len() - self.groups.len() + self.members
+        self.tree.len() - self.groups.len() + self.members + self.followed
     }
 
     /// What subscriptions and members weigh in bytes.
     fn weight_bytes(&self) -> usize {
-        self.tree.weight_bytes() + self.members * SUBSCRIPTION_BYTES
+        self.tree.weight_bytes() + self.members * SUBSCRIPTION_BYTES + self.followed_bytes
     }
 
     /// Lets a member go. Returns whether the group has ended with it; nothing where it was no member.
@@ -90,10 +97,13 @@ impl Router {
                 groups: HashMap::default(),
                 members: 0,
                 queues: 0,
+                followed: 0,
+                followed_bytes: 0,
             }),
             access: InForce::default(),
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),
+            rings: Rings::new(),
             subscriptions_max: limits.subscriptions.into(),
             subscription_bytes_max: limits.subscription_bytes.into(),
             queues_max: limits.queues.into(),
@@ -255,7 +265,8 @@ impl Router {
         }
         // Receivers that were made together lie together in memory.
         here.sort_unstable_by_key(|entry| entry.queue.id);
-        Route { generation, topic, here, elsewhere, addressee }
+        let ring = self.rings.of_topic(&topic);
+        Route { generation, topic, here, elsewhere, addressee, ring }
     }
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.

@@ -114,7 +114,14 @@ mod tests {
     fn node() -> Arc<Node> {
         let bell: Bell = Box::new(|| {});
         let (limits, protocols) = (Limits::default(), vec!["toy"]);
-        Node::new(NodeOptions { limits, protocols, bells: vec![bell], authenticator: None, access: None })
+        Node::new(NodeOptions {
+            limits,
+            protocols,
+            bells: vec![bell],
+            authenticator: None,
+            access: None,
+            rings: Vec::new(),
+        })
     }
 
     fn value(messages: &[Arc<Message>], topic: &str) -> Option<String> {

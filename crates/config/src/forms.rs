@@ -1,7 +1,7 @@
 //! The forms of texts: names, host names, URL paths, origins. Each says what is wrong and what would be right.
 
 use rustls_pki_types::DnsName;
-use tidegate_message::{FilterError, PatternError, TopicPattern};
+use tidegate_message::{FilterError, PatternError, TopicFilter, TopicPattern};
 
 use crate::diagnostic::quoted;
 use crate::setting::{Form, Problem};
@@ -33,6 +33,10 @@ pub(crate) const NOT_EMPTY: Form = Form { name: "a name in quotes", check: check
 pub(crate) const TOPIC_PATTERN: Form =
     Form { name: "a topic pattern such as \"plant/%u/#\"", check: check_topic_pattern };
 
+/// The topics of a replay ring.
+pub(crate) const RING_TOPICS: Form =
+    Form { name: "a topic filter such as \"plant/#\"", check: check_ring_topics };
+
 /// Checks the name of a node or listener.
 pub(crate) fn check_name(text: &str) -> Result<(), Problem> {
     if text.is_empty() || text.chars().count() > NAME_CHARS_MAX {
@@ -62,6 +66,18 @@ fn check_topic_pattern(text: &str) -> Result<(), Problem> {
     };
     let message = format!("{}: {error}", quoted(text));
     match pattern_hint(error) {
+        Some(hint) => Err(Problem::with_suggestion(message, hint)),
+        None => Err(Problem::new(message)),
+    }
+}
+
+fn check_ring_topics(text: &str) -> Result<(), Problem> {
+    if text.starts_with('$') {
+        return Err(Problem::new("topics that begin with `$` are the gateway's own, and in no ring"));
+    }
+    let Err(error) = TopicFilter::parse_mqtt(text.as_bytes()) else { return Ok(()) };
+    let message = format!("{}: {error}", quoted(text));
+    match pattern_hint(PatternError::Filter(error)) {
         Some(hint) => Err(Problem::with_suggestion(message, hint)),
         None => Err(Problem::new(message)),
     }

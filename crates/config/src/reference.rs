@@ -25,7 +25,7 @@ Flags win over the environment, the environment over the file, the file over the
 | a field of a listener, as a flag | `listener.NAME.KEY` | `--set listener.devices.bind=0.0.0.0:1883` |
 | a field of a listener, in the environment | the name in upper case, `_` for `.` and `-` | `TIDEGATE_LISTENER__DEVICES__TLS__CERT=/run/cert.pem` |
 
-Values are written without quotes; items of a list are separated by commas (`stomp,mqtt`). Listeners and access rules are added in
+Values are written without quotes; items of a list are separated by commas (`stomp,mqtt`). Listeners, access rules and replay rings are added in
 the file only, and so are the entries of `tls.sni`. Two listeners whose names differ only in `.`, `-`, `_` or case share their variables, which is
 an error as soon as one is set. `TIDEGATE_CONFIG` names the file. Any other variable that begins with `TIDEGATE_` and is no setting
 is an error, except those that container platforms make up for a service called `tidegate` (`TIDEGATE_SERVICE_HOST`,
@@ -48,7 +48,7 @@ The file is checked as a whole before anything starts, and every mistake is repo
 of the wrong kind or out of range, two listeners (or `[http]`) on one port of overlapping addresses, names or protocols used twice,
 certificates and keys that cannot be read or do not belong together, access rules for listeners that do not exist. A listener that nobody could log in to is refused as well, and
 so is one that is open to the network without client certificates or passwords, unless it says `allow_anonymous = true`. An expired certificate
-is a warning, and so is an access rule that never decides anything.
+is a warning, and so are an access rule that never decides anything and a replay ring that never gets anything.
 
 ## What takes effect without a restart
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use tidegate_message::{ByteSize, TimeSpan};
 
-use crate::forms::{HOST_NAME, NOT_EMPTY, ORIGIN, PROTOCOL_NAME, TOPIC_PATTERN, URL_PATH};
+use crate::forms::{HOST_NAME, NOT_EMPTY, ORIGIN, PROTOCOL_NAME, RING_TOPICS, TOPIC_PATTERN, URL_PATH};
 use crate::setting::Kind::{
     Address, Count, List, Name, Path, Paths, Protocols, Size, Switch, Table, Tables, Text, Time, Word,
 };
@@ -61,6 +61,8 @@ section! {
         log: Log = Table(&Log::SECTION), Default("");
         /// Who clients are, and what they may do.
         access: Access = Table(&Access::SECTION), Default("");
+        /// The last messages of some topics, for clients that come back.
+        rings as "replay": Vec<Replay> = Tables(&Replay::SECTION), Default("");
         /// What the gateway holds at most.
         limits: Limits = Table(&Limits::SECTION), Default("");
     }
@@ -313,6 +315,21 @@ pub enum RuleAction {
     Subscribe,
     /// Both.
     All,
+}
+
+section! {
+    /// A ring with the last messages of some topics, from which STOMP subscriptions with `resume` go on after a page was reloaded or a
+    /// connection was lost ([guide](../guides/browser-resume.md)). Such a subscription has to lie within the topics of one ring. Without any
+    /// ring there are none. The first `[[replay]]` that has a topic keeps its messages.
+    pub struct Replay {
+        /// The topics, with `+` and `#` as in a subscription. Those that begin with `$` are in no ring.
+        topics: Vec<String> = List(RING_TOPICS), Required;
+        /// Messages that the ring holds; with one more the oldest goes.
+        messages: usize = count(1, 100_000_000), Default("10000");
+        /// Bytes that the ring holds, headers included; with more the oldest messages go. A larger message is missed by whoever
+        /// resumes, and that is told.
+        bytes: ByteSize = size(KIB, 1024 * GIB), Default("16MiB");
+    }
 }
 
 section! {

@@ -4,6 +4,7 @@
 //! allows it anywhere, so the broker's matching does too, and each protocol's parser is as strict as its specification.
 
 use crate::Topic;
+use crate::pattern::compare::{self, Shape};
 use crate::queue_name::queue_name;
 use crate::topic::{TopicError, check_text};
 use std::fmt;
@@ -103,6 +104,30 @@ impl From<&Topic> for TopicFilter {
     /// The filter that selects this topic only.
     fn from(topic: &Topic) -> TopicFilter {
         TopicFilter(topic.text())
+    }
+}
+
+impl TopicFilter {
+    /// Whether it selects every topic that the other selects. This one has `#` at its end only ([`TopicFilter::parse_mqtt`]).
+    pub fn covers(&self, other: &TopicFilter) -> bool {
+        let same = |one: &&str, another: &&str| one == another;
+        compare::covers(&self.shapes(), &other.shapes(), same, |name| name.starts_with('$'))
+    }
+
+    /// Whether some topic is selected by both. With `#` before the end of one the answer may be yes where it is no.
+    pub fn overlaps(&self, other: &TopicFilter) -> bool {
+        let same = |one: &&str, another: &&str| one == another;
+        let reserved = (self.0.starts_with('$'), other.0.starts_with('$'));
+        compare::overlaps(&self.shapes(), &other.shapes(), same, reserved)
+    }
+
+    pub(crate) fn shapes(&self) -> Vec<Shape<&str>> {
+        let shape = |level| match level {
+            FilterLevel::Name(name) => Shape::Name(name),
+            FilterLevel::One => Shape::One,
+            FilterLevel::Many => Shape::Many,
+        };
+        self.levels().map(shape).collect()
     }
 }
 
@@ -208,5 +233,25 @@ mod tests {
         assert!(matches("a/#/z", "a/b/z/c/z"));
         assert!(!matches("a/#/z", "a/b/z/c"));
         assert!(matches("#/b/#/d", "a/b/c/d"));
+    }
+
+    #[test]
+    fn filters_are_compared_by_the_topics_that_they_select() {
+        let filter = |text: &str| TopicFilter::parse(text.as_bytes()).unwrap();
+        let cases = [
+            ("plant/#", "plant", true, true),
+            ("plant/#", "plant/+/temperature", true, true),
+            ("plant/+", "plant/#", false, true),
+            ("plant/+/x", "plant/1/#", false, true),
+            ("plant/1", "plant/2", false, false),
+            ("#", "+/a", true, true),
+            ("#", "$SYS/a", false, false),
+            ("+", "#", false, true),
+            ("a/b", "a/b", true, true),
+        ];
+        for (one, other, covers, overlaps) in cases {
+            assert_eq!(filter(one).covers(&filter(other)), covers, "{one} covers {other}");
+            assert_eq!(filter(one).overlaps(&filter(other)), overlaps, "{one} overlaps {other}");
+        }
     }
 }

@@ -6,9 +6,9 @@
 //!
 //! Which rule is asked when, and for whom, is not decided here.
 
-mod compare;
+pub(crate) mod compare;
 
-use crate::filter::{FilterError, FilterLevel, TopicFilter};
+use crate::filter::{FilterError, TopicFilter};
 use crate::queue_name::queue_name;
 use crate::topic::Topic;
 use compare::Shape;
@@ -135,7 +135,7 @@ impl TopicPattern {
     pub fn covers(&self, filter: &TopicFilter, names: Names<'_>, unnamed: Unnamed) -> bool {
         let Some(shapes) = self.shapes(names, unnamed) else { return false };
         let same = |pieces: &&[Piece], text: &&str| is_same(pieces, text, names);
-        compare::covers(&shapes, &filter_shapes(filter), same, |text| text.starts_with('$'))
+        compare::covers(&shapes, &filter.shapes(), same, |text| text.starts_with('$'))
     }
 
     /// Whether some topic is selected by both. With `#` before the filter's end the answer may be yes where it is no.
@@ -143,7 +143,7 @@ impl TopicPattern {
         let Some(shapes) = self.shapes(names, unnamed) else { return false };
         let same = |pieces: &&[Piece], text: &&str| is_same(pieces, text, names);
         let reserved = (self.is_reserved(), filter.as_str().starts_with('$'));
-        compare::overlaps(&shapes, &filter_shapes(filter), same, reserved)
+        compare::overlaps(&shapes, &filter.shapes(), same, reserved)
     }
 
     /// Whether it selects every topic that the other selects, whatever the names are, where they are usable.
@@ -265,15 +265,6 @@ fn parse_pieces(name: &str) -> Result<Box<[Piece]>, PatternError> {
 fn is_same(pieces: &[Piece], text: &str, names: Names<'_>) -> bool {
     let rest = pieces.iter().try_fold(text, |rest, piece| rest.strip_prefix(piece.value(names)?));
     rest.is_some_and(str::is_empty)
-}
-
-fn filter_shapes(filter: &TopicFilter) -> Vec<Shape<&str>> {
-    let shape = |level| match level {
-        FilterLevel::Name(name) => Shape::Name(name),
-        FilterLevel::One => Shape::One,
-        FilterLevel::Many => Shape::Many,
-    };
-    filter.levels().map(shape).collect()
 }
 
 impl fmt::Display for TopicPattern {

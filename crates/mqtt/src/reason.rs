@@ -64,7 +64,7 @@ pub(crate) fn last_word(reason: CloseReason) -> Option<ReasonCode> {
         CloseReason::NotAuthorized => Some(ReasonCode::NotAuthorized),
         CloseReason::ServerShutdown => Some(ReasonCode::ServerShuttingDown),
         CloseReason::QueueOverflow => Some(ReasonCode::QuotaExceeded),
-        CloseReason::ListenerClosed => Some(ReasonCode::AdministrativeAction),
+        CloseReason::ListenerClosed | CloseReason::ReplayEnded => Some(ReasonCode::AdministrativeAction),
         // Section 2.4: a limit that was set here has been passed.
         CloseReason::ProtocolFault(ACK_TIMEOUT) => Some(ReasonCode::QuotaExceeded),
         CloseReason::ProtocolFault(label) => {

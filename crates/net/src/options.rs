@@ -4,7 +4,7 @@ use crate::tls::{CertificateName, TlsMaterial};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_broker::{AccessRules, Authenticator, Limits, PublishLimits};
+use tidegate_broker::{AccessRules, Authenticator, Limits, PublishLimits, RingOptions};
 use tidegate_protocol::Protocol;
 
 /// Everything about the gateway's client side.
@@ -21,6 +21,8 @@ pub struct ServerOptions {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What clients may do; everything where there is nothing.
     pub access: Option<Arc<AccessRules>>,
+    /// The replay rings.
+    pub rings: Vec<RingOptions>,
     /// The names of all registered protocols, for metrics.
     pub protocols: Vec<&'static str>,
     /// The listeners.

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tidegate_broker::{
-    AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, Reconfiguration, WORKERS_MAX,
+    AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, Reconfiguration, RingOptions, WORKERS_MAX,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -54,6 +54,8 @@ pub struct Changes {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What clients may do from now on; everything where there is nothing.
     pub access: Option<Arc<AccessRules>>,
+    /// The replay rings from now on.
+    pub rings: Vec<RingOptions>,
     /// As [`ServerOptions::connections_max`].
     pub connections_max: usize,
     /// The listeners that are to be open.
@@ -81,6 +83,7 @@ impl Server {
             bells: bells.iter().map(ring).collect(),
             authenticator: options.authenticator.clone(),
             access: options.access.clone(),
+            rings: options.rings.clone(),
         });
         Ok(Server { node, bells, options, doors })
     }
@@ -134,8 +137,8 @@ impl Running {
         let prepared = doors::prepare(&self.doors, changes.listeners)?;
         self.dealer.limit(changes.connections_max);
         let changed = doors::apply(&mut self.doors, prepared, &self.dealer, self.unrecognised);
-        let Changes { limits, authenticator, access, .. } = changes;
-        self.node.reconfigure(Reconfiguration { limits, authenticator, access });
+        let Changes { limits, authenticator, access, rings, .. } = changes;
+        self.node.reconfigure(Reconfiguration { limits, authenticator, access, rings });
         Ok(changed)
     }
 

@@ -53,6 +53,8 @@ pub enum CloseReason {
     OutputStalled,
     /// The peer takes less than it has subscribed to, and what waits for it is at its limit.
     QueueOverflow,
+    /// The replay ring that one of the client's subscriptions follows is gone, and no other one holds its topics.
+    ReplayEnded,
     /// The transport below the protocol failed: TLS, WebSocket.
     TransportFault(&'static str),
     /// The peer broke its protocol's rules, or asked for what it may not have; the label is the protocol's.
@@ -73,6 +75,7 @@ impl CloseReason {
             CloseReason::ListenerClosed => "listener_closed",
             CloseReason::OutputStalled => "output_stalled",
             CloseReason::QueueOverflow => "queue_overflow",
+            CloseReason::ReplayEnded => "replay_ended",
             CloseReason::TransportFault(label) | CloseReason::ProtocolFault(label) => label,
         }
     }

@@ -1,5 +1,6 @@
 //! What a consumer receives and settles.
 
+use crate::Position;
 use smallvec::SmallVec;
 use std::time::Instant;
 use tidegate_message::{Properties, QoS, Topic};
@@ -39,6 +40,8 @@ pub struct Delivery<'a> {
     pub subscription_ids: &'a [u32],
     /// Present when the delivery must be settled.
     pub tag: Option<DeliveryTag>,
+    /// Where it stands in a replay ring, for a consumer that follows one.
+    pub position: Option<Position>,
 }
 
 /// Why a machine does not send a delivery to its peer. Each is a reason label of the metric of dropped messages.

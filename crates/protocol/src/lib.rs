@@ -21,6 +21,7 @@ mod connection;
 mod delivery;
 mod output;
 mod request;
+mod resuming;
 
 pub use authenticate::{
     Authenticate, Authenticated, Authentication, CredentialStamp, Denial, Evidence, Exchange, Identity,
@@ -34,3 +35,4 @@ pub use request::{
     Attach, Attached, Attachment, Broker, Consume, ConsumerId, Detach, Outcome, Publish, Published, Refusal,
     Reply, RetainedDelivery, SavedState, Settlement, Subscribe, Subscribed, Will, WillAction,
 };
+pub use resuming::{Follow, Following, Position, ResumeToken, Start, StateDelivery};

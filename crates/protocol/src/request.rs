@@ -5,7 +5,7 @@
 //! session that is held by a connection of another worker has to be given up there first ([`Broker::attach`]), and a password
 //! takes long to check ([`Broker::authenticate`]). A connection waits for one answer at a time.
 
-use crate::{Authenticate, Authenticated, Authentication, DeliveryTag, Denial};
+use crate::{Authenticate, Authenticated, Authentication, DeliveryTag, Denial, Follow, Following};
 use bytes::Bytes;
 use std::time::Duration;
 use tidegate_message::{Properties, QoS, Topic, TopicError, TopicFilter};
@@ -46,6 +46,10 @@ pub trait Broker {
     ///
     /// A filter `$queue/<name>` makes the consumer one of those that compete for what is published to the topic of that name.
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal>;
+
+    /// Lets a consumer follow the replay ring that holds all topics of a filter, from now on or from where its client was. Ends with
+    /// the consumer.
+    fn follow(&mut self, follow: &Follow<'_>) -> Result<Following, Refusal>;
 
     /// Removes a filter from a consumer's queue, or the consumer's queue from the group `share` of that filter. Returns whether
     /// it was there.
@@ -345,6 +349,11 @@ pub enum Refusal {
     /// The system gives no random bytes, so nothing that nobody can guess could be made.
     #[error("the system gives no random bytes")]
     NoRandom,
+    /// No replay ring holds all topics of the filter.
+    #[error(
+        "no replay ring (`[[replay]]`) holds all topics of this filter, so the subscription could not be resumed"
+    )]
+    NotInReplayRing,
     /// The client may not do this, or nobody knows who it is.
     #[error("not authorized")]
     NotAuthorized,

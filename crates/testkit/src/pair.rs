@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_broker::{
-    Authenticator, Bell, Entrance, Fed, Limits, Node, NodeOptions, Outlet, Reconfiguration, Shard, SlotKey,
+    Authenticator, Bell, Entrance, Fed, Limits, Node, NodeOptions, Outlet, Reconfiguration, RingOptions,
+    Shard, SlotKey,
 };
 use tidegate_protocol::{Close, CloseReason, Connection, Output};
 
@@ -108,7 +109,8 @@ pub fn node(
         Box::new(move || flag.store(true, Ordering::Release))
     };
     let bells = flags.iter().map(ring).collect();
-    let node = Node::new(NodeOptions { limits, protocols, bells, authenticator: None, access: None });
+    let rings = Vec::new();
+    let node = Node::new(NodeOptions { limits, protocols, bells, authenticator: None, access: None, rings });
     (node, flags)
 }
 
@@ -144,7 +146,18 @@ impl World {
     /// Lets this one check credentials from now on, with the default limits.
     pub fn set_authenticator(&mut self, authenticator: Arc<dyn Authenticator>) {
         let (limits, authenticator) = (Limits::default(), Some(authenticator));
-        self.node.reconfigure(Reconfiguration { limits, authenticator, access: None });
+        self.reconfigure(Reconfiguration { limits, authenticator, access: None, rings: Vec::new() });
+    }
+
+    /// Keeps the last messages of these topics from now on, with the default limits. One after the other has its own ring.
+    pub fn set_rings(&mut self, rings: Vec<RingOptions>) {
+        let limits = Limits::default();
+        self.reconfigure(Reconfiguration { limits, authenticator: None, access: None, rings });
+    }
+
+    /// Puts other rules in place, and lets every worker look at its connections.
+    pub fn reconfigure(&mut self, rules: Reconfiguration) {
+        self.node.reconfigure(rules);
         self.run();
         self.advance(Duration::ZERO);
     }

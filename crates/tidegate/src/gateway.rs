@@ -6,6 +6,7 @@
 use crate::access::{self, Passwords};
 use crate::cli::{Configuration, complain, say};
 use crate::reload::Live;
+use crate::rings::ring_options;
 use crate::rules::access_rules;
 use crate::{logging, registry};
 use std::net::SocketAddr;
@@ -40,6 +41,8 @@ pub(crate) enum Refused {
     Option { listener: String, option: String, message: String },
     #[error("access.rule: {0}")]
     Rules(#[from] tidegate_message::PatternError),
+    #[error("replay: {0}")]
+    Rings(#[from] tidegate_message::FilterError),
     #[error("{0}")]
     Bind(#[from] tidegate_net::BindError),
     #[error("{0}")]
@@ -284,6 +287,7 @@ fn server_options(config: &Config, passwords: Option<&Arc<Passwords>>) -> Result
         shutdown_timeout: config.shutdown_timeout.duration(),
         authenticator: access::authenticator(passwords),
         access: access_rules(&config.access)?,
+        rings: ring_options(&config.rings)?,
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: listeners(config)?,
     })

@@ -13,6 +13,7 @@ mod logging;
 mod passwd;
 mod registry;
 mod reload;
+mod rings;
 mod rules;
 
 use clap::Parser;

@@ -8,6 +8,7 @@ use crate::access::{self, Passwords};
 use crate::cli::Configuration;
 use crate::gateway::{self, Refused};
 use crate::logging::Level;
+use crate::rings::ring_options;
 use crate::rules::access_rules;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,6 +64,7 @@ impl Live {
             limits: gateway::limits(config),
             authenticator: access::authenticator(passwords.as_ref()),
             access: access_rules(&config.access)?,
+            rings: ring_options(&config.rings)?,
             connections_max: config.limits.connections,
             listeners: gateway::listeners(config)?,
         };
@@ -97,6 +99,7 @@ struct Difference {
     has_limits: bool,
     has_passwords: bool,
     has_access: bool,
+    has_rings: bool,
     has_log_level: bool,
     has_sys_interval: bool,
 }
@@ -110,6 +113,7 @@ impl Difference {
             has_limits: old.limits != new.limits,
             has_passwords: false,
             has_access: old.access.rules != new.access.rules,
+            has_rings: old.rings != new.rings,
             has_log_level: old.log.level != new.log.level,
             has_sys_interval: old.sys_interval != new.sys_interval,
         }
@@ -133,6 +137,7 @@ fn announce(difference: &Difference, listeners: &ListenerChanges) {
         limits_changed = difference.has_limits,
         passwords_changed = difference.has_passwords,
         access_changed = difference.has_access,
+        replay_changed = difference.has_rings,
         log_level_changed = difference.has_log_level,
         sys_interval_changed = difference.has_sys_interval,
         "configuration reloaded"
@@ -181,6 +186,7 @@ mod tests {
             has_limits: true,
             has_passwords: false,
             has_access: false,
+            has_rings: false,
             has_log_level: true,
             has_sys_interval: true,
         };

@@ -15,6 +15,7 @@ pub(crate) fn node() -> Arc<Node> {
         bells: vec![Box::new(|| {}), Box::new(|| {})],
         authenticator: None,
         access: None,
+        rings: Vec::new(),
     })
 }
 

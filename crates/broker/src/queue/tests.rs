@@ -24,6 +24,7 @@ fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
         group: None,
         place: 0,
         attempt: 1,
+        position: None,
     }
 }
 

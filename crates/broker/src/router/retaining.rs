@@ -7,6 +7,8 @@
 
 use super::Router;
 use crate::retained::{Change, Full, Search};
+use crate::ring::Ring;
+use crate::route::Route;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, TopicFilter};
@@ -26,20 +28,62 @@ impl From<Full> for NotRetained {
     }
 }
 
+/// A ring with the workers that are to be told of what went into it, one bit each.
+pub(crate) type Watched = (Arc<Ring>, u64);
+
 impl Router {
-    /// Retains a message that is going to be distributed by a route of this generation, or clears its topic.
+    /// Retains a message that is going to be distributed by a route of this generation, or clears its topic. It goes into the ring of the
+    /// route at the same moment; returns the workers that are to be told of that, one bit each.
     pub(crate) fn retain(
         &self,
         message: &Arc<Message>,
         generation: u64,
+        ring: Option<&Ring>,
         now: Instant,
-    ) -> Result<Change, NotRetained> {
+    ) -> Result<(Change, u64), NotRetained> {
         let mut retained = self.retained.write();
         // Asked in here: whoever makes a newer generation behind this line searches when this lock is free again.
         if self.generation() != generation {
             return Err(NotRetained::RouteIsOld);
         }
-        Ok(retained.store(message, generation, now)?)
+        let change = retained.store(message, generation, now)?;
+        Ok((change, ring.map_or(0, |ring| ring.append(message))))
+    }
+
+    /// Retains what asks for it of messages that are published together, and puts those whose route has a ring into it, in their order; or
+    /// does nothing, and says which of them is the reason. Returns the rings with the workers that are to be told, one bit each.
+    pub(crate) fn keep_all(
+        &self,
+        batch: &[(&Arc<Message>, &Route)],
+        now: Instant,
+    ) -> Result<Vec<Watched>, (usize, NotRetained)> {
+        let mut retained = self.retained.write();
+        let generation = self.generation();
+        let is_old =
+            |(message, route): &(&Arc<Message>, &Route)| message.retain && route.generation != generation;
+        if let Some(at) = batch.iter().position(is_old) {
+            return Err((at, NotRetained::RouteIsOld));
+        }
+        let mut changes = Vec::new();
+        for (at, (message, _)) in batch.iter().enumerate().filter(|(_, (message, _))| message.retain) {
+            match retained.store(message, generation, now) {
+                Ok(change) => changes.push((*message, change)),
+                Err(full) => {
+                    // The last one first: each knows what stood in its place before it.
+                    changes
+                        .into_iter()
+                        .rev()
+                        .for_each(|(message, change)| retained.take_back(message, change));
+                    return Err((at, full.into()));
+                }
+            }
+        }
+        let append = |(message, route): &(&Arc<Message>, &Route)| {
+            let ring = route.ring.clone()?;
+            let watchers = ring.append(message);
+            Some((ring, watchers))
+        };
+        Ok(batch.iter().filter_map(append).collect())
     }
 
     /// Undoes what a message has changed that nobody received in the end.
@@ -130,7 +174,7 @@ mod tests {
         fn new(filter: &str) -> Meeting {
             let total = Arc::new(TotalBytes::new(&Limits::default()));
             let router = Router::new(&Limits::default());
-            router.retain(&message("0"), router.generation(), Instant::now()).unwrap();
+            router.retain(&message("0"), router.generation(), None, Instant::now()).unwrap();
             Meeting {
                 router,
                 queue: Arc::new(Queue::new(1, 0, total)),
@@ -151,7 +195,7 @@ mod tests {
             self.publisher = match self.publisher {
                 Publisher::Idle => Publisher::Routed { generation: self.router.route(topic, 0).generation },
                 Publisher::Routed { generation } => {
-                    match self.router.retain(&message(payload), generation, Instant::now()) {
+                    match self.router.retain(&message(payload), generation, None, Instant::now()) {
                         Ok(_) => Publisher::Retained { generation },
                         Err(NotRetained::RouteIsOld) => Publisher::Idle,
                         Err(NotRetained::Full) => panic!("there is room"),

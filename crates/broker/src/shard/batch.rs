@@ -6,12 +6,12 @@
 //! full is counted there. Nothing of this worker comes in between; what another worker fills at the same moment is counted as dropped.
 
 use super::Shard;
-use super::deliver::refusal_label;
+use super::deliver::{check_retain, refusal_label};
 use super::publication::Publication;
 use crate::queue::Queue;
 use crate::queued::{Queued, needs_settling};
-use crate::retained::Change;
 use crate::route::{Route, RouteEntry};
+use crate::router::NotRetained;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::rc::Rc;
@@ -30,8 +30,12 @@ struct Planned<'a> {
     /// The route to take instead, because it has changed until the message was retained.
     newer: Option<Route>,
     message: Arc<Message>,
-    /// What retaining it has changed.
-    change: Option<Change>,
+}
+
+impl Planned<'_> {
+    fn route(&self) -> &Route {
+        self.newer.as_ref().unwrap_or(&self.route)
+    }
 }
 
 /// What a batch adds.
@@ -77,15 +81,14 @@ impl Shard {
         let planned = self.plan(slot, batch, now);
         let ready = planned.and_then(|mut planned| {
             self.check_room(slot, &planned)?;
-            self.retain_all(&mut planned, now).map(|()| planned)
+            self.keep_all(&mut planned, now).map(|()| planned)
         });
         let ready = ready.inspect_err(|(_, refusal)| {
             self.metrics.count_dropped(refusal_label(*refusal), batch.len());
         })?;
         for planned in &ready {
             self.note_received(slot, planned.publish);
-            let route = planned.newer.as_ref().unwrap_or(&planned.route);
-            self.give_out(route, &mut Publication::kept(&planned.message), now);
+            self.give_out(planned.route(), &mut Publication::kept(&planned.message), now);
         }
         Ok(())
     }
@@ -101,7 +104,7 @@ impl Shard {
         let plan = |(at, publish): (usize, &'a Publish<'a>)| {
             let route = self.route_of(slot, publish.topic, now).map_err(|refusal| (at, refusal))?;
             let message = Publication::live(publish, &route.topic, origin, now).message();
-            Ok(Planned { publish, route, newer: None, message, change: None })
+            Ok(Planned { publish, route, newer: None, message })
         };
         batch.iter().enumerate().map(plan).collect()
     }
@@ -110,8 +113,9 @@ impl Shard {
     fn check_room(&self, slot: usize, batch: &[Planned<'_>]) -> Result<(), Refused> {
         let mut additions = Additions::default();
         for (at, planned) in batch.iter().enumerate() {
-            let (mut accepted, mut refused) = (planned.route.elsewhere != 0, false);
-            for entry in &planned.route.here {
+            let route = &planned.route;
+            let (mut accepted, mut refused) = (route.elsewhere != 0 || route.ring.is_some(), false);
+            for entry in &route.here {
                 match self.would_take(entry, planned, slot, &mut additions) {
                     true => accepted = true,
                     false => refused = true,
@@ -188,26 +192,28 @@ impl Shard {
             && here.output.len() + sent.bytes < self.limits.output_bytes
     }
 
-    /// Retains what asks for it; where one finds no room, what stood there before is put back.
-    fn retain_all(&mut self, batch: &mut [Planned<'_>], now: Instant) -> Result<(), Refused> {
-        for at in 0..batch.len() {
-            let Some(planned) = batch.get_mut(at).filter(|planned| planned.message.retain) else { continue };
-            match self.retain(&planned.route, &mut Publication::kept(&planned.message), now) {
-                Ok((newer, change)) => (planned.newer, planned.change) = (newer, change),
-                Err(refusal) => {
-                    self.take_back(batch);
-                    return Err((at, refusal));
-                }
-            }
+    /// Retains what asks for it, and puts what has a ring into it; or nothing of both.
+    fn keep_all(&mut self, batch: &mut [Planned<'_>], now: Instant) -> Result<(), Refused> {
+        for (at, planned) in batch.iter().enumerate().filter(|(_, planned)| planned.message.retain) {
+            check_retain(&planned.route).map_err(|refusal| (at, refusal))?;
         }
-        Ok(())
-    }
-
-    /// The last one first: each knows what stood in its place before it.
-    fn take_back(&self, batch: &mut [Planned<'_>]) {
-        for planned in batch.iter_mut().rev() {
-            if let Some(change) = planned.change.take() {
-                self.node.router.take_back(&planned.message, change);
+        if !batch.iter().any(|planned| planned.message.retain || planned.route.ring.is_some()) {
+            return Ok(());
+        }
+        loop {
+            let messages: Vec<_> = batch.iter().map(|planned| (&planned.message, planned.route())).collect();
+            match self.node.router.keep_all(&messages, now) {
+                Ok(told) => {
+                    told.iter().for_each(|(ring, watchers)| self.tell_watchers(Some(ring), *watchers));
+                    return Ok(());
+                }
+                Err((at, NotRetained::Full)) => return Err((at, Refusal::RetainedFull)),
+                Err((_, NotRetained::RouteIsOld)) => {
+                    for planned in batch.iter_mut().filter(|planned| planned.message.retain) {
+                        let topic = planned.route.topic.clone();
+                        planned.newer = Some(self.node.router.route(topic, self.worker));
+                    }
+                }
             }
         }
     }

@@ -88,7 +88,7 @@ impl Shard {
         }
     }
 
-    /// Retains the message if it asks for it, and gives it to every receiver.
+    /// Keeps the message for later subscribers if it asks for it or its topic has a ring, and gives it to every receiver.
     pub(super) fn distribute(
         &mut self,
         route: &Route,
@@ -97,7 +97,10 @@ impl Shard {
     ) -> Result<Published, Refusal> {
         let (newer, change) = match publication.retain {
             true => self.retain(route, publication, now)?,
-            false => (None, None),
+            false => {
+                self.append_to_ring(route, publication);
+                (None, None)
+            }
         };
         let route = newer.as_ref().unwrap_or(route);
         match self.give_out(route, publication, now) {
@@ -120,7 +123,7 @@ impl Shard {
     ) -> Accepted {
         publication.generation = route.generation;
         self.encoded.start(route.here.len() > 1);
-        let (mut accepted, mut refused) = (route.elsewhere != 0, false);
+        let (mut accepted, mut refused) = (route.elsewhere != 0 || route.ring.is_some(), false);
         for entry in &route.here {
             match self.deliver_to(entry, publication, now) {
                 Some(Accepted::Yes) => accepted = true,
@@ -139,23 +142,22 @@ impl Shard {
 
     /// Retains a message together with the route that it takes. Where there are other subscriptions by now than in the one that is known,
     /// the route is looked up again; somebody has subscribed each time that this repeats.
-    pub(super) fn retain(
-        &self,
+    fn retain(
+        &mut self,
         route: &Route,
         publication: &mut Publication<'_>,
         now: Instant,
     ) -> Result<(Option<Route>, Option<Change>), Refusal> {
-        if route.names_queue() {
-            return Err(Refusal::QueueRetain);
-        }
-        if reply::is_address(route.topic.as_str()) {
-            return Err(Refusal::ReplyRetain);
-        }
+        check_retain(route)?;
         let (message, mut newer) = (publication.message(), None);
         loop {
-            let generation = newer.as_ref().unwrap_or(route).generation;
-            match self.node.router.retain(&message, generation, now) {
-                Ok(change) => return Ok((newer, Some(change))),
+            let route = newer.as_ref().unwrap_or(route);
+            let ring = route.ring.as_deref();
+            match self.node.router.retain(&message, route.generation, ring, now) {
+                Ok((change, watchers)) => {
+                    self.tell_watchers(ring, watchers);
+                    return Ok((newer, Some(change)));
+                }
                 Err(NotRetained::Full) => return Err(Refusal::RetainedFull),
                 Err(NotRetained::RouteIsOld) => {
                     newer = Some(self.node.router.route(route.topic.clone(), self.worker));
@@ -317,7 +319,7 @@ impl Shard {
     }
 
     #[inline]
-    fn note_live(
+    pub(super) fn note_live(
         &mut self,
         slot: usize,
         sent: Result<QoS, Refused>,
@@ -430,6 +432,15 @@ impl Consumer {
     /// Whether an unsettled delivery may come again, so that its message has to be kept.
     pub(super) fn keeps_unsettled(&self) -> bool {
         self.settlement == tidegate_protocol::Settlement::Always || self.queue.survives()
+    }
+}
+
+/// Whether the topic of a route can have a retained message.
+pub(super) fn check_retain(route: &Route) -> Result<(), Refusal> {
+    match route.names_queue() {
+        true => Err(Refusal::QueueRetain),
+        false if reply::is_address(route.topic.as_str()) => Err(Refusal::ReplyRetain),
+        false => Ok(()),
     }
 }
 

@@ -8,7 +8,9 @@ mod admission;
 mod batch;
 mod buffers;
 mod closing;
+pub(crate) mod cursor;
 mod deliver;
+mod following;
 pub(crate) mod parcel;
 mod publication;
 mod queues;
@@ -38,6 +40,9 @@ use crate::route::Route;
 use crate::route_cache::RouteCache;
 use admission::Admission;
 use buffers::Buffers;
+use foldhash::fast::RandomState;
+use following::Audience;
+use hashbrown::HashMap;
 use requests::Requests;
 use review::Review;
 use slab::Slab;
@@ -99,6 +104,10 @@ pub struct Shard {
     overflowed: Vec<SlotKey>,
     /// Consumers that may have something to receive.
     listed: Vec<usize>,
+    /// The consumers that have read everything of a ring, by the ring's number.
+    audiences: HashMap<u64, Audience, RandomState>,
+    /// Rings whose audiences may have something to receive.
+    listed_audiences: Vec<u64>,
     timers: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     timer_moved: bool,
     /// Letters to the other workers, posted at the end of each event.
@@ -125,6 +134,8 @@ impl Shard {
             dirty: Vec::new(),
             overflowed: Vec::new(),
             listed: Vec::new(),
+            audiences: HashMap::default(),
+            listed_audiences: Vec::new(),
             timers: BinaryHeap::new(),
             timer_moved: false,
             outgoing: node.mailboxes.iter().map(|_| Vec::new()).collect(),
@@ -266,6 +277,7 @@ impl Shard {
             Letter::Deliver { message, generation } => self.deliver_mailed(&message, generation, now),
             Letter::Parcel(parcel) => self.deliver_parcel(&parcel, now),
             Letter::Wake(queue) => self.wake(&queue),
+            Letter::RingHasMore(ring) => self.list_audience(ring),
             Letter::Offer { group, member } => self.handle_offer(&group, &member, now),
             Letter::Moved(queue, moved) => self.letter_to(moved.from, Letter::Passed(queue, moved)),
             Letter::Passed(queue, moved) => {
@@ -342,7 +354,7 @@ impl Shard {
 
     /// Whether a flush is due at the end of this turn, or a consumer that has to search for more waits for the next one.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.listed.is_empty()
+        !self.dirty.is_empty() || !self.listed.is_empty() || !self.listed_audiences.is_empty()
     }
 
     /// Sends what has gathered in the outputs: one write a connection. Consumers that were waiting for room get more,

@@ -93,6 +93,7 @@ impl Parcel {
                 expires_at: packed.expires_at,
                 origin: packed.origin,
                 generation: packed.generation,
+                position: None,
                 message: None,
             })
         })
@@ -118,6 +119,7 @@ mod tests {
             expires_at: Some(Instant::now() + Duration::from_secs(payload.len() as u64)),
             origin: 7,
             generation: payload.len() as u64,
+            position: None,
             message: None,
         }
     }

@@ -7,6 +7,7 @@ use crate::group::Group;
 use crate::queued::{Queued, needs_settling};
 use crate::route::Grant;
 use bytes::Bytes;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, Origin, Properties, QoS, Topic};
@@ -23,6 +24,8 @@ pub(super) struct Publication<'a> {
     pub(super) origin: u64,
     /// The generation of the route that it takes.
     pub(super) generation: u64,
+    /// Its position in a replay ring, where it was read from there.
+    pub(super) position: Option<NonZeroU64>,
     pub(super) message: Option<Arc<Message>>,
 }
 
@@ -42,6 +45,7 @@ impl<'a> Publication<'a> {
             expires_at: publish.expiry.and_then(|expiry| now.checked_add(expiry)),
             origin,
             generation: 0,
+            position: None,
             message: None,
         }
     }
@@ -56,6 +60,7 @@ impl<'a> Publication<'a> {
             expires_at: message.expires_at,
             origin: message.origin.0,
             generation: 0,
+            position: None,
             message: Some(message.clone()),
         }
     }
@@ -102,12 +107,18 @@ impl<'a> Publication<'a> {
             now,
             subscription_ids: &grant.subscription_ids,
             tag: needs_settling(consumer.settlement, qos).then(|| consumer.peek_tag()),
+            position: consumer.position(self.position),
         };
         machine.handle_delivery(&delivery, encoded, &mut slot.output)?;
+        if delivery.position.is_some() {
+            consumer.note_position_told();
+        }
         if let Some(tag) = delivery.tag {
             let kept = match group {
                 Some(group) => Some(group.enter(self.message()).taken(group, grant)),
-                None => consumer.keeps_unsettled().then(|| Queued::live(self.message(), grant)),
+                None => consumer
+                    .keeps_unsettled()
+                    .then(|| Queued { position: self.position, ..Queued::live(self.message(), grant) }),
             };
             consumer.hold(tag, kept);
         }

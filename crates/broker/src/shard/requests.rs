@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
     Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag, Detach,
-    Outcome, Publish, Published, Refusal, RetainedDelivery, Subscribe, Subscribed,
+    Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Subscribe, Subscribed,
 };
 
 pub(super) struct Requests<'a> {
@@ -216,6 +216,10 @@ impl Broker for Requests<'_> {
             })?;
         }
         Ok(Subscribed { existed: !is_new })
+    }
+
+    fn follow(&mut self, follow: &Follow<'_>) -> Result<Following, Refusal> {
+        self.shard.follow(self.slot, follow, self.now)
     }
 
     fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {

@@ -66,7 +66,8 @@ impl Shard {
         let key = SlotKey { slot, connection: here.connection };
         let entrance = here.outlet.as_ref().map_or(Ok(None), |outlet| outlet.entrance());
         let objection = entrance.and_then(|entrance| self.review_admission(slot, entrance)).err();
-        if let Some(close) = objection.or_else(|| self.review_rights(slot, now)) {
+        let objection = objection.or_else(|| self.review_rights(slot, now));
+        if let Some(close) = objection.or_else(|| self.review_following(slot)) {
             self.close(key, &close, now);
         }
     }

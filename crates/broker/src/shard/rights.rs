@@ -83,6 +83,22 @@ impl Shard {
         may
     }
 
+    /// Whether a connection may follow a ring with this filter, and how far it is cleared.
+    pub(super) fn check_filter(
+        &mut self,
+        slot: usize,
+        filter: &TopicFilter,
+        now: Instant,
+    ) -> Result<Clearance, Refusal> {
+        let Some(rules) = self.node.router.rules() else { return Ok(Clearance::default()) };
+        let identity = self.identity(slot);
+        let clearance = identity.as_deref().and_then(|identity| rules.subscription(Some(identity), filter));
+        clearance.ok_or_else(|| {
+            self.note_denied(Denied::Subscribe, identity.as_deref(), filter.as_str(), now);
+            Refusal::NotAuthorized
+        })
+    }
+
     /// Whether a connection may subscribe, and how far the subscription is cleared. A shared one has to be cleared as a whole: which
     /// of its members receives a message must not depend on its topic.
     pub(super) fn check_subscribe(
@@ -131,10 +147,24 @@ impl Shard {
             let Some(consumer) = self.consumers.get(key) else { continue };
             let queue = consumer.queue.clone();
             lost.append(&mut self.review_queue(Some(key), &queue, &rules, now));
+            lost.extend(self.review_followed(key, &rules, now));
         }
         let first = lost.first()?;
         let detail = format!("the subscription to {:?} is not allowed any more", first.as_str());
         Some(Close::new(CloseReason::NotAuthorized, detail))
+    }
+
+    /// Judges the filter with which a consumer follows a ring; returns it where that may not be any more.
+    fn review_followed(&mut self, key: usize, rules: &Rules, now: Instant) -> Option<TopicFilter> {
+        let consumer = self.consumers.get_mut(key)?;
+        let (identity, cursor) = (consumer.queue.identity(), consumer.cursor.as_deref_mut()?);
+        if let Some(clearance) = rules.subscription(identity.as_deref(), &cursor.filter) {
+            cursor.clearance = clearance;
+            return None;
+        }
+        let filter = cursor.filter.clone();
+        self.note_denied(Denied::Subscribe, identity.as_deref(), filter.as_str(), now);
+        Some(filter)
     }
 
     /// The same for a session that nobody holds, or that somebody has just come back to.

@@ -283,6 +283,9 @@ impl Shard {
     /// Ends a consumer together with its queue.
     pub(super) fn remove_consumer(&mut self, key: usize) {
         if let Some(mut consumer) = self.consumers.try_remove(key) {
+            if let Some(cursor) = consumer.cursor.take() {
+                self.stop_following(key, &cursor);
+            }
             let returned = self.leave_groups(&mut consumer);
             consumer.queue.set_consumer(self.worker, None);
             let ended = self.node.router.forget(&consumer.queue);

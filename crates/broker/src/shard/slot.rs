@@ -1,6 +1,7 @@
 //! What a worker keeps for each connection and each consumer.
 
 use super::admission::Admission;
+use super::cursor::Cursor;
 use super::replay::Replay;
 use super::throttle::PublishPace;
 use crate::authenticator::Entrance;
@@ -13,10 +14,11 @@ use crate::sessions::SessionKey;
 use crate::shard::shares::Shares;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_protocol::{Close, Connection, ConsumerId, DeliveryTag, Output, Settlement};
+use tidegate_protocol::{Close, Connection, ConsumerId, DeliveryTag, Output, Position, Settlement};
 
 /// Marks of settled deliveries that may stand between unsettled ones, beside as many as there are unsettled ones.
 const SETTLED_MARKS_MAX: usize = 1024;
@@ -150,6 +152,8 @@ pub(crate) struct Consumer {
     pub(crate) listed: bool,
     /// The groups that its queue is a member of.
     pub(crate) shares: Shares,
+    /// Its place in the replay ring that it follows.
+    pub(crate) cursor: Option<Box<Cursor>>,
     /// Whether it takes no offers of groups until it has looked by itself.
     declines: bool,
 }
@@ -184,6 +188,7 @@ impl Consumer {
             released,
             listed,
             shares,
+            cursor: None,
             declines,
         };
         last_tag.into_iter().for_each(|tag| consumer.reserve_tags_after(tag));
@@ -211,6 +216,25 @@ impl Consumer {
     /// The tag that the next delivery will have.
     pub(crate) fn peek_tag(&self) -> DeliveryTag {
         DeliveryTag(self.next_tag)
+    }
+
+    /// Where a delivery stands in the ring that it follows; nothing where it follows none.
+    pub(crate) fn position(&self, position: Option<NonZeroU64>) -> Option<Position> {
+        self.cursor.as_deref().map(|cursor| cursor.position(position))
+    }
+
+    /// A delivery was made that said where it stands.
+    pub(crate) fn note_position_told(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.note_told();
+        }
+    }
+
+    /// It cannot go on now, and what it has read from the ring it will read again.
+    pub(crate) fn hold_no_messages(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.put_back();
+        }
     }
 
     /// Remembers a delivery under its tag until it is settled; without the delivery itself where nothing could be done with it.

@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::deliver::{Accepted, NEWEST, make_room};
+use super::following::{ReadOn, next_followed};
 use super::sharing::next_shared;
 use super::slot::Consumer;
 use crate::access::Rights;
@@ -100,6 +101,7 @@ impl Shard {
 
     /// Lets every listed consumer receive what it can take now.
     pub(super) fn pump_listed(&mut self, now: Instant) {
+        self.serve_audiences(now);
         let mut later = Vec::new();
         while let Some(key) = self.listed.pop() {
             let Some(consumer) = self.consumers.get_mut(key) else { continue };
@@ -134,6 +136,7 @@ impl Shard {
                 if !consumer.shares.is_empty() {
                     consumer.stop_offers();
                 }
+                consumer.hold_no_messages();
                 return Pumped::Done;
             }
             let (next, expired) = next_waiting(consumer, &self.node.router, &rights, now);
@@ -143,16 +146,33 @@ impl Shard {
                     self.send_queued(key, queued, now);
                 }
                 Popped::Delivery(queued) => self.drop_denied(&rights, &queued.message.topic, now),
-                Popped::NeedsCredit | Popped::Held => return Pumped::Done,
-                Popped::Searching => {
-                    consumer.listed = true;
-                    return Pumped::Searches;
-                }
-                Popped::Empty => {
-                    consumer.backlog = false;
+                Popped::NeedsCredit | Popped::Held => {
+                    consumer.hold_no_messages();
                     return Pumped::Done;
                 }
+                Popped::Searching => return self.search_later(key),
+                Popped::Empty => match self.read_on(key, &rights) {
+                    ReadOn::Found => {}
+                    ReadOn::Searching => return self.search_later(key),
+                    ReadOn::Nothing => {
+                        self.note_nothing_waits(key);
+                        return Pumped::Done;
+                    }
+                },
             }
+        }
+    }
+
+    fn search_later(&mut self, key: usize) -> Pumped {
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.listed = true;
+        }
+        Pumped::Searches
+    }
+
+    fn note_nothing_waits(&mut self, key: usize) {
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.backlog = false;
         }
     }
 
@@ -178,9 +198,13 @@ impl Shard {
             now,
             subscription_ids: &queued.subscription_ids.clone(),
             tag,
+            position: consumer.position(queued.position),
         };
         if let Err(refused) = machine.handle_delivery(&delivery, &mut self.encoded, &mut slot.output) {
             return self.metrics.count_dropped(refused.label(), 1);
+        }
+        if delivery.position.is_some() {
+            consumer.note_position_told();
         }
         if let Some(tag) = tag {
             let keep = queued.group.is_some() || consumer.keeps_unsettled();
@@ -201,8 +225,8 @@ enum Pumped {
     Searches,
 }
 
-/// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, its queue, and then
-/// what waits in its groups.
+/// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, its queue, then what
+/// waits in its groups, and then what it has read from the ring that it follows.
 fn next_waiting(consumer: &mut Consumer, router: &Router, rights: &Rights, now: Instant) -> (Popped, usize) {
     let (mut expired, has_credit) = (0, consumer.has_credit());
     if consumer.resuming > 0 {
@@ -234,12 +258,17 @@ fn next_waiting(consumer: &mut Consumer, router: &Router, rights: &Rights, now: 
             return (Popped::Searching, expired);
         }
     }
-    let (popped, more) = match consumer.queue.pop(has_credit, consumer.settlement, now) {
-        (Popped::Empty, thrown_away) => {
-            let (popped, more) = next_shared(consumer, rights, now);
-            (popped, thrown_away + more)
-        }
-        other => other,
-    };
-    (popped, expired + more)
+    let (mut popped, more) = consumer.queue.pop(has_credit, consumer.settlement, now);
+    expired += more;
+    if matches!(popped, Popped::Empty) {
+        let more;
+        (popped, more) = next_shared(consumer, rights, now);
+        expired += more;
+    }
+    if matches!(popped, Popped::Empty) {
+        let more;
+        (popped, more) = next_followed(consumer, now);
+        expired += more;
+    }
+    (popped, expired)
 }

@@ -36,7 +36,12 @@ pub(crate) fn rules(lines: &[&str]) -> AccessRules {
 /// Puts rules in force and lets every worker look at what it has.
 pub(crate) fn put(world: &mut World, access: Option<AccessRules>) {
     let access = access.map(Arc::new);
-    world.node().reconfigure(Reconfiguration { limits: Limits::default(), authenticator: None, access });
+    world.node().reconfigure(Reconfiguration {
+        limits: Limits::default(),
+        authenticator: None,
+        access,
+        rings: Vec::new(),
+    });
     world.run();
     world.advance(Duration::ZERO);
 }
@@ -300,7 +305,12 @@ fn other_rules_hold_before_anybody_is_told() {
     world.run();
     assert_eq!((ann.got_payloads(), bob.got_payloads()), (vec!["1".to_owned()], vec!["1".to_owned()]));
     let access = Some(Arc::new(rules(&["deny subscribe t/secret", "allow all #"])));
-    world.node().reconfigure(Reconfiguration { limits: Limits::default(), authenticator: None, access });
+    world.node().reconfigure(Reconfiguration {
+        limits: Limits::default(),
+        authenticator: None,
+        access,
+        rings: Vec::new(),
+    });
     ann.publish(&mut world, "t/secret", "2", QOS1).unwrap();
     world.run();
     assert_eq!((ann.got_payloads(), bob.got_payloads()), (vec![], Vec::<String>::new()));
@@ -371,7 +381,12 @@ fn members_of_a_group_leave_it_with_their_right() {
     };
     let publish = AccessRule { action: RuleAction::Publish, who: Who::default(), ..only_bob.clone() };
     let access = Some(Arc::new(AccessRules::new(vec![only_bob, publish])));
-    world.node().reconfigure(Reconfiguration { limits: Limits::default(), authenticator: None, access });
+    world.node().reconfigure(Reconfiguration {
+        limits: Limits::default(),
+        authenticator: None,
+        access,
+        rings: Vec::new(),
+    });
     // Nobody has been told yet.
     for number in ["1", "2", "3", "4"] {
         publisher.publish(&mut world, "plant/x", number, QOS1).unwrap();

@@ -1,10 +1,10 @@
 //! Messages that are published together or not at all.
 
 use crate::{QOS0, QOS1};
-use tidegate_broker::{Limits, Overflow};
+use tidegate_broker::{Limits, Overflow, Reconfiguration, RingOptions};
 use tidegate_protocol::{Publish, Refusal, RetainedDelivery};
 use tidegate_testkit::pair::World;
-use tidegate_testkit::pair::toy::{Toy, message, session};
+use tidegate_testkit::pair::toy::{Toy, filter, message, session};
 
 /// What a batch is answered with.
 type Answer = Result<(), (usize, Refusal)>;
@@ -184,4 +184,33 @@ fn a_connection_that_would_flood_itself_is_refused() {
     let quiet = [("b", "1"), ("b", "2")];
     assert_eq!(alice.publish(&mut world, "b", "0", QOS0).map(|published| published.matched), Ok(true));
     assert_eq!(publish_all(&alice, &mut world, &quiet), Ok(()));
+}
+
+/// A replay ring has all of a batch in its order, retained or not, or nothing of it; and what was replaced on the way stands again.
+#[test]
+fn a_replay_ring_has_all_of_a_batch_or_nothing() {
+    let mut world = World::new(2);
+    let ring = RingOptions { topics: vec![filter("r/#")], messages_max: 100, bytes_max: 1 << 20 };
+    let limits = Limits { retained_messages: 2, ..Limits::default() };
+    world.reconfigure(Reconfiguration { limits, authenticator: None, access: None, rings: vec![ring] });
+    let (alice, bob) = (world.toy(0), world.toy(1));
+    assert_eq!(publish_all_with(&alice, &mut world, &[("r/1", "before")], retain), Ok(()));
+    bob.follow(&mut world, 1, "r/#", None).unwrap();
+    world.run();
+    assert_eq!(bob.got_payloads(), ["before"]);
+    let full = [("r/1", "1"), ("r/2", "2"), ("r/3", "3")];
+    let refused = publish_all_with(&alice, &mut world, &full, retain);
+    assert_eq!(refused, Err((2, Refusal::RetainedFull)));
+    assert_eq!(world.node().gauges().replay_messages, 1);
+    let answer = publish_all_with(
+        &alice,
+        &mut world,
+        &[("r/0", "0"), ("r/1", "1"), ("x", "9"), ("r/2", "2")],
+        |publish| {
+            publish.retain = publish.topic == b"r/1";
+        },
+    );
+    assert_eq!(answer, Ok(()));
+    world.run();
+    assert_eq!(bob.got_payloads(), ["0", "1", "2"]);
 }

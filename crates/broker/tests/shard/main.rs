@@ -7,6 +7,7 @@ mod access;
 mod batches;
 mod credit;
 mod delivery;
+mod following;
 mod identity;
 mod joining;
 mod limits;

@@ -8,7 +8,12 @@ use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
 
 fn reconfigure(world: &mut World, limits: Limits) {
-    world.node().reconfigure(Reconfiguration { limits, authenticator: None, access: None });
+    world.node().reconfigure(Reconfiguration {
+        limits,
+        authenticator: None,
+        access: None,
+        rings: Vec::new(),
+    });
     world.run();
 }
 

@@ -8,6 +8,7 @@ mod addresses;
 mod certificates;
 mod limits;
 mod listeners;
+mod replay;
 mod rules;
 mod storage;
 mod tls;
@@ -24,6 +25,7 @@ pub(crate) fn check(config: &Config, registry: &Registry, now: SystemTime, findi
     addresses::check(config, findings);
     access::check(config, findings);
     rules::check(config, findings);
+    replay::check(config, findings);
     tls::check(config, now, findings);
     limits::check(config, findings);
     storage::check(config, findings);

@@ -5,7 +5,7 @@
 
 /// One level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape<N> {
+pub(crate) enum Shape<N> {
     /// The level with this name.
     Name(N),
     /// Any level.
@@ -15,7 +15,7 @@ pub(super) enum Shape<N> {
 }
 
 /// Whether every topic of `inner` is one of `outer`. A wildcard at the front does not select what begins with `$`.
-pub(super) fn covers<O, I>(
+pub(crate) fn covers<O, I>(
     outer: &[Shape<O>],
     inner: &[Shape<I>],
     same: impl Fn(&O, &I) -> bool,
@@ -65,7 +65,7 @@ fn has_as_many_levels<'a, O: 'a, I: 'a>(
 
 /// Whether some topic is in both; `reserved` says which of them begin with `$`. Where the second has `#` before its end this may
 /// say yes too often.
-pub(super) fn overlaps<O, I>(
+pub(crate) fn overlaps<O, I>(
     one: &[Shape<O>],
     other: &[Shape<I>],
     same: impl Fn(&O, &I) -> bool,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::FilterLevel;
 use proptest::prelude::*;
 
 const ALICE: Names<'_> = Names { user: Some("alice"), client_id: Some("sensor-1") };

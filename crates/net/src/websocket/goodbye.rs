@@ -9,7 +9,9 @@ use tidegate_protocol::{Close, CloseReason, FaultKind};
 pub fn close_code(close: &Close) -> CloseCode {
     match close.reason {
         CloseReason::Disconnected | CloseReason::PeerClosed => CloseCode::NORMAL,
-        CloseReason::ServerShutdown | CloseReason::ListenerClosed => CloseCode::GOING_AWAY,
+        CloseReason::ServerShutdown | CloseReason::ListenerClosed | CloseReason::ReplayEnded => {
+            CloseCode::GOING_AWAY
+        }
         CloseReason::KeepAliveTimeout
         | CloseReason::ConnectTimeout
         | CloseReason::SessionTakenOver
@@ -50,6 +52,7 @@ mod tests {
             CloseReason::NotAuthorized,
             CloseReason::OutputStalled,
             CloseReason::QueueOverflow,
+            CloseReason::ReplayEnded,
         ];
         let of_reasons = reasons.map(|reason| row(close_code(&Close::from(reason)), reason.label()));
         let kinds = [

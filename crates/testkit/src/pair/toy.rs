@@ -4,6 +4,11 @@
 //! are the requests that most tests make. What the peer received is read back from the wire as [`Got`], so that
 //! a delivery which never left the output does not count as received.
 
+mod following;
+mod received;
+
+pub use received::Got;
+
 use super::{Link, World};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -31,21 +36,6 @@ pub struct Toy {
     /// Its wire.
     pub link: Link,
     state: Rc<RefCell<State>>,
-}
-
-/// A delivery as the peer has received it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields are those of Delivery, which says what they mean")]
-pub struct Got {
-    pub consumer: u32,
-    pub topic: String,
-    pub payload: String,
-    pub qos: u8,
-    pub retain: bool,
-    pub redelivered: bool,
-    pub attempt: u32,
-    pub tag: Option<u64>,
-    pub subscription_ids: Vec<u32>,
 }
 
 /// How a toy attaches; change what the test is about.
@@ -394,39 +384,6 @@ impl Toy {
         let shard = world.shard(worker);
         !self.link.is_ended() && !shard.is_waiting(key) && !shard.is_stalled(key)
     }
-
-    /// Takes the whole deliveries that the peer has received since the last call; the beginning of one stays.
-    pub fn got(&self) -> Vec<Got> {
-        let mut received = self.link.take_received();
-        let whole = received.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        self.link.put_back_received(&received[whole..]);
-        received.truncate(whole);
-        String::from_utf8(received).expect("text").lines().map(parse_line).collect()
-    }
-
-    /// The payloads of what the peer has received since the last call.
-    pub fn got_payloads(&self) -> Vec<String> {
-        self.got().into_iter().map(|got| got.payload).collect()
-    }
-}
-
-fn parse_line(line: &str) -> Got {
-    let mut fields = line.split('|');
-    let mut next = || fields.next().expect("a field");
-    let (topic, payload, qos, retain) = (next().to_owned(), next().to_owned(), next(), next() == "true");
-    let (consumer, redelivered, tag) = (next(), next() == "true", next());
-    let ids = next().split(' ').filter(|id| !id.is_empty()).map(|id| id.parse().expect("an id"));
-    Got {
-        topic,
-        payload,
-        qos: qos.parse().expect("a level"),
-        retain,
-        consumer: consumer.parse().expect("a number"),
-        redelivered,
-        tag: tag.parse().ok(),
-        subscription_ids: ids.collect(),
-        attempt: fields.next().map_or(1, |attempt| attempt.parse().expect("a number")),
-    }
 }
 
 impl Connection for Machine {
@@ -473,10 +430,14 @@ impl Connection for Machine {
         let mut ids = delivery.subscription_ids.to_vec();
         ids.sort_unstable();
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-        // Only where it says something, so that tests can count the bytes of ordinary lines.
-        let attempt = if delivery.attempt > 1 { format!("|{}", delivery.attempt) } else { String::new() };
-        let ids = ids.join(" ");
-        let rest = format!("|{}|{}|{tag}|{ids}{attempt}\n", delivery.consumer.0, delivery.redelivered);
+        // Only where they say something, so that tests can count the bytes of ordinary lines.
+        let attempt =
+            if delivery.attempt > 1 { format!("|attempt={}", delivery.attempt) } else { String::new() };
+        let position =
+            delivery.position.map(|position| format!("|{}|{}", position.token, position.is_after_gap));
+        let (consumer, redelivered, ids) = (delivery.consumer.0, delivery.redelivered, ids.join(" "));
+        let rest =
+            format!("|{consumer}|{redelivered}|{tag}|{ids}{attempt}{}\n", position.unwrap_or_default());
         output.buffer().extend_from_slice(rest.as_bytes());
         Ok(())
     }

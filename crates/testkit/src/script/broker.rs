@@ -7,7 +7,8 @@ use std::time::Duration;
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
     Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Consume, ConsumerId,
-    DeliveryTag, Detach, Identity, Outcome, Proof, Publish, Published, Refusal, Subscribe, Subscribed,
+    DeliveryTag, Detach, Follow, Following, Identity, Outcome, Proof, Publish, Published, Refusal,
+    ResumeToken, Start, Subscribe, Subscribed,
 };
 
 /// What the reply addresses of a connection begin with where the test says nothing else.
@@ -32,6 +33,8 @@ pub struct RecordingBroker {
     pub consumed: VecDeque<Result<(), Refusal>>,
     /// The next answers to `subscribe`.
     pub subscribed: VecDeque<Result<Subscribed, Refusal>>,
+    /// The next answers to `follow`; a beginning when empty.
+    pub followed: VecDeque<Result<Following, Refusal>>,
     /// The next answers to `unsubscribe`; true when empty.
     pub unsubscribed: VecDeque<bool>,
     /// The next answers to `reply_prefix`; [`REPLY_PREFIX`] when empty.
@@ -139,6 +142,12 @@ impl Broker for RecordingBroker {
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
         self.requests.push(subscribe.into());
         self.subscribed.pop_front().unwrap_or(Ok(Subscribed { existed: false }))
+    }
+
+    fn follow(&mut self, follow: &Follow<'_>) -> Result<Following, Refusal> {
+        self.requests.push(follow.into());
+        let token = ResumeToken { epoch: 1, ring: 2, position: 3, state_before: None };
+        self.followed.pop_front().unwrap_or(Ok(Following { start: Start::Began, token }))
     }
 
     fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {

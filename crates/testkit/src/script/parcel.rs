@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 use tidegate_message::{Properties, QoS, Topic};
-use tidegate_protocol::{ConsumerId, Delivery, DeliveryTag};
+use tidegate_protocol::{ConsumerId, Delivery, DeliveryTag, Position};
 
 /// A delivery that a test builds piece by piece; at first QoS 0, without a tag, for consumer 0.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub struct Parcel {
     pub expires_at: Option<Instant>,
     pub subscription_ids: Vec<u32>,
     pub tag: Option<DeliveryTag>,
+    pub position: Option<Position>,
 }
 
 /// A delivery of `payload` from `topic`, which must be a valid one.
@@ -35,6 +36,7 @@ pub fn parcel(topic: &str, payload: impl AsRef<[u8]>) -> Parcel {
         expires_at: None,
         subscription_ids: Vec::new(),
         tag: None,
+        position: None,
     }
 }
 
@@ -93,6 +95,12 @@ impl Parcel {
         self
     }
 
+    /// From a replay ring.
+    pub fn position(mut self, position: Position) -> Parcel {
+        self.position = Some(position);
+        self
+    }
+
     /// Matched by subscriptions with these identifiers.
     pub fn subscription_ids(mut self, ids: &[u32]) -> Parcel {
         self.subscription_ids = ids.to_vec();
@@ -114,6 +122,7 @@ impl Parcel {
             now,
             subscription_ids: &self.subscription_ids,
             tag: self.tag,
+            position: self.position,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 use tidegate_message::{Properties, QoS};
 use tidegate_protocol::{
-    Attach, Consume, ConsumerId, DeliveryTag, Detach, Outcome, Publish, RetainedDelivery, SavedState,
-    Subscribe, Will, WillAction,
+    Attach, Consume, ConsumerId, DeliveryTag, Detach, Follow, Outcome, Publish, RetainedDelivery, SavedState,
+    StateDelivery, Subscribe, Will, WillAction,
 };
 
 /// What a machine asked of the broker; each variant is the request structure of the same name.
@@ -43,6 +43,13 @@ pub enum Request {
         retain_as_published: bool,
         subscription_id: Option<u32>,
         retained: RetainedDelivery,
+    },
+    Follow {
+        consumer: ConsumerId,
+        filter: String,
+        qos_max: QoS,
+        state: StateDelivery,
+        from: Option<String>,
     },
     Unsubscribe {
         consumer: ConsumerId,
@@ -154,6 +161,14 @@ impl From<&Subscribe<'_>> for Request {
             subscription_id,
             retained,
         }
+    }
+}
+
+impl From<&Follow<'_>> for Request {
+    fn from(follow: &Follow<'_>) -> Request {
+        let Follow { consumer, filter, qos_max, state, from } = *follow;
+        let (filter, from) = (filter.as_str().to_owned(), from.map(str::to_owned));
+        Request::Follow { consumer, filter, qos_max, state, from }
     }
 }
 
