@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::harness::{Authority, Ended, Scratch, run_tidegate};
+use crate::harness::{Authority, Ended, Program, Scratch, python, run_tidegate};
 
 const GOOD: &str = r#"
 node = "edge-1"
@@ -160,6 +160,15 @@ fn passwd_keeps_a_file_of_users() {
     let text = std::fs::read_to_string(file).expect("the file is there");
     assert!(text.starts_with("# ours\nann:$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
     assert!(text.lines().count() == 2 && !text.contains("secret") && !text.contains("other"), "{text}");
+}
+
+/// Ctrl-C at the prompt gives the terminal back as it was.
+#[test]
+fn passwd_leaves_a_terminal_that_shows_what_is_typed() {
+    let scratch = Scratch::new();
+    let file = scratch.write("users", "# ours\n");
+    let mut command = python("tests/clients/passwd_prompt.py");
+    Program::start(command.arg(env!("CARGO_BIN_EXE_tidegate")).arg(file)).succeed();
 }
 
 /// What cannot be is said, and changes nothing.

@@ -5,9 +5,13 @@
 use crate::cli::{complain, say};
 use clap::{Args, Subcommand};
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use std::future::poll_fn;
 use std::io::{self, BufRead, Read, Stdin, Write};
 use std::path::PathBuf;
+use std::task::Poll;
 use tidegate_credentials::{PASSWORD_BYTES_MAX, PasswordFile, SetError, StoreError};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// What is to be done with the users of a password file.
@@ -107,7 +111,7 @@ fn read_password(from_stdin: bool) -> Result<Zeroizing<String>, PasswdError> {
 }
 
 fn ask(stdin: &Stdin, prompt: &str) -> Result<Zeroizing<String>, PasswdError> {
-    let mut terminal = io::stderr().lock();
+    let mut terminal = io::stderr();
     write!(terminal, "{prompt}")?;
     terminal.flush()?;
     let mut line = Zeroizing::new(String::new());
@@ -138,7 +142,7 @@ fn without_line_end(mut line: Zeroizing<String>) -> Result<Zeroizing<String>, Pa
     }
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
+/// A terminal that shows nothing of what is typed, until this is dropped or the process is asked to end.
 struct Unseen<'a> {
     terminal: &'a Stdin,
     before: Termios,
@@ -147,11 +151,40 @@ struct Unseen<'a> {
 impl Unseen<'_> {
     fn begin(terminal: &Stdin) -> io::Result<Unseen<'_>> {
         let before = tcgetattr(terminal)?;
+        restore_at_signals(before.clone())?;
         let mut unseen = before.clone();
         unseen.local_modes -= LocalModes::ECHO;
         tcsetattr(terminal, OptionalActions::Flush, &unseen)?;
         Ok(Unseen { terminal, before })
     }
+}
+
+/// Whoever gives up while typing (Ctrl-C) gets a terminal back that shows again what is typed. A thread of its own waits, because the other one
+/// waits for a line; it ends with the process.
+fn restore_at_signals(before: Termios) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+    // Before anything is unseen.
+    let signals = runtime.block_on(async { kinds.map(|kind| Ok((signal(kind)?, kind.as_raw_value()))) });
+    let signals: Vec<(Signal, i32)> = signals.into_iter().collect::<io::Result<_>>()?;
+    std::thread::Builder::new().name("passwd-signals".to_owned()).spawn(move || {
+        let number = runtime.block_on(first_of(signals));
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+        complain("");
+        // As a shell reports a program that a signal has ended.
+        std::process::exit(128 + number);
+    })?;
+    Ok(())
+}
+
+/// The number of the first signal that comes.
+async fn first_of(mut signals: Vec<(Signal, i32)>) -> i32 {
+    poll_fn(|context| {
+        let came =
+            |(signal, number): &mut (Signal, i32)| signal.poll_recv(context).is_ready().then_some(*number);
+        signals.iter_mut().find_map(came).map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 impl Drop for Unseen<'_> {
