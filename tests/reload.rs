@@ -162,7 +162,10 @@ fn bind_address_changes_on_the_same_port() {
     let port = gateway.port("mqtt");
     let mut goes = subscribed_mosquitto(port, &["-V", "mqttv5", "-t", "a/#"]);
 
-    gateway.reload(&plain("mqtt", &format!("0.0.0.0:{port}"), ""));
+    let entry = gateway.reload(&plain("mqtt", &format!("0.0.0.0:{port}"), ""));
+    let told =
+        ["opened", "closed", "changed"].map(|what| entry["fields"][format!("listeners_{what}")].clone());
+    assert_eq!(told, ["mqtt", "mqtt", "none"]);
     goes.wait_for_line("its dismissal", |line| line.contains("Received DISCONNECT (152)"));
     mosquitto_pub(port, &["-t", "a", "-m", "hi"]);
 

@@ -127,7 +127,9 @@ fn announce(difference: &Difference, listeners: &ListenerChanges) {
     for listener in &listeners.closed {
         info!(%listener, "closed; its clients are told");
     }
-    let changed: Vec<&str> = difference.listeners.iter().map(String::as_str).collect();
+    // What was opened anew is other than before by that alone.
+    let is_opened = |name: &&str| listeners.opened.iter().any(|(opened, _)| &**opened == *name);
+    let changed = difference.listeners.iter().map(String::as_str).filter(|name| !is_opened(name)).collect();
     let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(",") };
     info!(
         listeners_opened = names(listeners.opened.iter().map(|(name, _)| &**name).collect()),
