@@ -107,10 +107,12 @@ impl Turns {
 mod tests {
     use super::*;
     use std::rc::Rc;
-    use tokio::task::{LocalSet, spawn_local, yield_now};
+    use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+
+    type Seen = Rc<RefCell<Vec<&'static str>>>;
 
     /// A handshake of so many steps that notes each of them.
-    struct Steps(usize, Rc<RefCell<Vec<&'static str>>>);
+    struct Steps(usize, Seen);
 
     impl Future for Steps {
         type Output = ();
@@ -126,61 +128,55 @@ mod tests {
         }
     }
 
+    /// Runs a test beside the task that grants the turns.
+    async fn with_turns<F: Future<Output = ()>>(test: impl FnOnce(Rc<Handshakes>) -> F) {
+        let handshakes = Rc::new(Handshakes::new());
+        let (local, granting) = (LocalSet::new(), handshakes.clone());
+        local.spawn_local(async move { granting.turns.grant().await });
+        local.run_until(test(handshakes)).await;
+    }
+
+    /// Starts a handshake of so many steps.
+    fn start(handshakes: &Rc<Handshakes>, steps: usize, seen: &Seen) -> JoinHandle<()> {
+        let (handshakes, seen) = (handshakes.clone(), seen.clone());
+        spawn_local(async move { handshakes.run(|| Steps(steps, seen)).await })
+    }
+
     /// However many handshakes are ready, a task that is ready as well has its turn after each step.
     #[tokio::test]
     async fn other_tasks_have_a_turn_between_any_two_steps() {
-        let handshakes = Rc::new(Handshakes::new());
-        let seen = Rc::<RefCell<Vec<&'static str>>>::default();
-        let local = LocalSet::new();
-        let granting = handshakes.clone();
-        local.spawn_local(async move { granting.turns.grant().await });
-        local
-            .run_until(async {
-                let started = |_| {
-                    let (handshakes, seen) = (handshakes.clone(), seen.clone());
-                    spawn_local(async move { handshakes.run(|| Steps(2, seen)).await })
-                };
-                let tasks: Vec<_> = (0..50).map(started).collect();
-                let other = {
-                    let seen = seen.clone();
-                    spawn_local(async move {
-                        loop {
-                            seen.borrow_mut().push("other");
-                            yield_now().await;
-                        }
-                    })
-                };
-                for task in tasks {
-                    task.await.unwrap();
+        let seen = Seen::default();
+        with_turns(|handshakes| async move {
+            let tasks: Vec<_> = (0..50).map(|_| start(&handshakes, 2, &seen)).collect();
+            let noted = seen.clone();
+            let other = spawn_local(async move {
+                loop {
+                    noted.borrow_mut().push("other");
+                    yield_now().await;
                 }
-                other.abort();
-            })
-            .await;
-        let seen = seen.borrow();
-        assert_eq!(seen.iter().filter(|what| **what == "step").count(), 100);
-        assert!(!seen.windows(3).any(|three| three == ["step"; 3]), "{seen:?}");
+            });
+            for task in tasks {
+                task.await.unwrap();
+            }
+            other.abort();
+            let seen = seen.borrow();
+            assert_eq!(seen.iter().filter(|what| **what == "step").count(), 100);
+            assert!(!seen.windows(3).any(|three| three == ["step"; 3]), "{seen:?}");
+        })
+        .await;
     }
 
     /// One who gives up while it waits holds nobody up.
     #[tokio::test]
     async fn who_gives_up_is_passed_over() {
-        let handshakes = Rc::new(Handshakes::new());
-        let seen = Rc::<RefCell<Vec<&'static str>>>::default();
-        let local = LocalSet::new();
-        let granting = handshakes.clone();
-        local.spawn_local(async move { granting.turns.grant().await });
-        local
-            .run_until(async {
-                let started = || {
-                    let (handshakes, seen) = (handshakes.clone(), seen.clone());
-                    spawn_local(async move { handshakes.run(|| Steps(3, seen)).await })
-                };
-                let (first, second, third) = (started(), started(), started());
-                yield_now().await;
-                second.abort();
-                first.await.unwrap();
-                third.await.unwrap();
-            })
-            .await;
+        let seen = Seen::default();
+        with_turns(|handshakes| async move {
+            let [first, second, third] = [(); 3].map(|()| start(&handshakes, 3, &seen));
+            yield_now().await;
+            second.abort();
+            first.await.unwrap();
+            third.await.unwrap();
+        })
+        .await;
     }
 }
