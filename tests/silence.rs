@@ -50,14 +50,8 @@ impl Client {
         self.stream.write_all(self.beat).expect("the connection is open");
     }
 
-    /// Reads until this has come.
-    fn expect(&mut self, end: &[u8]) {
-        let (mut got, mut piece) = (Vec::new(), [0; 4096]);
-        while !got.windows(end.len()).any(|window| window == end) {
-            let count = self.stream.read(&mut piece).expect("the gateway answers");
-            assert_ne!(count, 0, "the gateway has closed; it said {:?}", String::from_utf8_lossy(&got));
-            got.extend_from_slice(&piece[..count]);
-        }
+    fn expect(&mut self, answer: &[u8]) {
+        read_until(&mut self.stream, answer);
     }
 
     /// Reads until the gateway closes.
@@ -72,6 +66,19 @@ impl Client {
             }
         }
     }
+}
+
+/// Reads until this has come, and returns everything up to then.
+fn read_until(stream: &mut TcpStream, answer: &[u8]) -> Vec<u8> {
+    let (mut got, mut piece) = (Vec::new(), [0; 4096]);
+    let deadline = Instant::now() + DEADLINE;
+    while !got.windows(answer.len()).any(|window| window == answer) {
+        let count = stream.read(&mut piece).expect("the gateway answers");
+        let is_in_time = count > 0 && Instant::now() < deadline;
+        assert!(is_in_time, "the gateway said only {:?}", String::from_utf8_lossy(&got));
+        got.extend_from_slice(&piece[..count]);
+    }
+    got
 }
 
 /// [STOMP-1.2/Heart-beating] [MQTT-3.1.2-22] [MQTT-3.1.1/3.1.2-24]: what clients said while the gateway's process was stopped counts; who
@@ -103,4 +110,22 @@ fn clients_that_go_on_sending_survive_a_gateway_that_sleeps() {
     }
     mqtt.stream.write_all(b"\x82\x06\0\x01\0\x01a\0").expect("the connection is open");
     mqtt.expect(b"\x90\x03\0\x01\0");
+}
+
+/// [STOMP-1.2/Heart-beating]: a client that has to wait with its messages still hears from the gateway.
+#[test]
+fn a_client_that_is_slowed_down_gets_its_heart_beats() {
+    let slow = CONFIG.replace("stomp = {", "publish_rate = 1\nstomp = {");
+    let gateway = Gateway::start(&slow);
+    let mut stream = tcp(gateway.port("shared"));
+    let opening = "CONNECT\naccept-version:1.2\nhost:x\nheart-beat:0,1000\n\n\0";
+    let send = "SEND\ndestination:/topic/a\n\nx\0";
+    let last = "SEND\ndestination:/topic/a\nreceipt:last\n\nx\0";
+    let all = [opening, &send.repeat(5), last].concat();
+    stream.write_all(all.as_bytes()).expect("the gateway reads");
+    let got = read_until(&mut stream, b"receipt-id:last");
+    let got = String::from_utf8(got).expect("STOMP is text");
+    let (_, behind) = got.split_once('\0').expect("CONNECTED");
+    let (beats, _) = behind.split_once("RECEIPT").expect("a receipt");
+    assert!(beats.len() >= 3 && beats.bytes().all(|byte| byte == b'\n'), "{got:?}");
 }
