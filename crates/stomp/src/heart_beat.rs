@@ -29,7 +29,12 @@ impl Offer {
     /// Reads a `heart-beat` header; a missing one is `0,0`. Longer than 32 bits of milliseconds is as good as never.
     pub(crate) fn parse(header: Option<&str>) -> Result<Offer, Fault> {
         let Some(text) = header else { return Ok(Offer::default()) };
-        let number = |text: &str| text.trim().parse::<u32>().ok().map(u64::from);
+        let number = |text: &str| {
+            let digits = text.trim_matches([' ', '\t']);
+            // A sign would be taken by the parser of numbers.
+            let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u32>().ok().filter(|_| is_plain).map(u64::from)
+        };
         let offer = text
             .split_once(',')
             .and_then(|(sends, wants)| Some(Offer { sends: number(sends)?, wants: number(wants)? }));
@@ -145,7 +150,20 @@ mod tests {
     fn offers_are_read_from_the_header() {
         assert_eq!(Offer::parse(None), Ok(Offer::default()));
         assert_eq!(offer("10, 20"), Offer { sends: 10, wants: 20 });
-        for text in ["", "1", "a,b", "-1,2", "1,2,3", "99999999999,1"] {
+        for text in [
+            "",
+            ",",
+            "1",
+            "1,",
+            "a,b",
+            "-1,2",
+            "+1,2",
+            "1,2,3",
+            "1.5,2",
+            "1;2",
+            "99999999999,1",
+            "1,4294967296",
+        ] {
             assert!(Offer::parse(Some(text)).is_err(), "{text:?}");
         }
         assert_eq!(Offer::of(&StompOptions::default()).header(), "1000,10000");

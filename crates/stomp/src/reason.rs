@@ -14,7 +14,7 @@ pub(crate) enum Fault {
     /// [STOMP-1.2/Connecting]
     #[error("the first frame has to be CONNECT or STOMP, not {0}")]
     NotConnected(Command),
-    /// [STOMP-1.2/Once Connected]
+    /// [STOMP-1.2/Client Frames]
     #[error("the connection is open already")]
     AlreadyConnected,
     /// [STOMP-1.2/Server Frames]
@@ -212,9 +212,9 @@ impl Fault {
         match self {
             Fault::Frame(error) if is_limit(error) => FaultKind::TooLarge,
             Fault::Denied(Denial::Busy) => FaultKind::Busy,
-            Fault::Denied(_) | Fault::TooManySubscriptions { .. } | Fault::Refused(_) => {
-                FaultKind::NotAllowed
-            }
+            Fault::TransactionFrames { .. } | Fault::TransactionBytes { .. } => FaultKind::TooLarge,
+            Fault::TooManySubscriptions { .. } | Fault::TooManyTransactions { .. } => FaultKind::NotAllowed,
+            Fault::Denied(_) | Fault::Refused(_) | Fault::NotCommitted { .. } => FaultKind::NotAllowed,
             _ => FaultKind::Rules,
         }
     }

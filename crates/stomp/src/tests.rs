@@ -8,6 +8,7 @@ mod durable_pair;
 mod ending;
 mod naming;
 mod random_bytes;
+mod receipts;
 mod receiving;
 mod sending;
 mod subscribing;

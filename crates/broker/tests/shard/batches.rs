@@ -214,3 +214,21 @@ fn a_replay_ring_has_all_of_a_batch_or_nothing() {
     world.run();
     assert_eq!(bob.got_payloads(), ["0", "1", "2"]);
 }
+
+/// A queue is made by the batch, and has room for all of it or gets nothing.
+#[test]
+fn a_named_queue_without_room_refuses_a_batch() {
+    let mut world = World::with_limits(1, Limits { queued_messages: 2, ..Limits::default() });
+    let alice = world.attached(0, session("alice"));
+    let batch = [("$queue/jobs", "1"), ("$queue/jobs", "2"), ("$queue/jobs", "3")];
+    assert_eq!(publish_all(&alice, &mut world, &batch), Err((2, Refusal::QueueFull)));
+    assert_eq!(world.node().gauges().queued_messages, 0);
+    let retained = publish_all_with(&alice, &mut world, &[("a", "1"), ("$queue/jobs", "2")], retain);
+    assert_eq!(retained, Err((1, Refusal::QueueRetain)));
+    assert_eq!(world.node().gauges().retained_messages, 0);
+    assert_eq!(publish_all(&alice, &mut world, &batch[..2]), Ok(()));
+    let bob = world.attached(0, session("bob").credit(9));
+    bob.subscribe(&mut world, "$queue/jobs");
+    world.run();
+    assert_eq!(bob.got_payloads(), ["1", "2"]);
+}

@@ -132,7 +132,7 @@ impl fmt::Display for Command {
 mod tests {
     use super::*;
 
-    /// [STOMP-1.2/Augmented BNF]
+    /// [STOMP-1.2/STOMP Frames] [STOMP-1.2/Augmented BNF]
     #[test]
     fn every_command_is_found_by_its_word() {
         for command in Command::ALL {

@@ -63,7 +63,7 @@ fn no_other_frame_comes_first() {
     }
 }
 
-/// [STOMP-1.2/Once Connected]
+/// [STOMP-1.2/Client Frames]
 #[test]
 fn a_second_connect_is_refused() {
     let mut harness = super::connected();

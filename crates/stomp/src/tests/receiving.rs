@@ -51,7 +51,7 @@ fn a_binary_body_arrives_unchanged() {
     assert!(harness.take_output().ends_with(b"content-length:4\n\n\x00\x01\xff\x00\0"));
 }
 
-/// [STOMP-1.2/ACK]: a delivery that waits for an ACK says by which id.
+/// [STOMP-1.2/MESSAGE] [STOMP-1.2/ACK]: a delivery that waits for an ACK says by which id.
 #[test]
 fn a_delivery_with_a_tag_has_an_ack_header() {
     let mut harness = subscribed("client");

@@ -143,7 +143,7 @@ fn a_duplicate_subscription_id_is_refused() {
     );
 }
 
-/// The option `max_subscriptions`.
+/// [STOMP-1.2/Conformance]: The option `max_subscriptions`.
 #[test]
 fn subscriptions_are_limited() {
     let mut harness = connected_with(StompOptions { max_subscriptions: 1, ..StompOptions::default() });

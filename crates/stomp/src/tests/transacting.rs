@@ -189,7 +189,7 @@ fn a_frame_that_makes_no_sense_is_refused_at_once() {
     assert!(error.contains("\nreceipt-id:r\n"), "{error}");
 }
 
-/// The options `max_transactions`, `max_transaction_frames` and `max_transaction_size`.
+/// [STOMP-1.2/Conformance]: The options `max_transactions`, `max_transaction_frames` and `max_transaction_size`.
 #[test]
 fn transactions_are_limited() {
     let options = StompOptions {

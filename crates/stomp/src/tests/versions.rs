@@ -39,7 +39,7 @@ fn the_highest_common_version_is_spoken() {
     }
 }
 
-/// [STOMP-1.0/Connecting]: a client that knows of no versions is told its session, and of no heart-beats.
+/// [STOMP-1.2/Protocol Negotiation] [STOMP-1.0/Connecting]: a client that knows of no versions is told its session, and of no heart-beats.
 #[test]
 fn a_client_of_1_0_is_told_its_session() {
     let connected = "CONNECTED\nsession:tidegate-7\n\n^@";
@@ -123,7 +123,7 @@ fn a_body_where_none_belongs_is_ignored_in_1_0_only() {
     expect_error(&mut harness, "unexpected_frame", "SUBSCRIBE must not have a body");
 }
 
-/// [STOMP-1.1/Value Encoding] [STOMP-1.0/Augmented BNF]: in each version's own way.
+/// [STOMP-1.0/RECEIPT] [STOMP-1.1/Value Encoding] [STOMP-1.0/Augmented BNF]: in each version's own way.
 #[test]
 fn a_receipt_repeats_its_header_in_every_version() {
     for (version, value) in

@@ -39,7 +39,7 @@ fn valid() -> Vec<(&'static [u8], Vec<Owned>)> {
     ]
 }
 
-/// [STOMP-1.2/Augmented BNF] [STOMP-1.2/Value Encoding] [STOMP-1.2/Header content-length] [STOMP-1.2/Repeated Header Entries]
+/// [STOMP-1.2/STOMP Frames] [STOMP-1.2/Augmented BNF] [STOMP-1.2/Value Encoding] [STOMP-1.2/Header content-length] [STOMP-1.2/Repeated Header Entries]
 #[test]
 fn valid_bytes_are_their_frames_at_every_split() {
     for (bytes, expected) in valid() {
@@ -47,7 +47,7 @@ fn valid_bytes_are_their_frames_at_every_split() {
     }
 }
 
-/// [STOMP-1.2/Augmented BNF] [STOMP-1.2/Value Encoding] [STOMP-1.2/Header content-length]
+/// [STOMP-1.2/STOMP Frames] [STOMP-1.2/Augmented BNF] [STOMP-1.2/Value Encoding] [STOMP-1.2/Header content-length]
 #[test]
 fn invalid_bytes_are_refused_at_every_split() {
     let cases: [(&[u8], DecodeError); 19] = [
@@ -83,7 +83,7 @@ fn frames_before_an_error_are_found() {
     assert_eq!(frames(V, LIMITS, b"ACK\n\n\0NO\n\n\0"), expected);
 }
 
-/// [STOMP-1.2/Size Limits]
+/// [STOMP-1.2/Conformance] [STOMP-1.2/Size Limits]
 #[test]
 fn each_limit_is_met_exactly_and_at_every_split() {
     let limits = FrameLimits { head_bytes: 30, header_line_bytes: 12, headers: 3, body_bytes: 4 };

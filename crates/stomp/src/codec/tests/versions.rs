@@ -18,7 +18,7 @@ fn read(version: Version, command: Command, line: &str) -> (Vec<Owned>, Result<u
     frames(version, LIMITS, bytes.as_bytes())
 }
 
-/// [STOMP-1.0/Augmented BNF] [STOMP-1.1/Value Encoding] [STOMP-1.2/Value Encoding] [STOMP-1.2/Augmented BNF]
+/// [STOMP-1.1/Augmented BNF] [STOMP-1.0/Augmented BNF] [STOMP-1.1/Value Encoding] [STOMP-1.2/Value Encoding] [STOMP-1.2/Augmented BNF]
 #[test]
 fn a_header_line_means_what_its_version_says_at_every_split() {
     let cases: [(&str, [Read; 3]); 14] = [
