@@ -106,6 +106,23 @@ pub(crate) const QUEUE_BYTES: Family = Family::gauge(
     &[],
     "Bytes of the deliveries that wait in queues or to be acknowledged, and of wills, headers included.",
 );
+pub(crate) const NAMED_QUEUES: Family =
+    Family::gauge("tidegate_named_queues", &[], "Named queues, consumed or not.");
+pub(crate) const NAMED_QUEUE_MESSAGES: Family = Family::gauge(
+    "tidegate_named_queue_messages",
+    &[],
+    "Messages that wait in named queues, without those that a consumer has and has not settled.",
+);
+pub(crate) const REDELIVERIES: Family = Family::counter(
+    "tidegate_redeliveries",
+    &[],
+    "Deliveries of messages that a consumer had before and left unsettled or gave back.",
+);
+pub(crate) const DEAD_LETTERS: Family = Family::counter(
+    "tidegate_dead_letters",
+    &["reason"],
+    "Messages that died in a named queue and were published to its dead letter address, by the reason why.",
+);
 pub(crate) const RETAINED_MESSAGES: Family =
     Family::gauge("tidegate_retained_messages", &[], "Topics that have a retained message.");
 pub(crate) const RETAINED_BYTES: Family =
@@ -171,7 +188,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 32] = [
+pub(crate) const ALL: [&Family; 36] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -188,11 +205,15 @@ pub(crate) const ALL: [&Family; 32] = [
     &ACCESS_DENIED,
     &QUEUE_MESSAGES,
     &QUEUE_BYTES,
+    &NAMED_QUEUES,
+    &NAMED_QUEUE_MESSAGES,
     &RETAINED_MESSAGES,
     &RETAINED_BYTES,
     &SESSIONS,
     &SUBSCRIPTIONS,
     &SESSIONS_EXPIRED,
+    &REDELIVERIES,
+    &DEAD_LETTERS,
     &REPLAY_MESSAGES,
     &REPLAY_BYTES,
     &REPLAY_STARTS,

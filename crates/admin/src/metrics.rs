@@ -73,6 +73,8 @@ impl NodeCollector {
         let values = [
             (&families::QUEUE_MESSAGES, gauges.queued_messages),
             (&families::QUEUE_BYTES, gauges.queued_bytes),
+            (&families::NAMED_QUEUES, gauges.named_queues),
+            (&families::NAMED_QUEUE_MESSAGES, gauges.named_queue_messages),
             (&families::RETAINED_MESSAGES, gauges.retained_messages),
             (&families::RETAINED_BYTES, gauges.retained_bytes),
             (&families::SESSIONS, gauges.sessions),
@@ -80,7 +82,12 @@ impl NodeCollector {
         ];
         values.into_iter().try_for_each(|(family, value)| exposition.gauge(family, value as u64))?;
         let expired = self.total(|worker| &worker.sessions_expired);
-        exposition.counters(&families::SESSIONS_EXPIRED, [([], expired)])
+        exposition.counters(&families::SESSIONS_EXPIRED, [([], expired)])?;
+        let redeliveries = self.total(|worker| &worker.redeliveries);
+        exposition.counters(&families::REDELIVERIES, [([], redeliveries)])?;
+        let dead = sum_by_reason(self.node.metrics().iter().map(|worker| worker.dead_letters()));
+        let dead = dead.into_iter().map(|(reason, count)| ([reason], count));
+        exposition.counters(&families::DEAD_LETTERS, dead)
     }
 
     fn encode_replay(&self, exposition: &mut Exposition<'_>) -> fmt::Result {

@@ -38,8 +38,10 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
   receiver's queue is at its limit), `retained_full` (there was no room to retain it), `topic_refused` (its topic is none, or beyond a
   limit), `offline` (quality of service 0 and no connection), `no_receiver` (an
   answer for which nobody waits any more), `not_expressible` (the receiver's protocol has no words for it), `expired`, `rejected` (by
-  the receiver), `session_ended` (what still waited in it, or was on its way to it) and `not_authorized` (its sender or its receiver has no
-  right to the topic).
+  the receiver), `session_ended` (what still waited in it, or was on its way to it), `delivery_limit` (in a named queue without dead letters),
+  `dead_letter_unmatched` (nobody has subscribed to where it went), `retain_refused` (for a queue), `too_many_queues` and
+  `not_authorized` (its sender or its receiver has no right to the topic). For dead letters `delivery_limit`, `expired`, `rejected`, `overflow`
+  (it made room for a newer one), `too_large_for_peer`, `not_expressible` and `no_identifier_free` (its consumer's protocol could not take it).
 - `start`: `began` (now, as a new subscription), `continued` (behind the message whose token the client gave) or `gap` (now, although the
   client gave a token: what follows its message is gone, or the token is of another run of the gateway).
 - `action`: `publish`, `will`, `subscribe` or `receive`.

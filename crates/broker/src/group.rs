@@ -10,17 +10,21 @@
 
 use crate::access::Rights;
 use crate::queue::{NotTaken, Popped, Queue};
+use crate::queue_policy::{Bounds, QueuePolicy, Terms};
 use crate::queued::Queued;
 use crate::route::Grant;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_protocol::Settlement;
 
-/// What is given back to a group or pushed into it has no older generation to wait for: a group never moves.
-const NEWEST: u64 = u64::MAX;
+/// When a queue is looked at that expires later than a clock can say.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Places begin above those of all queues that were made before, so that what comes back to a queue that has been made anew finds one.
+const PLACES_PER_QUEUE: u32 = 32;
 
 /// Names a group: the same share's name with another filter is another group (MQTT 5.0 section 4.8.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -61,12 +65,42 @@ impl Member {
     }
 }
 
+/// What a named queue is beside a group.
+#[derive(Debug)]
+pub(crate) struct NamedQueue {
+    /// The topic that leads to it.
+    pub(crate) topic: Topic,
+    /// The policy in force.
+    pub(crate) terms: Terms,
+    /// When it was used last: by a publisher, or by a consumer that came or went.
+    used_at: Mutex<Option<Instant>>,
+}
+
+impl NamedQueue {
+    pub(crate) fn new(topic: Topic, policy: &QueuePolicy) -> NamedQueue {
+        NamedQueue { topic, terms: Terms::new(policy), used_at: Mutex::default() }
+    }
+
+    /// It is used at this moment.
+    pub(crate) fn note_use(&self, now: Instant) {
+        let mut used_at = self.used_at.lock();
+        *used_at = Some(used_at.map_or(now, |before| before.max(now)));
+    }
+
+    /// When it has been unused for as long as its policy allows.
+    pub(crate) fn expires_at(&self, now: Instant) -> Instant {
+        let used_at = *self.used_at.lock().get_or_insert(now);
+        // What overflows is as good as never.
+        used_at.checked_add(self.terms.expires()).unwrap_or(now + NEVER)
+    }
+}
+
 /// A group of members that share a queue.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) name: GroupName,
-    /// The topic that leads to a named queue; nothing for a shared subscription.
-    topic: Option<Topic>,
+    /// What a named queue is beside a group; nothing for a shared subscription.
+    named: Option<NamedQueue>,
     /// What waits for a member; nobody consumes it as a whole.
     pub(crate) queue: Arc<Queue>,
     members: Mutex<Arc<Vec<Member>>>,
@@ -82,22 +116,41 @@ pub(crate) struct Group {
 
 impl Group {
     /// A group without members, with the queue in which its deliveries wait.
-    pub(crate) fn new(name: GroupName, queue: Arc<Queue>) -> Group {
+    pub(crate) fn new(name: GroupName, queue: Arc<Queue>, named: Option<NamedQueue>) -> Group {
         let [turn, waiting, offered] = std::array::from_fn(|_| AtomicUsize::new(0));
-        let (members, entered) = (Mutex::default(), AtomicU64::new(0));
-        let topic = if name.is_queue() { name.filter.exact_topic() } else { None };
-        Group { topic, name, queue, members, turn, waiting, offered, entered }
+        let (members, entered) = (Mutex::default(), AtomicU64::new(queue.id << PLACES_PER_QUEUE));
+        Group { named, name, queue, members, turn, waiting, offered, entered }
     }
 
     /// Whether it is a named queue, which keeps what it has for members that come later.
     pub(crate) fn is_named_queue(&self) -> bool {
-        self.topic.is_some()
+        self.named.is_some()
+    }
+
+    /// What it is as a named queue, if it is one.
+    pub(crate) fn named(&self) -> Option<&NamedQueue> {
+        self.named.as_ref()
+    }
+
+    /// How much may wait.
+    fn bounds(&self) -> Bounds {
+        let default = self.queue.default_bounds();
+        self.named.as_ref().map_or(default, |named| named.terms.bounds(default.messages, default.bytes))
+    }
+
+    /// Whether a named queue would refuse a message of this weight behind so many others that are not there yet.
+    pub(crate) fn refuses(&self, messages: usize, bytes: usize, weight: usize) -> bool {
+        let bounds = self.bounds();
+        match bounds.drops_oldest {
+            true => weight > bounds.bytes,
+            false => !self.queue.has_room_for(messages, bytes, weight, bounds),
+        }
     }
 
     /// Whether a member with these rights may have all that waits. Who may not leaves a named queue's messages to the others; the
     /// messages of a shared subscription are of many topics, and each is asked about.
     pub(crate) fn is_open_to(&self, rights: &Rights) -> bool {
-        self.topic.as_ref().is_none_or(|topic| rights.include(topic))
+        self.named.as_ref().is_none_or(|named| rights.include(&named.topic))
     }
 
     /// The members as they are now.
@@ -150,6 +203,11 @@ impl Group {
         self.turn.store(position + 1, Ordering::Relaxed);
     }
 
+    /// How many deliveries wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// How many deliveries wait that no letter has offered to anybody.
     pub(crate) fn unclaimed(&self) -> usize {
         self.waiting.load(Ordering::SeqCst).saturating_sub(self.offered.load(Ordering::SeqCst))
@@ -177,12 +235,33 @@ impl Group {
         place
     }
 
-    /// Appends a delivery, unless a limit forbids it. Returns how many older ones were dropped for it.
-    pub(crate) fn push(&self, queued: Queued) -> Result<usize, NotTaken> {
+    /// Appends a delivery, unless a limit forbids it. Returns the older ones that were dropped for it.
+    pub(crate) fn push(self: &Arc<Group>, queued: Queued) -> Result<Vec<Queued>, NotTaken> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let pushed = self.queue.push(queued, NEWEST);
-        self.subtract(*pushed.as_ref().unwrap_or(&1));
-        pushed
+        let pushed = self.queue.push_grouped(queued, self.bounds());
+        self.subtract(pushed.as_ref().map_or(1, Vec::len));
+        pushed.map(|dropped| self.mark(dropped))
+    }
+
+    /// The same for a message whose publisher was told that it is taken: no limit turns it away. How many of them there can be is bounded by
+    /// the mail that waits between workers.
+    pub(crate) fn push_promised(self: &Arc<Group>, queued: Queued) -> Result<Vec<Queued>, NotTaken> {
+        match self.bounds().drops_oldest {
+            true => self.push(queued),
+            false => self.take_back(vec![queued]).map(|()| Vec::new()).map_err(|_| NotTaken::Ended),
+        }
+    }
+
+    /// Takes out up to `count` deliveries that have expired.
+    pub(crate) fn take_expired(self: &Arc<Group>, count: usize, now: Instant) -> Vec<Queued> {
+        let expired = self.queue.take_expired(count, now);
+        self.subtract(expired.len());
+        self.mark(expired)
+    }
+
+    /// Says of deliveries that leave the queue whose they were.
+    fn mark(self: &Arc<Group>, deliveries: Vec<Queued>) -> Vec<Queued> {
+        deliveries.into_iter().map(|queued| Queued { group: Some(self.clone()), ..queued }).collect()
     }
 
     /// Takes deliveries that a member gives back, each at its old place; gives them back where the queue has ended.
@@ -192,17 +271,17 @@ impl Group {
         taken.inspect_err(|deliveries| self.subtract(deliveries.len()))
     }
 
-    /// Takes the next delivery for a member with this grant; returns also how many expired ones it threw away.
+    /// Takes the next delivery for a member with this grant; returns also those before it that have expired.
     pub(crate) fn pop(
         self: &Arc<Group>,
         grant: &Grant,
         has_credit: bool,
         settlement: Settlement,
         now: Instant,
-    ) -> (Popped, usize) {
+    ) -> (Popped, Vec<Queued>) {
         let (popped, expired) = self.queue.pop_for_member(grant.qos, has_credit, settlement, now);
-        let expired = expired.len();
-        self.subtract(expired);
+        self.subtract(expired.len());
+        let expired = self.mark(expired);
         match popped {
             Popped::Delivery(queued) => {
                 self.subtract(1);

@@ -19,6 +19,7 @@ mod metrics;
 mod node;
 mod pace;
 mod queue;
+mod queue_policy;
 mod queued;
 mod reply;
 mod retained;
@@ -40,5 +41,6 @@ pub use metrics::{
 };
 pub use node::{Gauges, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
 pub use pace::Pace;
+pub use queue_policy::{QueueOverflow, QueuePolicies, QueuePolicy};
 pub use ring::RingOptions;
 pub use shard::{Fed, Outlet, PublishLimits, Shard, SlotKey};

@@ -37,6 +37,12 @@ pub(crate) enum Letter {
     GiveUp { key: SessionKey, held_by: Holder, claimant: Holder },
     /// Something is due earlier among the sessions that nobody holds.
     LookAtAgenda,
+    /// Look at this queue, which is at home with you: it may be new, and something in it may expire sooner than what you know of.
+    LookAtQueue(Arc<Group>),
+    /// This queue has ended: tell its home when you have sent it everything that you had for it.
+    QueueEnded(Arc<Group>),
+    /// One more worker has nothing under way to a queue that was at home with you.
+    NothingUnderWay(Arc<Group>),
     /// The node has other rules: take them over, and look at your connections again.
     Reconfigured,
     /// The session that you claimed is free now.

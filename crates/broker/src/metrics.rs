@@ -153,6 +153,7 @@ pub struct WorkerMetrics {
     /// Times that a consumer was overtaken by the ring that it follows, so that it misses messages.
     pub replay_overruns: Counter,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
+    dead_letters: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl WorkerMetrics {
@@ -168,7 +169,18 @@ impl WorkerMetrics {
             resumes: Resumes::default(),
             replay_overruns: Counter::default(),
             dropped: Mutex::default(),
+            dead_letters: Mutex::default(),
         }
+    }
+
+    /// Counts a message that died in a named queue and is published elsewhere.
+    pub fn count_dead_letter(&self, reason: &'static str) {
+        *self.dead_letters.lock().entry(reason).or_default() += 1;
+    }
+
+    /// Messages that died in named queues and were published elsewhere, by reason.
+    pub fn dead_letters(&self) -> BTreeMap<&'static str, u64> {
+        self.dead_letters.lock().clone()
     }
 
     /// Counts deliveries that will not happen.

@@ -7,6 +7,7 @@ use crate::budget::TotalBytes;
 use crate::mailbox::{Bell, Letter, Mailbox};
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
+use crate::queue_policy::QueuePolicies;
 use crate::ring::RingOptions;
 use crate::router::Router;
 use crate::sessions::Sessions;
@@ -33,6 +34,8 @@ pub struct NodeOptions {
     pub access: Option<Arc<AccessRules>>,
     /// The replay rings; the first that has a topic decides.
     pub rings: Vec<RingOptions>,
+    /// What holds for named queues.
+    pub queues: QueuePolicies,
 }
 
 /// What can change while a node runs.
@@ -46,13 +49,16 @@ pub struct Reconfiguration {
     pub access: Option<Arc<AccessRules>>,
     /// The replay rings. One that has the same topics as before keeps what it holds.
     pub rings: Vec<RingOptions>,
+    /// What holds for named queues.
+    pub queues: QueuePolicies,
 }
 
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
 ///
-/// Lock order: a session shard, then the agenda of the sessions, the owner of a queue or who checks credentials; a queue's
-/// filters, then the bindings, then a queue's move, the members of a group, the owner of a queue, the access rules or the list of rings;
-/// the retained messages or the list of rings, then one ring; everything else alone.
+/// Lock order: a session shard, then the agenda of the sessions, the owner of a queue or who checks credentials; the policies of named
+/// queues or a queue's filters, then the bindings, then a queue's move, the members of a group, what waits in a queue, where its dead
+/// letters go, the owner of a queue, the access rules or the list of rings; the retained messages or the list of rings, then one ring;
+/// everything else alone.
 #[derive(Debug)]
 pub struct Node {
     limits: Mutex<Arc<Limits>>,
@@ -75,6 +81,7 @@ impl Node {
         let router = Router::new(&options.limits);
         router.set_rules(options.access);
         router.set_rings(&options.rings);
+        router.set_policies(options.queues);
         Arc::new(Node {
             router,
             sessions: Sessions::new(&options.limits),
@@ -129,6 +136,7 @@ impl Node {
         self.sessions.limit(&rules.limits);
         self.router.set_rules(rules.access);
         self.router.set_rings(&rules.rings);
+        self.router.set_policies(rules.queues);
         *self.limits.lock() = Arc::new(rules.limits);
         *self.authenticator.write() = rules.authenticator;
         for mailbox in &self.mailboxes {
@@ -162,6 +170,7 @@ impl Node {
         let (sessions, subscriptions) = (self.sessions.len(), self.router.subscription_count());
         let sessions_attached = self.sessions.attached();
         let rings = self.router.rings.sizes();
+        let (named_queues, named_queue_messages) = self.router.queues_size();
         Gauges {
             sessions,
             sessions_attached,
@@ -172,6 +181,8 @@ impl Node {
             queued_bytes,
             replay_messages: rings.messages,
             replay_bytes: rings.bytes,
+            named_queues,
+            named_queue_messages,
         }
     }
 }
@@ -198,4 +209,8 @@ pub struct Gauges {
     pub replay_messages: usize,
     /// Their weight in bytes.
     pub replay_bytes: usize,
+    /// Named queues.
+    pub named_queues: usize,
+    /// Messages that wait in them.
+    pub named_queue_messages: usize,
 }

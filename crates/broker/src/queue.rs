@@ -4,14 +4,15 @@
 //! queue arrives in order without a lock being held on the way. Behind the queue's own lock stand only the deliveries that
 //! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
 
+mod grouped;
 mod resuming;
-mod returning;
 
 use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
+use grouped::Grouped;
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -71,8 +72,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     deliveries: VecDeque<Queued>,
-    /// What the members of a group have given back, by its place.
-    returned: BTreeMap<u64, Queued>,
+    /// The same in the queue of a group, which has nothing else.
+    grouped: Option<Box<Grouped>>,
     /// What was sent to each new home while older deliveries may still be under way to the one before; oldest move first.
     held: VecDeque<Held>,
     bytes: usize,
@@ -93,7 +94,7 @@ struct Held {
 impl Waiting {
     fn len(&self) -> usize {
         self.deliveries.len()
-            + self.returned.len()
+            + self.grouped.as_ref().map_or(0, |grouped| grouped.len())
             + self.held.iter().map(|held| held.deliveries.len()).sum::<usize>()
     }
 
@@ -106,8 +107,7 @@ impl Waiting {
 
     /// Takes the oldest delivery behind the first `kept` out.
     fn pop_oldest(&mut self, kept: usize) -> Option<Queued> {
-        let returned = self.returned.pop_first().map(|(_, queued)| queued);
-        let oldest = returned.or_else(|| self.deliveries.remove(kept));
+        let oldest = self.deliveries.remove(kept);
         oldest.or_else(|| self.held.iter_mut().find_map(|held| held.deliveries.pop_front()))
     }
 
@@ -443,8 +443,8 @@ impl Queue {
     fn replace(&self, next: Waiting) -> VecDeque<Queued> {
         let mut waiting = std::mem::replace(&mut *self.waiting.lock(), next);
         self.total.subtract(waiting.len(), waiting.bytes);
-        while let Some((_, queued)) = waiting.returned.pop_last() {
-            waiting.deliveries.push_front(queued);
+        while let Some(queued) = waiting.grouped.as_mut().and_then(|grouped| grouped.pop_first()) {
+            waiting.deliveries.push_back(queued);
         }
         for held in &mut waiting.held {
             waiting.deliveries.append(&mut held.deliveries);

@@ -182,6 +182,14 @@ impl Route {
             || self.ring.as_ref().is_some_and(|ring| ring.is_followed())
     }
 
+    /// The queue that the topic names, where it exists.
+    pub(crate) fn queue(&self) -> Option<&Group> {
+        match &self.addressee {
+            Addressee::Queue(queue) => queue.as_deref(),
+            Addressee::Subscribers => None,
+        }
+    }
+
     /// Whether the topic names a queue.
     pub(crate) fn names_queue(&self) -> bool {
         matches!(self.addressee, Addressee::Queue(_))

@@ -14,10 +14,12 @@ use crate::Limits;
 use crate::access::{AccessRules, InForce, Rights, Rules};
 use crate::group::{Group, GroupName};
 use crate::queue::Queue;
+use crate::queue_policy::QueuePolicies;
 use crate::retained::RetainedMessages;
 use crate::ring::Rings;
 use crate::route::{Addressee, Binding, Route, RouteEntry, Subscription};
 use crate::tree::{SUBSCRIPTION_BYTES, SubscriptionTree};
+use declaring::Ending;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -38,6 +40,8 @@ pub(crate) struct Router {
     subscriptions_max: AtomicUsize,
     subscription_bytes_max: AtomicUsize,
     queues_max: AtomicUsize,
+    /// What holds for named queues. Locked before the bindings, so that no queue is made by policies that are just replaced.
+    policies: RwLock<Arc<QueuePolicies>>,
 }
 
 /// What leads to queues. A group stands in the tree once, whoever its members are.
@@ -52,6 +56,8 @@ struct Bindings {
     /// Filters of consumers that follow a ring: they lead nowhere from here and count with the subscriptions.
     followed: usize,
     followed_bytes: usize,
+    /// Named queues that have ended a moment ago.
+    ending: HashMap<GroupName, Ending, RandomState>,
 }
 
 impl Bindings {
@@ -99,7 +105,9 @@ impl Router {
                 queues: 0,
                 followed: 0,
                 followed_bytes: 0,
+                ending: HashMap::default(),
             }),
+            policies: RwLock::default(),
             access: InForce::default(),
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),

@@ -107,7 +107,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::node::NodeOptions;
-    use crate::{Bell, Limits};
+    use crate::{Bell, Limits, QueuePolicies};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -121,6 +121,7 @@ mod tests {
             authenticator: None,
             access: None,
             rings: Vec::new(),
+            queues: QueuePolicies::default(),
         })
     }
 

@@ -117,7 +117,13 @@ fn run(shared: &Shared, worker: usize) {
 fn readers_on_threads_that_come_back_miss_nothing_and_get_nothing_twice() {
     let (node, bells) = node(WORKERS, Limits::default(), vec!["toy"]);
     let rings = vec![RingOptions { topics: vec![filter("a/#")], messages_max: 100_000, bytes_max: 1 << 30 }];
-    node.reconfigure(Reconfiguration { limits: Limits::default(), authenticator: None, access: None, rings });
+    node.reconfigure(Reconfiguration {
+        limits: Limits::default(),
+        authenticator: None,
+        access: None,
+        queues: tidegate_broker::QueuePolicies::default(),
+        rings,
+    });
     let shared = Shared {
         node,
         bells,

@@ -1,7 +1,7 @@
 //! The forms of texts: names, host names, URL paths, origins. Each says what is wrong and what would be right.
 
 use rustls_pki_types::DnsName;
-use tidegate_message::{FilterError, PatternError, TopicFilter, TopicPattern};
+use tidegate_message::{FilterError, PatternError, Topic, TopicFilter, TopicPattern};
 
 use crate::diagnostic::quoted;
 use crate::setting::{Form, Problem};
@@ -36,6 +36,13 @@ pub(crate) const TOPIC_PATTERN: Form =
 /// The topics of a replay ring.
 pub(crate) const RING_TOPICS: Form =
     Form { name: "a topic filter such as \"plant/#\"", check: check_ring_topics };
+/// The names of queues in a policy.
+pub(crate) const QUEUE_PATTERN: Form =
+    Form { name: "a name of queues such as \"orders/#\"", check: check_queue_pattern };
+
+/// Where dead messages go.
+pub(crate) const DEAD_LETTER: Form =
+    Form { name: "a topic such as \"$queue/dead\"", check: check_dead_letter };
 
 /// Checks the name of a node or listener.
 pub(crate) fn check_name(text: &str) -> Result<(), Problem> {
@@ -75,11 +82,38 @@ fn check_ring_topics(text: &str) -> Result<(), Problem> {
     if text.starts_with('$') {
         return Err(Problem::new("topics that begin with `$` are the gateway's own, and in no ring"));
     }
+    check_filter(text)
+}
+
+fn check_queue_pattern(text: &str) -> Result<(), Problem> {
+    if let Some(name) = text.strip_prefix("$queue/") {
+        let suggestion = format!("`$queue/` is not part of the name: write {}", quoted(name));
+        return Err(Problem::with_suggestion("these are names of queues, not topics", suggestion));
+    }
+    check_filter(text)
+}
+
+fn check_filter(text: &str) -> Result<(), Problem> {
     let Err(error) = TopicFilter::parse_mqtt(text.as_bytes()) else { return Ok(()) };
     let message = format!("{}: {error}", quoted(text));
     match pattern_hint(PatternError::Filter(error)) {
         Some(hint) => Err(Problem::with_suggestion(message, hint)),
         None => Err(Problem::new(message)),
+    }
+}
+
+fn check_dead_letter(text: &str) -> Result<(), Problem> {
+    let topic =
+        Topic::parse(text.as_bytes()).map_err(|error| Problem::new(format!("{}: {error}", quoted(text))))?;
+    match topic.queue_name() {
+        Some("") => Err(Problem::with_suggestion(
+            "the queue's name is missing",
+            "a queue is `$queue/` and its name: \"$queue/dead\"",
+        )),
+        None if topic.is_reserved() => {
+            Err(Problem::new("topics that begin with `$` are the gateway's own, but for `$queue/…`"))
+        }
+        _ => Ok(()),
     }
 }
 

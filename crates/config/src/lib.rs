@@ -56,6 +56,7 @@ pub use reference::reference_page;
 pub use registry::{OptionError, ProtocolEntry, Registry};
 pub use schema::{
     Access, AccessRule, ClientAuth, ClientIdentity, Config, Http, Limits, Listener, Log, LogFormat, LogLevel,
-    Permission, QueueOverflow, Replay, RuleAction, ServerName, Tls, Transport, WebSocket,
+    NamedQueue, NamedQueueOverflow, Permission, QueueOverflow, Replay, RuleAction, ServerName, Tls,
+    Transport, WebSocket,
 };
 pub use tidegate_message::{ByteSize, TimeSpan, UnitError};

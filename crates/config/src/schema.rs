@@ -10,7 +10,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use tidegate_message::{ByteSize, TimeSpan};
 
-use crate::forms::{HOST_NAME, NOT_EMPTY, ORIGIN, PROTOCOL_NAME, RING_TOPICS, TOPIC_PATTERN, URL_PATH};
+use crate::forms::{
+    DEAD_LETTER, HOST_NAME, NOT_EMPTY, ORIGIN, PROTOCOL_NAME, QUEUE_PATTERN, RING_TOPICS, TOPIC_PATTERN,
+    URL_PATH,
+};
 use crate::setting::Kind::{
     Address, Count, List, Name, Path, Paths, Protocols, Size, Switch, Table, Tables, Text, Time, Word,
 };
@@ -63,6 +66,8 @@ section! {
         access: Access = Table(&Access::SECTION), Default("");
         /// The last messages of some topics, for clients that come back.
         rings as "replay": Vec<Replay> = Tables(&Replay::SECTION), Default("");
+        /// What holds for named queues.
+        queues as "queue": Vec<NamedQueue> = Tables(&NamedQueue::SECTION), Default("");
         /// What the gateway holds at most.
         limits: Limits = Table(&Limits::SECTION), Default("");
     }
@@ -330,6 +335,41 @@ section! {
         /// resumes, and that is told.
         bytes: ByteSize = size(KIB, 1024 * GIB), Default("16MiB");
     }
+}
+
+section! {
+    /// What holds for named queues, `$queue/…` ([guide](../guides/queues.md)). Write one `[[queue]]` per policy: the first one whose `names`
+    /// fit a queue counts, and a queue that none fits has the defaults.
+    pub struct NamedQueue {
+        /// The queues by their names, what stands behind `$queue/`, with `+` and `#` as in a subscription.
+        names: Vec<String> = List(QUEUE_PATTERN), Required;
+        /// How long a message waits at the most, from its arrival. One with an expiry of its own may end sooner.
+        message_ttl: Option<TimeSpan> = time(1, 3650 * DAY), Optional("as long as its own expiry says");
+        /// Messages that may wait in one queue.
+        max_messages: Option<usize> = count(1, 100_000_000), Optional("`limits.queued_messages`");
+        /// Bytes that may wait in one queue, headers included.
+        max_bytes: Option<ByteSize> = size(KIB, 1024 * GIB), Optional("`limits.queued_bytes`");
+        /// What happens when one of them is reached: the arriving message is refused and its publisher told, or the message that has waited
+        /// longest makes room for it.
+        overflow: NamedQueueOverflow = Word(&["reject", "drop-oldest"]), Default("reject");
+        /// How often a message is delivered that is not acknowledged. What comes back once more is dead.
+        delivery_limit: u32 = count(1, 1_000_000), Default("20");
+        /// Where dead messages are published, be they expired, rejected, delivered too often or dropped for newer ones: another queue
+        /// (`$queue/dead`) or a topic.
+        dead_letter: Option<String> = Text(DEAD_LETTER), Optional("they are dropped and counted");
+        /// How long a queue stands in which nothing waits and that nobody consumes or uses.
+        expires: TimeSpan = time(SECOND, 3650 * DAY), Default("5m");
+    }
+}
+
+/// What happens when a named queue is full and one more message arrives for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamedQueueOverflow {
+    /// The arriving message is refused.
+    Reject,
+    /// The message that has waited longest is dropped.
+    DropOldest,
 }
 
 section! {

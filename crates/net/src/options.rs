@@ -4,7 +4,7 @@ use crate::tls::{CertificateName, TlsMaterial};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_broker::{AccessRules, Authenticator, Limits, PublishLimits, RingOptions};
+use tidegate_broker::{AccessRules, Authenticator, Limits, PublishLimits, QueuePolicies, RingOptions};
 use tidegate_protocol::Protocol;
 
 /// Everything about the gateway's client side.
@@ -23,6 +23,8 @@ pub struct ServerOptions {
     pub access: Option<Arc<AccessRules>>,
     /// The replay rings.
     pub rings: Vec<RingOptions>,
+    /// What holds for named queues.
+    pub queues: QueuePolicies,
     /// The names of all registered protocols, for metrics.
     pub protocols: Vec<&'static str>,
     /// The listeners.

@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tidegate_broker::{
-    AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, Reconfiguration, RingOptions, WORKERS_MAX,
+    AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, QueuePolicies, Reconfiguration, RingOptions,
+    WORKERS_MAX,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -56,6 +57,8 @@ pub struct Changes {
     pub access: Option<Arc<AccessRules>>,
     /// The replay rings from now on.
     pub rings: Vec<RingOptions>,
+    /// What holds for named queues.
+    pub queues: QueuePolicies,
     /// As [`ServerOptions::connections_max`].
     pub connections_max: usize,
     /// The listeners that are to be open.
@@ -84,6 +87,7 @@ impl Server {
             authenticator: options.authenticator.clone(),
             access: options.access.clone(),
             rings: options.rings.clone(),
+            queues: options.queues.clone(),
         });
         Ok(Server { node, bells, options, doors })
     }
@@ -137,8 +141,8 @@ impl Running {
         let prepared = doors::prepare(&self.doors, changes.listeners)?;
         self.dealer.limit(changes.connections_max);
         let changed = doors::apply(&mut self.doors, prepared, &self.dealer, self.unrecognised);
-        let Changes { limits, authenticator, access, rings, .. } = changes;
-        self.node.reconfigure(Reconfiguration { limits, authenticator, access, rings });
+        let Changes { limits, authenticator, access, queues, rings, .. } = changes;
+        self.node.reconfigure(Reconfiguration { limits, authenticator, access, queues, rings });
         Ok(changed)
     }
 

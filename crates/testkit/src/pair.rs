@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_broker::{
-    Authenticator, Bell, Entrance, Fed, Limits, Node, NodeOptions, Outlet, Reconfiguration, RingOptions,
-    Shard, SlotKey,
+    Authenticator, Bell, Entrance, Fed, Limits, Node, NodeOptions, Outlet, QueuePolicies, QueuePolicy,
+    Reconfiguration, RingOptions, Shard, SlotKey,
 };
 use tidegate_protocol::{Close, CloseReason, Connection, Output};
 
@@ -109,9 +109,27 @@ pub fn node(
         Box::new(move || flag.store(true, Ordering::Release))
     };
     let bells = flags.iter().map(ring).collect();
-    let rings = Vec::new();
-    let node = Node::new(NodeOptions { limits, protocols, bells, authenticator: None, access: None, rings });
+    let node = Node::new(NodeOptions {
+        limits,
+        protocols,
+        bells,
+        authenticator: None,
+        access: None,
+        queues: QueuePolicies::default(),
+        rings: Vec::new(),
+    });
     (node, flags)
+}
+
+/// The default limits, and nothing that a file may lay down beside them.
+fn nothing_else() -> Reconfiguration {
+    Reconfiguration {
+        limits: Limits::default(),
+        authenticator: None,
+        access: None,
+        queues: QueuePolicies::default(),
+        rings: Vec::new(),
+    }
 }
 
 impl World {
@@ -146,13 +164,17 @@ impl World {
     /// Lets this one check credentials from now on, with the default limits.
     pub fn set_authenticator(&mut self, authenticator: Arc<dyn Authenticator>) {
         let (limits, authenticator) = (Limits::default(), Some(authenticator));
-        self.reconfigure(Reconfiguration { limits, authenticator, access: None, rings: Vec::new() });
+        self.reconfigure(Reconfiguration { limits, authenticator, ..nothing_else() });
+    }
+
+    /// Lets these policies hold for named queues from now on, with the default limits.
+    pub fn set_queue_policies(&mut self, policies: Vec<QueuePolicy>) {
+        self.reconfigure(Reconfiguration { queues: QueuePolicies(policies), ..nothing_else() });
     }
 
     /// Keeps the last messages of these topics from now on, with the default limits. One after the other has its own ring.
     pub fn set_rings(&mut self, rings: Vec<RingOptions>) {
-        let limits = Limits::default();
-        self.reconfigure(Reconfiguration { limits, authenticator: None, access: None, rings });
+        self.reconfigure(Reconfiguration { rings, ..nothing_else() });
     }
 
     /// Puts other rules in place, and lets every worker look at its connections.

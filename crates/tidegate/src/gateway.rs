@@ -5,6 +5,7 @@
 
 use crate::access::{self, Passwords};
 use crate::cli::{Configuration, complain, say};
+use crate::queues::queue_policies;
 use crate::reload::Live;
 use crate::rings::ring_options;
 use crate::rules::access_rules;
@@ -288,6 +289,7 @@ fn server_options(config: &Config, passwords: Option<&Arc<Passwords>>) -> Result
         authenticator: access::authenticator(passwords),
         access: access_rules(&config.access)?,
         rings: ring_options(&config.rings)?,
+        queues: queue_policies(config),
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: listeners(config)?,
     })

@@ -11,6 +11,7 @@ mod demo;
 mod gateway;
 mod logging;
 mod passwd;
+mod queues;
 mod registry;
 mod reload;
 mod rings;

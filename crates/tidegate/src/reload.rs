@@ -8,6 +8,7 @@ use crate::access::{self, Passwords};
 use crate::cli::Configuration;
 use crate::gateway::{self, Refused};
 use crate::logging::Level;
+use crate::queues::queue_policies;
 use crate::rings::ring_options;
 use crate::rules::access_rules;
 use std::sync::Arc;
@@ -65,6 +66,7 @@ impl Live {
             authenticator: access::authenticator(passwords.as_ref()),
             access: access_rules(&config.access)?,
             rings: ring_options(&config.rings)?,
+            queues: queue_policies(config),
             connections_max: config.limits.connections,
             listeners: gateway::listeners(config)?,
         };
@@ -100,6 +102,7 @@ struct Difference {
     has_passwords: bool,
     has_access: bool,
     has_rings: bool,
+    has_queues: bool,
     has_log_level: bool,
     has_sys_interval: bool,
 }
@@ -114,6 +117,7 @@ impl Difference {
             has_passwords: false,
             has_access: old.access.rules != new.access.rules,
             has_rings: old.rings != new.rings,
+            has_queues: old.queues != new.queues,
             has_log_level: old.log.level != new.log.level,
             has_sys_interval: old.sys_interval != new.sys_interval,
         }
@@ -140,6 +144,7 @@ fn announce(difference: &Difference, listeners: &ListenerChanges) {
         passwords_changed = difference.has_passwords,
         access_changed = difference.has_access,
         replay_changed = difference.has_rings,
+        queues_changed = difference.has_queues,
         log_level_changed = difference.has_log_level,
         sys_interval_changed = difference.has_sys_interval,
         "configuration reloaded"
@@ -189,6 +194,7 @@ mod tests {
             has_passwords: false,
             has_access: false,
             has_rings: false,
+            has_queues: false,
             has_log_level: true,
             has_sys_interval: true,
         };

@@ -5,7 +5,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use std::collections::HashSet;
 use std::time::Duration;
-use tidegate_broker::{Limits, NodeOptions};
+use tidegate_broker::{Limits, NodeOptions, QueuePolicies};
 
 /// A node with two workers and two protocols that has seen nothing.
 pub(crate) fn node() -> Arc<Node> {
@@ -16,6 +16,7 @@ pub(crate) fn node() -> Arc<Node> {
         authenticator: None,
         access: None,
         rings: Vec::new(),
+        queues: QueuePolicies::default(),
     })
 }
 
@@ -161,6 +162,28 @@ fn drops_and_routes_are_summed_over_the_workers() {
     );
     assert_eq!(samples(&text, "tidegate_route_cache_hits"), ["tidegate_route_cache_hits_total 11"]);
     assert_eq!(samples(&text, "tidegate_route_cache_misses"), ["tidegate_route_cache_misses_total 7"]);
+}
+
+/// What came back to named queues, and what died there.
+#[test]
+fn redeliveries_and_dead_letters_are_summed_over_the_workers() {
+    let node = node();
+    let [first, second] = node.metrics() else { panic!("two workers") };
+    first.redeliveries.add(2);
+    second.redeliveries.add(3);
+    first.count_dead_letter("expired");
+    second.count_dead_letter("expired");
+    second.count_dead_letter("rejected");
+
+    let text = text_of(&node);
+    assert_eq!(samples(&text, "tidegate_redeliveries"), ["tidegate_redeliveries_total 5"]);
+    assert_eq!(
+        samples(&text, "tidegate_dead_letters"),
+        [
+            "tidegate_dead_letters_total{reason=\"expired\"} 2",
+            "tidegate_dead_letters_total{reason=\"rejected\"} 1"
+        ]
+    );
 }
 
 /// The buckets are cumulative and in seconds, and the sum counts every worker.

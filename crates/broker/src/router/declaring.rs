@@ -1,8 +1,13 @@
-//! How groups come to stand in the tree: shared subscriptions with their first member, named queues with their first member or message.
+//! How groups come to stand in the tree, and how named queues go again.
+//!
+//! A shared subscription begins and ends with its members, a named queue begins with its first member or message and ends when it has
+//! not been used for a while. Its home must not change while messages are under way to it: so a queue that ends is remembered with its
+//! home until every other worker has said that it has sent everything that it had for it, and begins there again if it does before.
 
 use super::{Bindings, Router};
-use crate::group::{Group, GroupName, Member};
+use crate::group::{Group, GroupName, Member, NamedQueue};
 use crate::queue::Queue;
+use crate::queue_policy::QueuePolicies;
 use crate::route::Subscription;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,17 +22,35 @@ pub(crate) enum NotJoined {
     TooManyQueues,
 }
 
+/// A queue that has ended, to which messages may be under way.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// The number of the queue.
+    queue: u64,
+    home: u8,
+    /// Workers that have not said yet that they have nothing under way.
+    missing: usize,
+}
+
+/// Makes the queue of a new group at home on this worker.
+pub(crate) type NewQueue<'a> = &'a dyn Fn(u8) -> Arc<Queue>;
+
 impl Bindings {
-    /// The group of a name, which stands in the tree from now on.
+    /// The group of a name, which stands in the tree from now on; at home on this worker where it is new.
     fn group(
         &mut self,
         name: &GroupName,
         generation: u64,
-        new_queue: impl FnOnce() -> Arc<Queue>,
+        worker: u8,
+        new_queue: NewQueue<'_>,
+        policies: &QueuePolicies,
     ) -> Arc<Group> {
-        let Bindings { tree, groups, queues, .. } = self;
+        let Bindings { tree, groups, queues, ending, .. } = self;
         let make = || {
-            let group = Arc::new(Group::new(name.clone(), new_queue()));
+            let topic = if name.is_queue() { name.filter.exact_topic() } else { None };
+            let named = topic.map(|topic| NamedQueue::new(topic.clone(), &policies.of(&topic)));
+            let home = ending.get(name).map_or(worker, |ending| ending.home);
+            let group = Arc::new(Group::new(name.clone(), new_queue(home), named));
             tree.insert(&name.filter, group.queue.id, Subscription::of_group(&group, generation));
             *queues += usize::from(name.is_queue());
             group
@@ -37,14 +60,15 @@ impl Bindings {
 }
 
 impl Router {
-    /// Takes a member into the group of this name, which begins with it in the queue that `new_queue` makes where there is none yet,
-    /// or changes what is granted to a member.
+    /// Takes a member into the group of this name, which begins with it where there is none yet, or changes what is granted to a member.
     pub(crate) fn join(
         &self,
         name: &GroupName,
         member: Member,
-        new_queue: impl FnOnce() -> Arc<Queue>,
+        worker: u8,
+        new_queue: NewQueue<'_>,
     ) -> Result<Arc<Group>, NotJoined> {
+        let policies = self.policies.read();
         let mut bindings = self.bindings.write();
         let known = bindings.groups.get(name);
         let is_member = known.is_some_and(|group| group.has_member(&member.queue));
@@ -54,29 +78,48 @@ impl Router {
         if !is_member && !self.has_room(&bindings, &name.filter) {
             return Err(NotJoined::SubscriptionsFull);
         }
-        let group = bindings.group(name, self.advance(), new_queue);
+        let group = bindings.group(name, self.advance(), worker, new_queue, &policies);
         bindings.members += usize::from(group.join(member));
         Ok(group)
     }
 
-    /// Makes the queue that a topic names, unless it exists.
+    /// Makes the queue that a topic names, unless it exists or the limits forbid it.
     pub(crate) fn declare(
         &self,
         topic: &Topic,
-        new_queue: impl FnOnce() -> Arc<Queue>,
-    ) -> Result<(), NotJoined> {
-        let name = GroupName::queue(&TopicFilter::from(topic));
+        worker: u8,
+        new_queue: NewQueue<'_>,
+    ) -> Result<Arc<Group>, NotJoined> {
+        let (name, policies) = (GroupName::queue(&TopicFilter::from(topic)), self.policies.read());
         let mut bindings = self.bindings.write();
-        if bindings.groups.contains_key(&name) {
-            return Ok(());
+        if !bindings.groups.contains_key(&name) {
+            self.check_queues(&bindings)?;
+            let bytes = bindings.weight_bytes() + bindings.tree.weight_of(&name.filter);
+            if bytes > self.subscription_bytes_max.load(Ordering::Relaxed) {
+                return Err(NotJoined::SubscriptionsFull);
+            }
         }
-        self.check_queues(&bindings)?;
-        let bytes = bindings.weight_bytes() + bindings.tree.weight_of(&name.filter);
-        if bytes > self.subscription_bytes_max.load(Ordering::Relaxed) {
-            return Err(NotJoined::SubscriptionsFull);
+        Ok(self.make(&mut bindings, &name, worker, new_queue, &policies))
+    }
+
+    /// The same for what was accepted before: no limit turns it away.
+    pub(crate) fn declare_anyway(&self, topic: &Topic, worker: u8, new_queue: NewQueue<'_>) -> Arc<Group> {
+        let (name, policies) = (GroupName::queue(&TopicFilter::from(topic)), self.policies.read());
+        self.make(&mut self.bindings.write(), &name, worker, new_queue, &policies)
+    }
+
+    fn make(
+        &self,
+        bindings: &mut Bindings,
+        name: &GroupName,
+        worker: u8,
+        new_queue: NewQueue<'_>,
+        policies: &QueuePolicies,
+    ) -> Arc<Group> {
+        if let Some(known) = bindings.groups.get(name) {
+            return known.clone();
         }
-        bindings.group(&name, self.advance(), new_queue);
-        Ok(())
+        bindings.group(name, self.advance(), worker, new_queue, policies)
     }
 
     fn check_queues(&self, bindings: &Bindings) -> Result<(), NotJoined> {
@@ -84,5 +127,55 @@ impl Router {
             true => Ok(()),
             false => Err(NotJoined::TooManyQueues),
         }
+    }
+
+    /// Ends a named queue that nobody consumes and in which nothing waits. `others` is how many workers may have messages under way to it.
+    /// Returns whether it has ended.
+    pub(crate) fn end_queue(&self, group: &Group, others: usize) -> bool {
+        let mut bindings = self.bindings.write();
+        let known = bindings.groups.get(&group.name);
+        let is_current = known.is_some_and(|known| known.queue.id == group.queue.id);
+        if !is_current || !group.members().is_empty() || !group.queue.end_if_empty() {
+            return false;
+        }
+        bindings.groups.remove(&group.name);
+        bindings.tree.remove(&group.name.filter, group.queue.id);
+        bindings.queues -= 1;
+        self.advance();
+        if others > 0 {
+            let home = group.queue.address().worker;
+            let ending = Ending { queue: group.queue.id, home, missing: others };
+            bindings.ending.insert(group.name.clone(), ending);
+        }
+        true
+    }
+
+    /// One more worker has nothing under way to a queue that has ended.
+    pub(crate) fn note_nothing_under_way(&self, group: &Group) {
+        let mut bindings = self.bindings.write();
+        let ending = bindings.ending.get_mut(&group.name);
+        let Some(ending) = ending.filter(|ending| ending.queue == group.queue.id) else { return };
+        ending.missing = ending.missing.saturating_sub(1);
+        if ending.missing == 0 {
+            bindings.ending.remove(&group.name);
+        }
+    }
+
+    /// Puts other policies in force, for the queues that exist as well.
+    pub(crate) fn set_policies(&self, policies: QueuePolicies) {
+        let policies = Arc::new(policies);
+        let mut in_force = self.policies.write();
+        let bindings = self.bindings.read();
+        for named in bindings.groups.values().filter_map(|group| group.named()) {
+            named.terms.replace(&policies.of(&named.topic));
+        }
+        *in_force = policies;
+    }
+
+    /// How many named queues there are, and how many messages wait in them.
+    pub(crate) fn queues_size(&self) -> (usize, usize) {
+        let bindings = self.bindings.read();
+        let waiting = |group: &Arc<Group>| group.is_named_queue().then(|| group.waiting());
+        (bindings.queues, bindings.groups.values().filter_map(waiting).sum())
     }
 }

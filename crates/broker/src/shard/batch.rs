@@ -2,12 +2,13 @@
 //!
 //! Everything that one of them could be refused for is looked at first: topic, rights, room in the queues at home here, room for retained
 //! state. Only then is anything done. The room is counted with what the batch itself adds, and by the same rule as for a single
-//! message: one is refused when nobody would receive it. Queues of other workers are not asked, as for a single message: what they find
-//! full is counted there. Nothing of this worker comes in between; what another worker fills at the same moment is counted as dropped.
+//! message: one is refused when nobody would receive it. But for named ones, queues of other workers are not asked, as for a single
+//! message: what they find full is counted there. Nothing of this worker comes in between; what another worker fills at the same moment is counted as dropped.
 
 use super::Shard;
 use super::deliver::{check_retain, refusal_label};
 use super::publication::Publication;
+use crate::group::Group;
 use crate::queue::Queue;
 use crate::queued::{Queued, needs_settling};
 use crate::route::{Route, RouteEntry};
@@ -70,6 +71,19 @@ impl Amount {
     }
 }
 
+impl Additions {
+    /// Whether a named queue, wherever it is, takes one more message. What could go straight to a consumer is counted as if it had to wait.
+    fn fit(&mut self, queue: &Group, message: &Message) -> bool {
+        let addition = self.by_queue.entry(queue.queue.id).or_default();
+        let (waiting, weight) = (addition.waiting, size_of::<Queued>() + message.weight_bytes());
+        let fits = !queue.refuses(waiting.messages, waiting.bytes, weight);
+        if fits {
+            addition.waiting.add(weight);
+        }
+        fits
+    }
+}
+
 impl Shard {
     /// Publishes all messages of a connection, or none of them.
     pub(super) fn publish_all(
@@ -113,6 +127,12 @@ impl Shard {
     fn check_room(&self, slot: usize, batch: &[Planned<'_>]) -> Result<(), Refused> {
         let mut additions = Additions::default();
         for (at, planned) in batch.iter().enumerate() {
+            if let Some(queue) = planned.route.queue() {
+                match additions.fit(queue, &planned.message) {
+                    true => continue,
+                    false => return Err((at, Refusal::QueueFull)),
+                }
+            }
             let route = &planned.route;
             let (mut accepted, mut refused) = (route.elsewhere != 0 || route.ring.is_some(), false);
             for entry in &route.here {

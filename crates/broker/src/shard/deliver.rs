@@ -4,6 +4,7 @@
 //! from the publisher's read buffer into the receiver's output, and that is all. Every other way goes through the receiver's
 //! queue, and the direct way stays closed until the queue is empty, so that order is kept.
 
+use super::burying::Death;
 use super::parcel::Parcel;
 use super::rights::NOT_AUTHORIZED;
 use super::slot::{Consumer, Slot};
@@ -51,7 +52,7 @@ impl Shard {
         }
         let route = self.cached_route(topic, generation)?;
         self.check_publish(slot, &route.topic, now)?;
-        let route = if route.lacks_queue() { self.declare_queue(&route.topic)? } else { route };
+        let route = if route.lacks_queue() { self.declare_queue(&route.topic, now)? } else { route };
         if let Some(here) = self.slots.get_mut(slot) {
             here.last_route = Some(route.clone());
         }
@@ -122,6 +123,12 @@ impl Shard {
         now: Instant,
     ) -> Accepted {
         publication.generation = route.generation;
+        if route.elsewhere != 0
+            && route.queue().is_some_and(|queue| queue.refuses(0, 0, publication.queued_bytes()))
+        {
+            self.metrics.count_dropped("queue_full", 1);
+            return Accepted::No;
+        }
         self.encoded.start(route.here.len() > 1);
         let (mut accepted, mut refused) = (route.elsewhere != 0 || route.ring.is_some(), false);
         for entry in &route.here {
@@ -167,7 +174,7 @@ impl Shard {
     }
 
     /// Sends a message to the other workers that are home to receivers.
-    fn mail(&mut self, route: &Route, publication: &mut Publication<'_>) {
+    pub(super) fn mail(&mut self, route: &Route, publication: &mut Publication<'_>) {
         let mut workers = route.elsewhere;
         while workers != 0 {
             let worker = workers.trailing_zeros() as u8;
@@ -196,7 +203,8 @@ impl Shard {
 
     /// Delivers what another worker's client has published.
     pub(super) fn deliver_mailed(&mut self, message: &Arc<Message>, generation: u64, now: Instant) {
-        self.deliver_foreign(&mut Publication { generation, ..Publication::kept(message) }, now);
+        let publication = Publication { generation, is_promised: true, ..Publication::kept(message) };
+        self.deliver_foreign(&mut { publication }, now);
     }
 
     /// Delivers what other workers' clients have published.
@@ -235,6 +243,9 @@ impl Shard {
     /// The subscriptions have changed since the letter was written: whoever was at home here then is served by this
     /// worker, wherever its home is now. So nobody is forgotten and nobody is served twice.
     fn deliver_to_former(&mut self, publication: &mut Publication<'_>, generation: u64, now: Instant) {
+        if publication.topic.queue_name().is_some() {
+            return self.deliver_to_queue(publication, now);
+        }
         let receivers = self.node.router.receivers(publication.topic, generation);
         self.encoded.start(receivers.len() > 1);
         for entry in receivers {
@@ -245,7 +256,7 @@ impl Shard {
     }
 
     /// Gives a message to one receiver; nothing where it is not for it.
-    fn deliver_to(
+    pub(super) fn deliver_to(
         &mut self,
         entry: &RouteEntry,
         publication: &mut Publication<'_>,
@@ -315,7 +326,13 @@ impl Shard {
         self.buffers.lend(&mut slot.output);
         let sent = publication.send(grant, Some(group), consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
-        self.note_live(slot, sent, publication, now);
+        match sent {
+            Err(refused) if group.is_named_queue() => {
+                let queued = group.enter(publication.message()).taken(group, grant);
+                self.bury(Death::Refused(refused), vec![queued]);
+            }
+            sent => self.note_live(slot, sent, publication, now),
+        }
     }
 
     #[inline]

@@ -7,6 +7,7 @@
 mod admission;
 mod batch;
 mod buffers;
+mod burying;
 mod closing;
 pub(crate) mod cursor;
 mod deliver;
@@ -25,6 +26,7 @@ mod slot;
 mod system;
 mod throttle;
 mod timers;
+mod upkeep;
 mod waiting;
 
 pub use slot::Outlet;
@@ -40,6 +42,7 @@ use crate::route::Route;
 use crate::route_cache::RouteCache;
 use admission::Admission;
 use buffers::Buffers;
+use burying::DeadLetter;
 use foldhash::fast::RandomState;
 use following::Audience;
 use hashbrown::HashMap;
@@ -54,6 +57,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{Connection, Context, Encoded, Output};
+use upkeep::Upkeep;
 
 /// Bytes that the routes of one worker may take.
 const ROUTE_CACHE_BYTES: usize = 32 << 20;
@@ -117,6 +121,10 @@ pub struct Shard {
     /// Connections that are still to be looked at after a reconfiguration.
     review: Option<Review>,
     denial_log: DenialLog,
+    /// The named queues at home here.
+    upkeep: Upkeep,
+    /// What has died in named queues in this event.
+    dead_letters: Vec<DeadLetter>,
 }
 
 impl Shard {
@@ -143,6 +151,8 @@ impl Shard {
             buffers: Buffers::default(),
             review: None,
             denial_log: DenialLog::default(),
+            upkeep: Upkeep::default(),
+            dead_letters: Vec::new(),
             limits: node.limits(),
             node,
         }
@@ -288,6 +298,11 @@ impl Shard {
             Letter::GivenUp { claimant } => self.claim_again(claimant, now),
             Letter::Authenticated { holder, answer } => self.note_checked(holder, answer, now),
             Letter::LookAtAgenda => self.timer_moved = true,
+            Letter::LookAtQueue(queue) => self.look_at_queue(&queue, now),
+            Letter::QueueEnded(queue) => {
+                self.letter_to(queue.queue.address().worker, Letter::NothingUnderWay(queue));
+            }
+            Letter::NothingUnderWay(queue) => self.node.router.note_nothing_under_way(&queue),
             Letter::Reconfigured => self.take_rules_over(now),
         }
     }
@@ -320,7 +335,7 @@ impl Shard {
             self.set_timer(slot);
         }
         self.close_overflowed(now);
-        self.pump_listed(now);
+        self.deliver_waiting(now);
         if let Some(slot) = slot {
             self.mark_dirty(slot, now);
             if let Some(here) = self.slots.get_mut(slot).filter(|here| here.output.is_empty()) {
@@ -369,7 +384,7 @@ impl Shard {
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }
-        self.pump_listed(now);
+        self.deliver_waiting(now);
         self.post_letters();
     }
 
@@ -377,7 +392,7 @@ impl Shard {
     pub fn flush(&mut self, key: SlotKey, now: Instant) {
         if self.is_open(key) {
             self.flush_slot(key.slot, now);
-            self.pump_listed(now);
+            self.deliver_waiting(now);
             self.post_letters();
         }
     }

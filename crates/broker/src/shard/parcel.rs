@@ -95,6 +95,7 @@ impl Parcel {
                 generation: packed.generation,
                 position: None,
                 message: None,
+                is_promised: true,
             })
         })
     }
@@ -121,6 +122,7 @@ mod tests {
             generation: payload.len() as u64,
             position: None,
             message: None,
+            is_promised: false,
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Publication<'a> {
     /// Its position in a replay ring, where it was read from there.
     pub(super) position: Option<NonZeroU64>,
     pub(super) message: Option<Arc<Message>>,
+    /// Whether its publisher has been told that it was taken: what comes from another worker.
+    pub(super) is_promised: bool,
 }
 
 impl<'a> Publication<'a> {
@@ -47,6 +49,7 @@ impl<'a> Publication<'a> {
             generation: 0,
             position: None,
             message: None,
+            is_promised: false,
         }
     }
 
@@ -62,7 +65,30 @@ impl<'a> Publication<'a> {
             generation: 0,
             position: None,
             message: Some(message.clone()),
+            is_promised: false,
         }
+    }
+
+    /// Shortens its lifetime, where it has a longer one, to what is left of it at this moment.
+    pub(super) fn expire_by(&mut self, deadline: Instant) {
+        if self.expires_at.is_some_and(|before| before <= deadline) {
+            return;
+        }
+        self.expires_at = Some(deadline);
+        if let Some(message) = self.message.take() {
+            // A large payload is shared with the message that it was.
+            self.message = Some(Arc::new(Message { expires_at: Some(deadline), ..Message::clone(&message) }));
+        }
+    }
+
+    /// What it weighs as a delivery that waits.
+    pub(super) fn queued_bytes(&self) -> usize {
+        let properties = self.properties.map_or(0, |found| size_of::<Properties>() + found.heap_bytes());
+        size_of::<Queued>()
+            + size_of::<Message>()
+            + self.topic.as_str().len()
+            + self.payload.len()
+            + properties
     }
 
     /// The message as it can be kept: copied out of the read buffer, once.

@@ -1,30 +1,77 @@
 //! Named queues as a worker meets them: made by their first message or their first subscription.
 //!
-//! What happens in a queue once it stands is the same as in any group (`sharing.rs`).
+//! What happens in a queue once it stands is the same as in any group (`sharing.rs`); what time does to it is in `upkeep.rs`.
 
 use super::Shard;
+use super::publication::Publication;
 use crate::Limits;
-use crate::group::GroupName;
+use crate::group::{Group, GroupName};
+use crate::queue::Queue;
 use crate::route::Route;
 use crate::router::NotJoined;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 use tidegate_message::Topic;
 use tidegate_protocol::{Refusal, Subscribe};
 
 impl Shard {
     /// Makes the queue that a topic names, here where it is missed first, and returns the route that leads there.
-    pub(super) fn declare_queue(&mut self, topic: &Topic) -> Result<Rc<Route>, Refusal> {
-        let (node, worker) = (&self.node, self.worker);
-        let declared = node.router.declare(topic, || node.new_queue(worker));
-        declared.map_err(|reason| refusal_of(reason, &self.limits))?;
-        self.cached_route(topic.as_str().as_bytes(), self.node.router.generation())
+    pub(super) fn declare_queue(&mut self, topic: &Topic, now: Instant) -> Result<Rc<Route>, Refusal> {
+        let node = self.node.clone();
+        let declared = node.router.declare(topic, self.worker, &|home| node.new_queue(home));
+        let queue = declared.map_err(|reason| refusal_of(reason, &self.limits))?;
+        self.look_after(&queue, now);
+        self.cached_route(topic.as_str().as_bytes(), node.router.generation())
     }
 
-    /// The route of a topic for what the gateway itself publishes.
-    pub(super) fn present_route(&mut self, topic: &Topic) -> Result<Rc<Route>, Refusal> {
-        let route = Rc::new(self.node.router.route(topic.clone(), self.worker));
-        if route.lacks_queue() { self.declare_queue(topic) } else { Ok(route) }
+    /// The queue that a topic names, made where it is missing: for what was accepted before.
+    pub(super) fn queue_anyway(&mut self, topic: &Topic, now: Instant) -> Arc<Group> {
+        let node = self.node.clone();
+        let queue = node.router.declare_anyway(topic, self.worker, &|home| node.new_queue(home));
+        self.look_after(&queue, now);
+        queue
     }
+
+    /// The route of a topic, to a queue that exists where it names one: for what was accepted before.
+    pub(super) fn route_anyway(&mut self, topic: &Topic, now: Instant) -> Result<Rc<Route>, Refusal> {
+        let bytes = topic.as_str().as_bytes();
+        let route = self.cached_route(bytes, self.node.router.generation())?;
+        if !route.lacks_queue() {
+            return Ok(route);
+        }
+        self.queue_anyway(topic, now);
+        self.cached_route(bytes, self.node.router.generation())
+    }
+
+    /// The route of a topic for what the gateway publishes on somebody's behalf.
+    pub(super) fn present_route(&mut self, topic: &Topic, now: Instant) -> Result<Rc<Route>, Refusal> {
+        let route = Rc::new(self.node.router.route(topic.clone(), self.worker));
+        if route.lacks_queue() { self.declare_queue(topic, now) } else { Ok(route) }
+    }
+
+    /// Delivers to a queue what another worker's client has published to it by a route of another generation: to the queue as it is now,
+    /// because it may have ended meanwhile, and to nobody else, because one receiver is all that such a topic has.
+    pub(super) fn deliver_to_queue(&mut self, publication: &mut Publication<'_>, now: Instant) {
+        // Its topic was checked when it was published; and only by limits that became narrower since is it refused.
+        let Ok(route) = self.route_anyway(publication.topic, now) else {
+            return self.metrics.count_dropped("topic_refused", 1);
+        };
+        publication.generation = route.generation;
+        self.encoded.start(false);
+        for entry in &route.here {
+            self.deliver_to(entry, publication, now);
+        }
+        if route.elsewhere != 0 {
+            self.mail(&route, publication);
+        }
+    }
+}
+
+/// A consumer leaves its groups: to the named queues among them that is a use.
+pub(super) fn note_leaving(queue: &Queue, now: Instant) {
+    let shares = queue.filters().shares();
+    shares.iter().filter_map(|share| share.group.named()).for_each(|named| named.note_use(now));
 }
 
 /// The queue that a subscription is to, if it is to one.

@@ -1,6 +1,7 @@
 //! The broker as one connection sees it.
 
 use super::Shard;
+use super::burying::Death;
 use super::deliver::refusal_label;
 use super::publication::Publication;
 use super::queues::{queue_of, refusal_of};
@@ -103,8 +104,9 @@ impl<'a> Requests<'a> {
             subscription_ids: subscribe.subscription_id.into_iter().collect(),
         };
         let member = Member { queue: consumer.queue.clone(), grant: grant.clone() };
-        let joined = node.router.join(name, member, || node.new_queue(worker));
+        let joined = node.router.join(name, member, worker, &|home| node.new_queue(home));
         let group = joined.map_err(|reason| refusal_of(reason, &limits))?;
+        let joined = group.clone();
         let share = Share { group, grant };
         consumer.queue.filters().set_share(share.clone());
         consumer.shares.set(share);
@@ -112,6 +114,7 @@ impl<'a> Requests<'a> {
         consumer.queue.call();
         consumer.backlog = true;
         self.shard.list(key);
+        self.shard.look_after(&joined, self.now);
         Ok(Subscribed { existed: !is_new })
     }
 
@@ -121,6 +124,7 @@ impl<'a> Requests<'a> {
         let queue = consumer.queue.clone();
         let Some(Share { group, .. }) = queue.filters().remove_share(name) else { return false };
         consumer.shares.remove(&group);
+        group.named().into_iter().for_each(|named| named.note_use(self.now));
         if self.shard.node.router.leave(&group, &queue) {
             self.shard.end_group(&group);
         }
@@ -164,7 +168,7 @@ impl Broker for Requests<'_> {
         if let Some(slot) = self.shard.slots.get_mut(self.slot) {
             slot.remove_consumer(consumer);
         }
-        self.shard.remove_consumer(key);
+        self.shard.remove_consumer(key, self.now);
         true
     }
 
@@ -287,11 +291,12 @@ impl Broker for Requests<'_> {
         };
         match (outcome, kept) {
             (Outcome::Accepted, _) | (Outcome::Released, None) => {}
-            (Outcome::Rejected, _) => self.shard.metrics.count_dropped("rejected", 1),
+            (Outcome::Rejected, Some(queued)) => self.shard.bury(Death::Rejected, vec![queued]),
+            (Outcome::Rejected, None) => self.shard.metrics.count_dropped("rejected", 1),
             (Outcome::Released, Some(queued)) => {
                 let queued = Queued { redelivered: true, tag: None, ..queued.once_more() };
                 if queued.group.as_ref().is_some_and(|group| group.is_named_queue()) {
-                    self.shard.give_back([queued]);
+                    self.shard.give_back([queued], self.now);
                 } else {
                     consumer.released.insert(tag, queued);
                     consumer.backlog = true;

@@ -37,6 +37,7 @@ impl Shard {
             _ => Vec::new(),
         };
         self.review = Some(Review { since: now, next_slot: 0, end_slot, sessions });
+        self.upkeep.look_at_all(now);
         self.timer_moved = true;
     }
 

@@ -191,6 +191,7 @@ impl Shard {
             if clearance.is_some_and(|clearance| rules.have_cleared(clearance)) {
                 continue;
             }
+            group.named().into_iter().for_each(|named| named.note_use(now));
             queue.filters().remove_share(&group.name);
             if let Some(consumer) = key.and_then(|key| self.consumers.get_mut(key)) {
                 consumer.shares.remove(&group);

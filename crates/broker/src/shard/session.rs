@@ -5,6 +5,7 @@
 
 use super::deliver::refusal_label;
 use super::publication::Publication;
+use super::queues::note_leaving;
 use super::sharing::divide;
 use super::slot::Consumer;
 use super::{Shard, SlotKey};
@@ -225,7 +226,7 @@ impl Shard {
                 false => self.leave_groups(&mut consumer),
             };
             consumer.queue.set_consumer(self.worker, None);
-            self.give_back(returned);
+            self.give_back(returned, now);
             if self.slots.get(slot).is_some_and(|here| here.origin == consumer.queue.id) {
                 self.set_origin(slot, holder.connection);
             }
@@ -275,22 +276,23 @@ impl Shard {
                     let (will, expiry, saved) = (WillAction::Publish, None, SavedState::new());
                     self.detach(slot, Detach { consumer, will, expiry, saved }, now);
                 }
-                false => self.remove_consumer(key),
+                false => self.remove_consumer(key, now),
             }
         }
     }
 
     /// Ends a consumer together with its queue.
-    pub(super) fn remove_consumer(&mut self, key: usize) {
+    pub(super) fn remove_consumer(&mut self, key: usize, now: Instant) {
         if let Some(mut consumer) = self.consumers.try_remove(key) {
             if let Some(cursor) = consumer.cursor.take() {
                 self.stop_following(key, &cursor);
             }
+            note_leaving(&consumer.queue, now);
             let returned = self.leave_groups(&mut consumer);
             consumer.queue.set_consumer(self.worker, None);
             let ended = self.node.router.forget(&consumer.queue);
             consumer.queue.end();
-            self.give_back(returned);
+            self.give_back(returned, now);
             ended.iter().for_each(|group| self.end_group(group));
         }
     }
@@ -305,11 +307,12 @@ impl Shard {
     }
 
     fn finish_session(&mut self, ended: Ended, now: Instant) {
+        note_leaving(&ended.queue, now);
         let (groups, origin) = (self.node.router.forget(&ended.queue), Origin(ended.queue.id));
         let (returned, lost): (Vec<_>, Vec<_>) =
             ended.queue.end().into_iter().partition(|queued| !queued.goes_with_receiver());
         self.metrics.count_dropped("session_ended", lost.len());
-        self.give_back(returned);
+        self.give_back(returned, now);
         groups.iter().for_each(|group| self.end_group(group));
         if let Some(will) = ended.will {
             self.publish_will(will, origin, now);
@@ -331,7 +334,7 @@ impl Shard {
             expires_at: will.expiry.and_then(|expiry: Duration| now.checked_add(expiry)),
             origin,
         });
-        let outcome = self.present_route(&message.topic).and_then(|route| {
+        let outcome = self.present_route(&message.topic, now).and_then(|route| {
             let mut publication = Publication::kept(&message);
             self.distribute(&route, &mut publication, now)
         });

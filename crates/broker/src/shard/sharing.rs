@@ -6,6 +6,7 @@
 //! member slows nobody.
 
 use super::Shard;
+use super::burying::Death;
 use super::deliver::{Accepted, make_room};
 use super::publication::Publication;
 use super::slot::Consumer;
@@ -44,6 +45,11 @@ impl Shard {
         now: Instant,
     ) -> Accepted {
         let (group, members) = (&shared.group, shared.members.as_slice());
+        if let Some(named) = group.named() {
+            named.note_use(now);
+            let deadline = named.terms.message_ttl().and_then(|ttl| now.checked_add(ttl));
+            deadline.into_iter().for_each(|deadline| publication.expire_by(deadline));
+        }
         // The direct way is closed while older messages wait, so that their order is kept.
         if group.unclaimed() > 0 {
             return self.keep_in_group(group, publication);
@@ -119,10 +125,18 @@ impl Shard {
         accepted
     }
 
-    fn push_to_group(&mut self, group: &Group, publication: &mut Publication<'_>) -> Accepted {
-        match group.push(group.enter(publication.message())) {
+    fn push_to_group(&mut self, group: &Arc<Group>, publication: &mut Publication<'_>) -> Accepted {
+        let queued = group.enter(publication.message());
+        let pushed = match publication.is_promised && group.is_named_queue() {
+            true => group.push_promised(queued),
+            false => group.push(queued),
+        };
+        match pushed {
             Ok(dropped) => {
-                self.metrics.count_dropped("queue_full", dropped);
+                if let Some(deadline) = publication.expires_at.filter(|_| group.is_named_queue()) {
+                    self.expect_expiry(group, deadline);
+                }
+                self.bury(Death::Overflow, dropped);
                 Accepted::Yes
             }
             Err(_) => {
@@ -180,7 +194,7 @@ impl Shard {
                 return self.offer(group);
             }
             let (popped, expired) = group.pop(grant, consumer.has_credit(), consumer.settlement, now);
-            self.metrics.count_dropped("expired", expired);
+            self.bury(Death::Expired, expired);
             match popped {
                 Popped::Delivery(queued) => {
                     self.encoded.start(false);
@@ -209,8 +223,9 @@ impl Shard {
         self.look_again(key);
     }
 
-    /// Gives back to their groups, in front and in order, deliveries whose member has left or lost its connection.
-    pub(super) fn give_back(&mut self, deliveries: impl IntoIterator<Item = Queued>) {
+    /// Gives back to their groups, each at its place, deliveries whose member has left or lost its connection. What was delivered as often as
+    /// a named queue allows is dead.
+    pub(super) fn give_back(&mut self, deliveries: impl IntoIterator<Item = Queued>, now: Instant) {
         let mut groups: HashMap<u64, (Arc<Group>, Vec<Queued>)> = HashMap::new();
         for queued in deliveries {
             if let Some(group) = queued.group.clone() {
@@ -218,11 +233,22 @@ impl Shard {
             }
         }
         for (group, deliveries) in groups.into_values() {
-            // Only a queue that has ended takes nothing back, and then nobody is left to have it.
-            if group.take_back(deliveries).is_ok() {
-                self.offer(&group);
-            }
+            let limit = group.named().map_or(u32::MAX, |named| named.terms.delivery_limit());
+            let (living, dead) = deliveries.into_iter().partition(|queued| queued.attempt <= limit);
+            self.bury(Death::DeliveryLimit, dead);
+            self.put_back(group, living, now);
         }
+    }
+
+    fn put_back(&mut self, mut group: Arc<Group>, mut deliveries: Vec<Queued>, now: Instant) {
+        // A named queue may have ended since they were taken from it: then it begins anew. Nobody else ends one.
+        while let Err(homeless) = group.take_back(std::mem::take(&mut deliveries)) {
+            let Some(topic) = group.named().map(|named| named.topic.clone()) else { return };
+            deliveries = homeless;
+            group = self.queue_anyway(&topic, now);
+        }
+        self.look_at_deadlines(&group, now);
+        self.offer(&group);
     }
 
     /// Throws away what waits in a shared subscription whose last member has left.
@@ -248,9 +274,15 @@ pub(super) fn divide(
 }
 
 /// The next delivery that a group has for a consumer. It looks only after it was called, and says first that it takes offers again.
-pub(super) fn next_shared(consumer: &mut Consumer, rights: &Rights, now: Instant) -> (Popped, usize) {
+/// What had expired goes to `dead`.
+pub(super) fn next_shared(
+    consumer: &mut Consumer,
+    rights: &Rights,
+    dead: &mut Vec<Queued>,
+    now: Instant,
+) -> Popped {
     if consumer.shares.is_empty() {
-        return (Popped::Empty, 0);
+        return Popped::Empty;
     }
     let has_credit = consumer.has_credit();
     match has_credit {
@@ -258,21 +290,21 @@ pub(super) fn next_shared(consumer: &mut Consumer, rights: &Rights, now: Instant
         false => consumer.stop_offers(),
     }
     if !consumer.queue.answer() {
-        return (Popped::Empty, 0);
+        return Popped::Empty;
     }
-    let (mut expired, settlement) = (0, consumer.settlement);
+    let settlement = consumer.settlement;
     for _ in 0..consumer.shares.len() {
         let Some(share) = consumer.shares.next() else { break };
         if !share.group.is_open_to(rights) {
             continue;
         }
-        let (popped, more) = share.group.pop(&share.grant, has_credit, settlement, now);
-        expired += more;
+        let (popped, expired) = share.group.pop(&share.grant, has_credit, settlement, now);
+        dead.extend(expired);
         if let Popped::Delivery(_) | Popped::NeedsCredit = popped {
             // There may be more.
             consumer.queue.call();
-            return (popped, expired);
+            return popped;
         }
     }
-    (Popped::Empty, expired)
+    Popped::Empty
 }

@@ -4,6 +4,7 @@
 //! Whether a new message may pass without waiting is decided in `deliver.rs`, and never here.
 
 use super::Shard;
+use super::burying::Death;
 use super::deliver::{Accepted, NEWEST, make_room};
 use super::following::{ReadOn, next_followed};
 use super::sharing::next_shared;
@@ -75,7 +76,7 @@ impl Shard {
                 self.list(key);
             }
         }
-        self.give_back(returned);
+        self.give_back(returned, now);
     }
 
     /// Puts a consumer on the list of those that may have something to receive.
@@ -99,8 +100,16 @@ impl Shard {
         }
     }
 
+    /// Delivers what can be delivered now of what waits, and what has died meanwhile to where it goes.
+    pub(super) fn deliver_waiting(&mut self, now: Instant) {
+        self.pump_listed(now);
+        while self.publish_dead_letters(now) {
+            self.pump_listed(now);
+        }
+    }
+
     /// Lets every listed consumer receive what it can take now.
-    pub(super) fn pump_listed(&mut self, now: Instant) {
+    fn pump_listed(&mut self, now: Instant) {
         self.serve_audiences(now);
         let mut later = Vec::new();
         while let Some(key) = self.listed.pop() {
@@ -122,6 +131,14 @@ impl Shard {
 
     /// Sends from the replay and the queue until nothing waits, the credit is used up or the output is full.
     fn pump(&mut self, key: usize, now: Instant) -> Pumped {
+        let mut dead = Vec::new();
+        let pumped = self.pump_living(key, &mut dead, now);
+        self.bury(Death::Expired, dead);
+        pumped
+    }
+
+    /// The same, and `dead` gets what has expired in its groups.
+    fn pump_living(&mut self, key: usize, dead: &mut Vec<Queued>, now: Instant) -> Pumped {
         self.encoded.start(false);
         // What waited was routed by the rules of its time, so these are asked once more.
         let Some(consumer) = self.consumers.get(key) else { return Pumped::Done };
@@ -139,7 +156,7 @@ impl Shard {
                 consumer.hold_no_messages();
                 return Pumped::Done;
             }
-            let (next, expired) = next_waiting(consumer, &self.node.router, &rights, now);
+            let (next, expired) = next_waiting(consumer, &self.node.router, &rights, dead, now);
             self.metrics.count_dropped("expired", expired);
             match next {
                 Popped::Delivery(queued) if rights.include(&queued.message.topic) => {
@@ -201,7 +218,7 @@ impl Shard {
             position: consumer.position(queued.position),
         };
         if let Err(refused) = machine.handle_delivery(&delivery, &mut self.encoded, &mut slot.output) {
-            return self.metrics.count_dropped(refused.label(), 1);
+            return self.bury(Death::Refused(refused), vec![queued]);
         }
         if delivery.position.is_some() {
             consumer.note_position_told();
@@ -227,7 +244,15 @@ enum Pumped {
 
 /// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, its queue, then what
 /// waits in its groups, and then what it has read from the ring that it follows.
-fn next_waiting(consumer: &mut Consumer, router: &Router, rights: &Rights, now: Instant) -> (Popped, usize) {
+///
+/// Returns also how many had expired of those that were the consumer's own; `dead` gets those of its groups.
+fn next_waiting(
+    consumer: &mut Consumer,
+    router: &Router,
+    rights: &Rights,
+    dead: &mut Vec<Queued>,
+    now: Instant,
+) -> (Popped, usize) {
     let (mut expired, has_credit) = (0, consumer.has_credit());
     if consumer.resuming > 0 {
         let popped = consumer.queue.pop(has_credit, consumer.settlement, now);
@@ -261,9 +286,7 @@ fn next_waiting(consumer: &mut Consumer, router: &Router, rights: &Rights, now: 
     let (mut popped, more) = consumer.queue.pop(has_credit, consumer.settlement, now);
     expired += more;
     if matches!(popped, Popped::Empty) {
-        let more;
-        (popped, more) = next_shared(consumer, rights, now);
-        expired += more;
+        popped = next_shared(consumer, rights, dead, now);
     }
     if matches!(popped, Popped::Empty) {
         let more;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_broker::{
-    AccessRule, AccessRules, Client, Limits, Permission, Reconfiguration, RuleAction, Verdict, Who,
+    AccessRule, AccessRules, Client, Limits, Permission, QueuePolicies, Reconfiguration, RuleAction, Verdict,
+    Who,
 };
 use tidegate_message::{Names, Topic, TopicPattern};
 use tidegate_protocol::{Attachment, CloseReason, Refusal, RetainedDelivery, Will};
@@ -41,6 +42,7 @@ pub(crate) fn put(world: &mut World, access: Option<AccessRules>) {
         authenticator: None,
         access,
         rings: Vec::new(),
+        queues: QueuePolicies::default(),
     });
     world.run();
     world.advance(Duration::ZERO);
@@ -310,6 +312,7 @@ fn other_rules_hold_before_anybody_is_told() {
         authenticator: None,
         access,
         rings: Vec::new(),
+        queues: QueuePolicies::default(),
     });
     ann.publish(&mut world, "t/secret", "2", QOS1).unwrap();
     world.run();
@@ -386,6 +389,7 @@ fn members_of_a_group_leave_it_with_their_right() {
         authenticator: None,
         access,
         rings: Vec::new(),
+        queues: QueuePolicies::default(),
     });
     // Nobody has been told yet.
     for number in ["1", "2", "3", "4"] {

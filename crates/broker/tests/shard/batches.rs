@@ -192,7 +192,13 @@ fn a_replay_ring_has_all_of_a_batch_or_nothing() {
     let mut world = World::new(2);
     let ring = RingOptions { topics: vec![filter("r/#")], messages_max: 100, bytes_max: 1 << 20 };
     let limits = Limits { retained_messages: 2, ..Limits::default() };
-    world.reconfigure(Reconfiguration { limits, authenticator: None, access: None, rings: vec![ring] });
+    world.reconfigure(Reconfiguration {
+        limits,
+        authenticator: None,
+        access: None,
+        queues: tidegate_broker::QueuePolicies::default(),
+        rings: vec![ring],
+    });
     let (alice, bob) = (world.toy(0), world.toy(1));
     assert_eq!(publish_all_with(&alice, &mut world, &[("r/1", "before")], retain), Ok(()));
     bob.follow(&mut world, 1, "r/#", None).unwrap();

@@ -452,7 +452,13 @@ fn followers_count_with_the_subscriptions() {
     let mut world = World::with_limits(1, Limits { subscriptions: 1, ..Limits::default() });
     let limits = Limits { subscriptions: 1, ..Limits::default() };
     let rings = vec![ring(&["a/#"], 10)];
-    world.reconfigure(Reconfiguration { limits, authenticator: None, access: None, rings });
+    world.reconfigure(Reconfiguration {
+        limits,
+        authenticator: None,
+        access: None,
+        queues: tidegate_broker::QueuePolicies::default(),
+        rings,
+    });
     let bob = world.toy(0);
     bob.follow(&mut world, 1, "a/1", None).unwrap();
     assert_eq!(bob.follow(&mut world, 2, "a/2", None).unwrap_err(), Refusal::SubscriptionsFull);

@@ -14,6 +14,8 @@ mod limits;
 mod moving;
 mod output;
 mod overflow;
+mod queue_lifetime;
+mod queue_policies;
 mod queues;
 mod reconfiguring;
 mod replies;
@@ -28,6 +30,7 @@ mod taking_over;
 mod throttling;
 mod timers;
 mod wills;
+mod witness;
 
 use std::time::Duration;
 use tidegate_message::QoS;

@@ -22,15 +22,20 @@ pub(crate) fn subscriber(world: &mut World, worker: usize, name: &str, credit: u
 /// A consumer of the queue without a session, as of a STOMP client with `ack:client-individual`.
 pub(crate) fn consumer(world: &mut World, worker: usize, credit: u32) -> Toy {
     let toy = world.toy(worker);
+    consume(world, &toy, credit);
+    toy
+}
+
+/// Makes a toy such a consumer.
+pub(crate) fn consume(world: &mut World, toy: &Toy, credit: u32) {
     toy.ask(world, move |broker| {
         broker.consume(Consume { consumer: FRAME, credit, settlement: Settlement::Always }).unwrap();
         let filter = filter(QUEUE);
         broker.subscribe(&Subscribe { consumer: FRAME, ..subscription(&filter) }).unwrap();
     });
-    toy
 }
 
-fn settle(world: &mut World, toy: &Toy, tag: u64, outcome: Outcome) {
+pub(crate) fn settle(world: &mut World, toy: &Toy, tag: u64, outcome: Outcome) {
     toy.ask(world, move |broker| broker.settle(FRAME, DeliveryTag(tag), outcome));
     world.run();
 }

@@ -2,7 +2,7 @@
 
 use crate::{MINUTE, QOS1};
 use std::time::Duration;
-use tidegate_broker::{Limits, Reconfiguration};
+use tidegate_broker::{Limits, QueuePolicies, Reconfiguration};
 use tidegate_protocol::{CloseReason, Refusal};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
@@ -13,6 +13,7 @@ fn reconfigure(world: &mut World, limits: Limits) {
         authenticator: None,
         access: None,
         rings: Vec::new(),
+        queues: QueuePolicies::default(),
     });
     world.run();
 }

@@ -8,6 +8,7 @@ mod addresses;
 mod certificates;
 mod limits;
 mod listeners;
+mod queues;
 mod replay;
 mod rules;
 mod storage;
@@ -27,6 +28,7 @@ pub(crate) fn check(config: &Config, registry: &Registry, now: SystemTime, findi
     rules::check(config, findings);
     replay::check(config, findings);
     tls::check(config, now, findings);
+    queues::check(config, findings);
     limits::check(config, findings);
     storage::check(config, findings);
 }
