@@ -13,9 +13,9 @@ use tidegate_testkit::script::{Harness, parcel};
 
 /// One CONNECT for each version, the oldest first.
 const CONNECTS: [&[u8]; 3] = [
-    b"CONNECT\nlogin: a\n\n\0",
-    b"CONNECT\naccept-version:1.1\nheart-beat:200,200\n\n\0",
-    b"CONNECT\naccept-version:1.2\nheart-beat:200,200\n\n\0",
+    b"CONNECT\nlogin: a\nclient-id: c\n\n\0",
+    b"CONNECT\naccept-version:1.1\nclient-id:c\nheart-beat:200,200\n\n\0",
+    b"CONNECT\naccept-version:1.2\nclient-id:c\nheart-beat:200,200\n\n\0",
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -412,8 +412,9 @@ impl Queue {
                 let popped = if waiting.held.is_empty() { Popped::Empty } else { Popped::Held };
                 return (popped, expired);
             };
-            // A delivery that the peer may already have must be repeated under its identifier ([MQTT-4.4.0-1]).
-            let dead = front.tag.is_none() && front.message.is_expired(now);
+            // A delivery of which the peer may already have a part must be repeated under its identifier ([MQTT-4.4.0-1]).
+            let must_come = front.tag.is_some() && settlement == Settlement::AboveAtMostOnce;
+            let dead = !must_come && front.message.is_expired(now);
             if !dead && !has_credit && needs_settling(settlement, front.qos) {
                 return (Popped::NeedsCredit, expired);
             }

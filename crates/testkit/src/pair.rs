@@ -200,6 +200,19 @@ impl World {
         self.connect_through(worker, protocol, entrance, machine)
     }
 
+    /// Opens a connection whose certificate names this user.
+    pub fn connect_as(
+        &mut self,
+        worker: usize,
+        protocol: usize,
+        user: &str,
+        machine: Box<dyn Connection>,
+    ) -> Link {
+        let certificate = tidegate_broker::Certificate::Named(user.into());
+        let entrance = Entrance { certificate, ..Entrance::default() };
+        self.connect_through(worker, protocol, entrance, machine)
+    }
+
     /// Opens a connection that came like this.
     pub fn connect_through(
         &mut self,

@@ -255,9 +255,10 @@ fn next_waiting(
 ) -> (Popped, usize) {
     let (mut expired, has_credit) = (0, consumer.has_credit());
     if consumer.resuming > 0 {
-        let popped = consumer.queue.pop(has_credit, consumer.settlement, now);
-        consumer.resuming -= usize::from(matches!(popped.0, Popped::Delivery(_)));
-        return popped;
+        let (popped, expired) = consumer.queue.pop(has_credit, consumer.settlement, now);
+        let gone = expired + usize::from(matches!(popped, Popped::Delivery(_)));
+        consumer.resuming = consumer.resuming.saturating_sub(gone);
+        return (popped, expired);
     }
     if let Some(front) = consumer.released.first_entry() {
         return match front.get().needs_settling(consumer.settlement) && !has_credit {

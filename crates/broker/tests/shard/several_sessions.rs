@@ -233,3 +233,34 @@ fn a_session_that_settles_by_itself_keeps_only_what_was_not_sent() {
     world.run();
     assert_eq!((payloads_of(&bob), world.node().gauges().queued_messages), (vec![], 0));
 }
+
+/// What was not settled does not come again when its time is over, except where a protocol has to repeat it ([MQTT-4.4.0-1]).
+#[test]
+fn an_unsettled_message_expires_where_it_need_not_be_repeated() {
+    for (settlement, again) in [(Settlement::Always, 0), (Settlement::AboveAtMostOnce, 1)] {
+        let mut world = World::new(1);
+        let alice = world.toy(0);
+        let bob = world.attached(0, session("bob").settlement(settlement));
+        bob.subscribe(&mut world, "a");
+        alice
+            .publish_with(&mut world, "a", "short", QOS1, |publish| publish.expiry = Some(HOUR / 2))
+            .unwrap();
+        alice.publish(&mut world, "a", "long", QOS1).unwrap();
+        world.run();
+        assert_eq!(bob.got_payloads(), ["short", "long"]);
+        bob.vanish(&mut world);
+        world.advance(HOUR / 2);
+        alice.publish(&mut world, "a", "new", QOS1).unwrap();
+        let bob = world.attached(0, session("bob").settlement(settlement).credit(1));
+        let mut got = Vec::new();
+        for _ in 0..3 {
+            world.run();
+            for one in bob.got() {
+                bob.accept(&mut world, one.tag.unwrap());
+                got.push(one.payload);
+            }
+        }
+        assert_eq!(got, ["short", "long", "new"][1 - again..], "{settlement:?}");
+        assert_eq!(world.dropped("expired"), 1 - again as u64);
+    }
+}

@@ -3,7 +3,7 @@
 use crate::{Stomp, StompOptions};
 use std::time::Duration;
 use tidegate_message::QoS;
-use tidegate_protocol::{CloseReason, Protocol};
+use tidegate_protocol::{CloseReason, Connection, Protocol};
 use tidegate_testkit::pair::toy::{Toy, session};
 use tidegate_testkit::pair::{Link, World};
 use tidegate_testkit::script::peer;
@@ -22,10 +22,20 @@ fn publish(world: &mut World, alice: &Toy, payload: &str) {
     world.run();
 }
 
-/// Opens the connection of a client on a worker.
+fn machine(world: &World) -> Box<dyn Connection> {
+    Stomp::new(StompOptions::default()).open(&peer(world.now), world.now)
+}
+
+/// Opens the connection of an anonymous client on a worker.
 fn connect(world: &mut World, worker: usize, client_id: &str) -> Link {
-    let machine = Stomp::new(StompOptions::default()).open(&peer(world.now), world.now);
-    let link = world.connect(worker, 1, machine);
+    let link = world.connect(worker, 1, machine(world));
+    say(world, &link, &format!("CONNECT\naccept-version:1.2\nclient-id:{client_id}\n\n\0"));
+    link
+}
+
+/// The same for a client that has proved to be this user.
+fn connect_as(world: &mut World, worker: usize, user: &str, client_id: &str) -> Link {
+    let link = world.connect_as(worker, 1, user, machine(world));
     say(world, &link, &format!("CONNECT\naccept-version:1.2\nclient-id:{client_id}\n\n\0"));
     link
 }
@@ -200,4 +210,21 @@ fn a_nack_brings_the_message_again() {
     let again = say(&mut world, &bob, &format!("NACK\nid:{}\n\n\0", ack_ids(&received)[0]));
     assert_eq!(bodies(&again), ["+1"]);
     assert_eq!(world.dropped("rejected"), 0);
+}
+
+/// A user's subscription is no other's: it can neither be had nor deleted, and its holder notices nothing.
+#[test]
+fn another_user_has_no_part_in_it() {
+    for worker in [0, 1] {
+        let (mut world, alice) = world();
+        let bob = connect_as(&mut world, 1, "bob", "service");
+        subscribe(&mut world, &bob, "s");
+        let eve = connect_as(&mut world, worker, "eve", "service");
+        assert!(subscribe(&mut world, &eve, "s").contains("\nmessage:not authorized\n"));
+        let eve = connect_as(&mut world, worker, "eve", "service");
+        let answer = say(&mut world, &eve, "UNSUBSCRIBE\nid:s\ndurable:true\n\n\0");
+        assert!(answer.contains("\nmessage:not authorized\n"), "{answer}");
+        publish(&mut world, &alice, "1");
+        assert_eq!(bodies(&String::from_utf8(bob.take_received()).unwrap()), ["1"]);
+    }
 }

@@ -6,6 +6,7 @@ use crate::{Stomp, StompOptions};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegate_message::ByteSize;
+use tidegate_protocol::{Attached, Attachment, Refusal};
 use tidegate_testkit::random::Random;
 use tidegate_testkit::script::{Harness, parcel};
 
@@ -33,6 +34,9 @@ const PIECES: &[&[u8]] = &[
     b"ABORT\ntransaction:u\n\n\0",
     b"SEND\ndestination:/topic/a\ntransaction:t\n\nx\0",
     b"ACK\nid:0-1\ntransaction:u\n\n\0",
+    b"SUBSCRIBE\nid:4\ndestination:/topic/d\ndurable:true\nack:client\nreceipt:d\n\n\0",
+    b"UNSUBSCRIBE\nid:4\n\n\0",
+    b"UNSUBSCRIBE\nid:4\ndurable:true\nreceipt:u\n\n\0",
     b"DISCONNECT\nreceipt:bye\n\n\0",
     b"CONNECT\naccept-version:1.2\nheart-beat:100,100\n\n\0",
     b"MESSAGE\n\n\0",
@@ -59,7 +63,7 @@ fn random_inputs_are_answered_or_closed_with_a_reason() {
     while inputs < INPUTS {
         let (mut harness, version) = (Harness::open(&stomp), *random.pick(&Version::ALL));
         if !random.one_in(8) {
-            harness.feed(connect(version));
+            harness.feed(connect(version).replacen('\n', "\nclient-id:c\n", 1));
         }
         for _ in 0..64 {
             inputs += 1;
@@ -75,8 +79,17 @@ fn random_inputs_are_answered_or_closed_with_a_reason() {
     assert!(reasons.len() >= 9, "{reasons:?}");
 }
 
-/// One input: bytes, a delivery, or time.
+/// One input: bytes, a delivery, time, or a late answer.
 fn step(harness: &mut Harness, random: &mut Random, tag: u64) {
+    if harness.broker.owes_attachment() && random.one_in(2) {
+        let (present, saved) = (random.one_in(2), random.pick(&[b"d".as_slice(), b"e/#", b""]).to_vec());
+        let attached = Attached { present, saved, expiry: Duration::from_secs(60) };
+        harness.reply(if random.one_in(8) { Err(Refusal::NotAuthorized) } else { Ok(attached) });
+        return;
+    }
+    if random.one_in(3) {
+        harness.broker.attachments = [Attachment::Later].into();
+    }
     match random.below(8) {
         0 => {
             let consumer = random.below(4) as u32;
