@@ -14,6 +14,7 @@
 //! let registry = Registry { protocols: vec![entry("mqtt"), entry("stomp")] };
 //! let sources = Sources {
 //!     file: None,
+//!     embedded: tidegate_config::EMBEDDED,
 //!     environment: vec![("TIDEGATE_LISTENER__MQTT__BIND".into(), "127.0.0.1:0".into())],
 //!     overrides: vec![Override::set("log.level=debug")?, Override::new("--node", "node", "edge-1")],
 //!     registry: &registry,

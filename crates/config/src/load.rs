@@ -27,8 +27,10 @@ pub const EMBEDDED: &str = include_str!("embedded.toml");
 /// Where the configuration comes from, weakest first: defaults, file, environment, overrides.
 #[derive(Debug, Clone)]
 pub struct Sources<'r> {
-    /// The file; without one, [`EMBEDDED`] takes its place.
+    /// The file; without one, `embedded` takes its place.
     pub file: Option<PathBuf>,
+    /// What is used without a file: [`EMBEDDED`], unless somebody brings a configuration along.
+    pub embedded: &'r str,
     /// The environment of the process, usually `std::env::vars_os()`. Only names that begin with `TIDEGATE_` are settings.
     pub environment: Vec<(OsString, OsString)>,
     /// Flags; a later one wins.
@@ -50,7 +52,7 @@ pub struct Loaded {
 
 /// Loads, layers and checks the configuration. The report names every mistake that was found, not only the first.
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, Report> {
-    let source = read_source(sources.file.as_deref())?;
+    let source = read_source(sources.file.as_deref(), sources.embedded)?;
     let document = parse(&source)?;
     let listeners = overlay::listener_names(&document);
     let mut findings = Findings::new(sources.file.is_some().then_some(&source));
@@ -80,9 +82,9 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Report> {
     findings.finish().map(|warnings| Loaded { config, warnings })
 }
 
-fn read_source(file: Option<&Path>) -> Result<SourceFile, Report> {
+fn read_source(file: Option<&Path>, embedded: &str) -> Result<SourceFile, Report> {
     let Some(path) = file else {
-        return Ok(SourceFile { name: PathBuf::new(), text: EMBEDDED.to_owned() });
+        return Ok(SourceFile { name: PathBuf::new(), text: embedded.to_owned() });
     };
     match read_text(path, CONFIGURATION_BYTES_MAX) {
         Ok(text) => Ok(SourceFile { name: path.to_owned(), text }),

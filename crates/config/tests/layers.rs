@@ -208,6 +208,7 @@ fn survives_bytes_that_are_no_text() {
     let environment = vec![(odd(), odd()), ("TIDEGATE_NODE".into(), odd()), (name, "x".into())];
     let sources = Sources {
         file: None,
+        embedded: tidegate_config::EMBEDDED,
         environment,
         overrides: Vec::new(),
         registry: &registry,

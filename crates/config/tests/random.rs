@@ -102,7 +102,14 @@ fn load_anything(
     folder: &Folder,
 ) -> bool {
     let (file, registry) = (Some(folder.write("gate.toml", text)), registry());
-    match load(&Sources { file, environment, overrides, registry: &registry, now: SystemTime::UNIX_EPOCH }) {
+    match load(&Sources {
+        file,
+        embedded: tidegate_config::EMBEDDED,
+        environment,
+        overrides,
+        registry: &registry,
+        now: SystemTime::UNIX_EPOCH,
+    }) {
         Ok(loaded) => {
             assert!(
                 !loaded.config.listeners.is_empty()

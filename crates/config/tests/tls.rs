@@ -223,6 +223,7 @@ fn warns_of_expired_certificates() {
         let registry = registry();
         let sources = Sources {
             file: Some(file.clone()),
+            embedded: tidegate_config::EMBEDDED,
             environment: Vec::new(),
             overrides: Vec::new(),
             registry: &registry,

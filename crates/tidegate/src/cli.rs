@@ -39,6 +39,9 @@ pub(crate) struct Configuration {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", env = "TIDEGATE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+    /// What takes the file's place where there is none; `None` is the built-in configuration.
+    #[arg(skip)]
+    pub(crate) embedded: Option<&'static str>,
     /// Override one setting; may be given several times. A listener's setting is `listener.<name>.<setting>`.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -55,15 +58,21 @@ impl Configuration {
     pub(crate) fn or(self, other: Configuration) -> Configuration {
         Configuration {
             config: self.config.or(other.config),
+            embedded: self.embedded.or(other.embedded),
             set: if self.set.is_empty() { other.set } else { self.set },
             node: self.node.or(other.node),
             data_dir: self.data_dir.or(other.data_dir),
         }
     }
 
-    /// The built-in configuration with these settings, which a user's own ones may override.
-    pub(crate) fn with_settings(self, settings: impl IntoIterator<Item = String>) -> Configuration {
-        Configuration { set: settings.into_iter().chain(self.set).collect(), ..self }
+    /// Another built-in configuration with these settings, which a user's own ones may override.
+    pub(crate) fn with_embedded(
+        self,
+        embedded: &'static str,
+        settings: impl IntoIterator<Item = String>,
+    ) -> Configuration {
+        let set = settings.into_iter().chain(self.set).collect();
+        Configuration { set, embedded: Some(embedded), ..self }
     }
 
     /// The flags that override settings.

@@ -107,6 +107,7 @@ pub(crate) fn read(configuration: &Configuration) -> Result<Loaded, String> {
     let registry = registry::for_configuration();
     let sources = Sources {
         file: configuration.config.clone(),
+        embedded: configuration.embedded.unwrap_or(tidegate_config::EMBEDDED),
         environment: std::env::vars_os().collect(),
         overrides,
         registry: &registry,

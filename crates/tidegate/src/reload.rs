@@ -161,6 +161,7 @@ mod tests {
         let registry = crate::registry::for_configuration();
         let sources = Sources {
             file: None,
+            embedded: tidegate_config::EMBEDDED,
             environment: Vec::new(),
             overrides: settings.iter().map(|setting| Override::set(setting).unwrap()).collect(),
             registry: &registry,

@@ -68,6 +68,7 @@ pub fn load_all(file: Option<&Path>, environment: &[(&str, &str)], set: &[&str])
     let registry = registry();
     load(&Sources {
         file: file.map(Path::to_owned),
+        embedded: tidegate_config::EMBEDDED,
         environment,
         overrides,
         registry: &registry,

@@ -1,6 +1,7 @@
 //! `tidegate demo`: a whole gateway with a simulated plant and a web page that shows it live.
 //!
-//! The gateway is the same as without the word `demo`, with the built-in configuration. The devices are clients like all others: MQTT 5 over
+//! The gateway is the same as without the word `demo`, with a configuration of its own
+//! (`gateway.toml`). The devices are clients like all others: MQTT 5 over
 //! TCP with rumqttc. The page is served by the HTTP listener and speaks STOMP over WebSocket, like any other page could. None of the
 //! three knows the others but by their ports; what one machine is like is in `kind` and `machine`.
 
@@ -23,6 +24,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
+/// The gateway of the demo, but for what the flags say.
+const CONFIGURATION: &str = include_str!("gateway.toml");
+
 /// Why the demo does not start.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
@@ -42,7 +46,7 @@ pub(crate) fn run(args: &DemoArgs, configuration: Configuration) -> ExitCode {
              changed: tidegate --set KEY=VALUE demo",
         );
     }
-    let configuration = configuration.with_settings(args.settings());
+    let configuration = configuration.with_embedded(CONFIGURATION, args.settings());
     let loaded = match gateway::read(&configuration) {
         Ok(loaded) => loaded,
         Err(report) => return refuse(&report),

@@ -33,7 +33,7 @@ pub(crate) struct DemoArgs {
 }
 
 impl DemoArgs {
-    /// What the demo changes in the built-in configuration, as `--set` would take it.
+    /// What the flags change in the demo's configuration, as `--set` would take it.
     pub(crate) fn settings(&self) -> [String; 5] {
         let bind = |key: &str, port: u16| format!("{key}.bind={}", SocketAddr::new(self.bind, port));
         [
