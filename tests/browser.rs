@@ -56,6 +56,12 @@ fn demo_page_on_a_phone() {
     demo_page_passes("phone", &CHECKS);
 }
 
+/// The page reads most frames by itself; it takes none that is not surely whole, and reads what it takes as the library would.
+#[test]
+fn lean_reader_takes_whole_messages_only() {
+    Program::start(&mut node("lean_socket.js")).succeed();
+}
+
 /// What is served is the library that its authors published, in the version that the other tests use.
 #[test]
 fn the_vendored_library_is_the_published_one() {

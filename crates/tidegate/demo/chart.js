@@ -9,9 +9,22 @@ export function colours(element) {
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`)]));
 }
 
+/** The sizes of canvases as they were laid out last. To ask a canvas itself, while the page changes, would lay the page out each time. */
+const sizes = new WeakMap();
+const observer = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) sizes.set(target, contentRect);
+});
+
+/** A canvas that can be drawn on from its first layout on. */
+export function make_canvas() {
+  const canvas = document.createElement("canvas");
+  observer.observe(canvas);
+  return canvas;
+}
+
 /** A 2D context whose unit is a CSS pixel, cleared; `null` while the canvas has no size. */
 function prepare(canvas) {
-  const { clientWidth: width, clientHeight: height } = canvas;
+  const { width, height } = sizes.get(canvas) ?? { width: 0, height: 0 };
   if (width === 0 || height === 0) return null;
   const scale = devicePixelRatio;
   const [across, down] = [Math.round(width * scale), Math.round(height * scale)];
@@ -69,7 +82,7 @@ const axis_height = 16;
 
 /** The time that a place on a chart stands for. */
 export function time_at(canvas, x, now, span) {
-  const width = canvas.clientWidth - axis_width;
+  const width = (sizes.get(canvas)?.width ?? axis_width) - axis_width;
   return now - span * (1 - (x - axis_width) / width);
 }
 
@@ -84,7 +97,7 @@ export function chart(canvas, { history, warning, alarm }, now, span, palette, m
   const x = (time) => axis_width + (width - axis_width - 4) * (1 - (now - time) / span);
   const y = (value) => 4 + (height - axis_height - 8) * (1 - (value - low) / (high - low));
 
-  context.font = `11px ${getComputedStyle(canvas).fontFamily}`;
+  context.font = "11px system-ui, sans-serif";
   draw_grid(context, { low, high, x, y, width, height, now, span, palette });
   context.save();
   context.beginPath();

@@ -5,9 +5,6 @@ import { Commands } from "./commands.js";
 import * as format from "./format.js";
 import { MetricCard } from "./metric_card.js";
 
-/** Between two drawings, in milliseconds. */
-const interval = 100;
-
 const signs = { normal: "normal", warning: "▲ warning", alarm: "◆ alarm", lost: "✕ lost" };
 
 export class Detail {
@@ -20,7 +17,6 @@ export class Detail {
   #since;
   #where;
   #metrics;
-  #updated = 0;
   #palette = null;
 
   /** `close()` is called when somebody is done with the machine. */
@@ -42,8 +38,7 @@ export class Detail {
     if (machine === null) return;
     this.#metrics = Object.assign(document.createElement("div"), { className: "metrics" });
     this.#element.append(this.#head(machine), new Commands(machine, this.#link).element, this.#metrics);
-    this.#updated = 0;
-    this.frame(performance.now());
+    this.draw();
     this.#element.scrollTop = 0;
     this.#element.querySelector("h2").focus({ preventScroll: true });
   }
@@ -52,9 +47,8 @@ export class Detail {
     this.#palette = null;
   }
 
-  frame(now) {
-    if (this.machine === null || now - this.#updated < interval) return;
-    this.#updated = now;
+  draw() {
+    if (this.machine === null) return;
     this.#palette ??= colours(this.#element);
     const { machine } = this;
     this.#badge.dataset.status = machine.status;

@@ -1,86 +1,43 @@
-// The page's connection: STOMP over WebSocket with @stomp/stompjs. It stays connected, keeps one subscription, and asks devices for
-// answers. What messages mean is not known here.
-
-import "./vendor/stomp.umd.min.js";
-
-const { Client, ReconnectionTimeMode } = globalThis.StompJs;
-
-/** Where answers to this page go: an address of this connection alone, which nobody can guess. */
-const replies = "/temp-queue/answers";
-
-/** How long somebody waits for the answer to a command, in milliseconds. */
-const answer_timeout = 8000;
+// The page's end of its connection, which lives in a worker (`link_worker.js`). What messages mean is not known here.
 
 export class Link {
-  #client;
-  #destination;
-  #listener;
+  #worker = new Worker("link_worker.js", { type: "module" });
   #waiting = new Map();
   #requests = 0;
 
   /**
-   * `listener.phase(name, words)` is told how the connection is: connecting, live, lost or refused;
+   * `listener.phase(name, words, stream)` is told how the connection is: connecting, live, lost or refused; when it is live, `stream` says whether
+   * the messages "began", "continued" where they were, or go on behind a "gap"; `listener.gap()` is told of messages that are missing;
    * `listener.message(destination, body, is_retained)` gets what arrives.
    */
   constructor(url, destination, listener) {
-    this.#destination = destination;
-    this.#listener = listener;
-    this.#client = new Client({
-      brokerURL: url,
-      reconnectDelay: 500,
-      maxReconnectDelay: 5000,
-      reconnectTimeMode: ReconnectionTimeMode.EXPONENTIAL,
-      // A page in the background gets to run once a minute, so it promises nothing and only expects.
-      heartbeatIncoming: 10_000,
-      heartbeatOutgoing: 0,
-      onConnect: () => this.#connected(),
-      onWebSocketClose: () => this.#lost(),
-      onStompError: (frame) => listener.phase("refused", `refused: ${frame.headers.message}`),
-    });
-  }
-
-  start() {
-    this.#listener.phase("connecting", "connecting");
-    this.#client.activate();
+    this.#worker.onmessage = ({ data }) => {
+      if (data.kind === "phase") listener.phase(data.name, data.words, data.stream);
+      else if (data.kind === "gap") listener.gap();
+      else if (data.kind === "answer") this.#answered(data);
+      else for (let at = 0; at < data.batch.length; at += 3) listener.message(data.batch[at], data.batch[at + 1], data.batch[at + 2]);
+    };
+    this.#worker.postMessage({ kind: "start", url, destination });
   }
 
   /** Drops the connection as a bad network would; it comes back by itself. */
   cut() {
-    this.#client.forceDisconnect();
+    this.#worker.postMessage({ kind: "cut" });
   }
 
   /** Sends a command and waits for its answer: `{ body, milliseconds }`. */
   request(destination, command) {
     return new Promise((resolve, reject) => {
-      if (!this.#client.connected) throw new Error("there is no connection");
-      const id = String((this.#requests += 1));
-      const timer = setTimeout(() => {
-        this.#waiting.delete(id);
-        reject(new Error(`no answer in ${answer_timeout / 1000} s`));
-      }, answer_timeout);
-      this.#waiting.set(id, { resolve, timer, sent: performance.now() });
-      const headers = { "reply-to": replies, "correlation-id": id, "content-type": "application/json" };
-      this.#client.publish({ destination, headers, body: JSON.stringify(command) });
+      const id = (this.#requests += 1);
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.postMessage({ kind: "request", id, destination, command });
     });
   }
 
-  #connected() {
-    this.#client.subscribe(replies, (frame) => this.#answered(frame));
-    this.#client.watchForReceipt("subscribed", () => this.#listener.phase("live", "live"));
-    const { message } = this.#listener;
-    const handle = (frame) => message(frame.headers.destination, frame.body, frame.headers.retained === "true");
-    this.#client.subscribe(this.#destination, handle, { receipt: "subscribed" });
-  }
-
-  #lost() {
-    if (this.#client.active) this.#listener.phase("lost", "connection lost, trying again");
-  }
-
-  #answered(frame) {
-    const waiting = this.#waiting.get(frame.headers["correlation-id"]);
-    if (waiting === undefined) return;
-    this.#waiting.delete(frame.headers["correlation-id"]);
-    clearTimeout(waiting.timer);
-    waiting.resolve({ body: frame.body, milliseconds: performance.now() - waiting.sent });
+  #answered({ id, failure, body, milliseconds }) {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (failure === undefined) waiting?.resolve({ body, milliseconds });
+    else waiting?.reject(new Error(failure));
   }
 }

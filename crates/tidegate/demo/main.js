@@ -1,5 +1,4 @@
-// The page's wiring. Messages change the model at once and the screen once per animation frame, so no rate of messages can make the page
-// draw more often than the screen shows.
+// The page's wiring. Messages change the model at once and the screen when it is drawn, so no rate of messages makes the page draw more.
 
 import { Detail } from "./detail.js";
 import { Fleet } from "./fleet.js";
@@ -8,8 +7,10 @@ import { Meters } from "./meters.js";
 import { Overview } from "./overview.js";
 import * as format from "./format.js";
 import { StatusBar, choose_theme } from "./status_bar.js";
+import { start_drawing } from "./screen.js";
 
 const by_id = (id) => document.getElementById(id);
+const chips = [...document.querySelectorAll(".chip")].map((chip) => ({ chip, number: chip.querySelector("b"), name: chip.dataset.filter }));
 
 const bar = new StatusBar();
 const meters = new Meters();
@@ -17,7 +18,8 @@ const fleet = new Fleet((at) => meters.reading(at));
 const settings = await (await fetch("gateway.json")).json();
 const gateway = `ws://${location.hostname}:${settings.websocketPort}/`;
 const link = new Link(gateway, "/topic/plant/#", {
-  phase: (name, words) => bar.phase(name, words),
+  phase: (name, words, stream) => bar.phase(name, words, stream),
+  gap: () => bar.gap(),
   message: (destination, body, is_retained) => {
     meters.count();
     fleet.handle(destination, body, is_retained);
@@ -38,28 +40,26 @@ function look() {
 }
 
 function show_counts() {
-  for (const chip of document.querySelectorAll(".chip")) {
-    const text = format.count(fleet.counts[chip.dataset.filter]);
-    const number = chip.querySelector("b");
+  for (const { number, name } of chips) {
+    const text = format.count(fleet.counts[name]);
     if (number.textContent !== text) number.textContent = text;
   }
   by_id("empty").hidden = fleet.machines.size > 0;
 }
 
-function frame(now) {
-  overview.frame(now);
-  detail.frame(now);
+function draw(now) {
+  overview.draw(now);
+  detail.draw();
   show_counts();
-  if (meters.frame(now)) bar.figures(meters.figures);
+  if (meters.drawn(now)) bar.figures(meters.figures);
   // A machine that the address names may not have been heard of until now.
   if (detail.machine === null && location.hash !== "") look();
-  requestAnimationFrame(frame);
 }
 
-for (const chip of document.querySelectorAll(".chip")) {
+for (const { chip, name } of chips) {
   chip.addEventListener("click", () => {
-    for (const other of document.querySelectorAll(".chip")) other.ariaPressed = String(other === chip);
-    overview.filter({ status: chip.dataset.filter });
+    for (const other of chips) other.chip.ariaPressed = String(other.chip === chip);
+    overview.filter({ status: name });
   });
 }
 by_id("search").addEventListener("input", (event) => overview.filter({ text: event.target.value.trim().toLowerCase() }));
@@ -73,5 +73,4 @@ choose_theme(by_id("theme"), () => {
   overview.repaint();
   detail.repaint();
 });
-link.start();
-requestAnimationFrame(frame);
+start_drawing(draw);

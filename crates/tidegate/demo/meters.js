@@ -6,7 +6,7 @@ const period = 1000;
 export class Meters {
   #messages = 0;
   #period_start = performance.now();
-  /** Of the readings since the last frame. */
+  /** Of the readings since the last drawing. */
   #batch = { count: 0, sum: 0, oldest: Infinity };
   /** Of the readings since the last figures. */
   #lags = { count: 0, sum: 0, highest: 0 };
@@ -25,8 +25,8 @@ export class Meters {
     if (at < this.#batch.oldest) this.#batch.oldest = at;
   }
 
-  /** What arrived since the last frame is on the screen with this one. Returns whether there are new figures. */
-  frame(now) {
+  /** What arrived since the last drawing is on the screen with this one. Returns whether there are new figures. */
+  drawn(now) {
     this.#settle(Date.now());
     const elapsed = now - this.#period_start;
     if (elapsed < period) return false;

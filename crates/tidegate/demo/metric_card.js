@@ -1,6 +1,6 @@
 // One metric of the machine that is looked at: its value, where that came from, and a chart of the last minutes.
 
-import { chart, time_at } from "./chart.js";
+import { chart, make_canvas, time_at } from "./chart.js";
 import * as format from "./format.js";
 
 const chart_span = 180_000;
@@ -10,7 +10,7 @@ export class MetricCard {
   #value = document.createTextNode("–");
   #unit = document.createElement("i");
   #note = document.createElement("p");
-  #canvas = document.createElement("canvas");
+  #canvas = make_canvas();
   /** Where somebody points at the chart, in pixels; `null` where nobody does. */
   #pointer = null;
 

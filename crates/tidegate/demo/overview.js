@@ -1,12 +1,12 @@
-// All machines by area. Work is bounded: a frame brings a limited number of tiles up to date, those that wait longest first, so a fast fleet
+// All machines by area. Work is bounded: a drawing brings a limited number of tiles up to date, those that wait longest first, so a fast fleet
 // makes tiles a little older and never the page slower.
 
 import { colours } from "./chart.js";
 import { Tile } from "./tile.js";
 
-/** Tiles that a frame looks at, and the shortest time between two looks at the same one. */
-const tiles_per_frame = 60;
-const tile_interval = 200;
+/** Tiles that a drawing brings up to date, and the shortest time between two updates of the same one, in milliseconds. */
+const tiles_per_drawing = 100;
+const tile_interval = 250;
 
 export class Overview {
   #root;
@@ -51,9 +51,9 @@ export class Overview {
     this.#palette = null;
   }
 
-  frame(now) {
+  draw(now) {
     this.#palette ??= colours(this.#root);
-    let left = tiles_per_frame;
+    let left = tiles_per_drawing;
     for (const machine of this.#fleet.changed) {
       if (left === 0) break;
       const tile = this.#tiles.get(machine.key) ?? this.#add(machine);

@@ -5,6 +5,13 @@ import * as format from "./format.js";
 const note_time = 8000;
 const notes_max = 4;
 
+/** What a connection that is back means for the stream of messages. */
+const streams = {
+  began: "The stream began anew.",
+  continued: "The stream went on where it was: nothing is missing.",
+  gap: "That was too long for the gateway to keep everything: messages are missing.",
+};
+
 const themes = ["auto", "light", "dark"];
 
 export class StatusBar {
@@ -13,9 +20,10 @@ export class StatusBar {
   #lag = document.getElementById("lag");
   #notes = document.getElementById("notes");
   #lost_at = null;
+  #gap_at = -Infinity;
 
   /** The page's connection is in this phase now. */
-  phase(name, words) {
+  phase(name, words, stream) {
     this.#link.dataset.phase = name;
     this.#link.textContent = words;
     document.documentElement.dataset.link = name;
@@ -23,9 +31,17 @@ export class StatusBar {
       if (this.#lost_at === null) this.note("lost", "The connection is lost. What is shown may be old.");
       this.#lost_at ??= performance.now();
     } else if (name === "live" && this.#lost_at !== null) {
-      this.note("back", `Connected again after ${format.span(performance.now() - this.#lost_at)}.`);
+      const away = format.span(performance.now() - this.#lost_at);
+      this.note(stream === "gap" ? "gap" : "back", `Connected again after ${away}. ${streams[stream] ?? ""}`);
       this.#lost_at = null;
     }
+  }
+
+  /** Messages are missing: the page was away, or too slow, for longer than the gateway keeps them. */
+  gap() {
+    const now = performance.now();
+    if (now - this.#gap_at > note_time) this.note("gap", "Messages are missing: this page was away or too slow for longer than the gateway keeps them.");
+    this.#gap_at = now;
   }
 
   figures({ rate, lag, lag_highest }) {

@@ -1,9 +1,10 @@
 // One machine in the overview: a button with its name, its foremost value and a line of the last minute.
 
-import { spark } from "./chart.js";
+import { make_canvas, spark } from "./chart.js";
 import * as format from "./format.js";
 
 const spark_span = 60_000;
+const spark_interval = 2000;
 const heat_steps = 8;
 
 export class Tile {
@@ -14,7 +15,7 @@ export class Tile {
   #value = document.createTextNode("–");
   #unit = document.createElement("i");
   #status = element("span", "unseen");
-  #canvas = document.createElement("canvas");
+  #canvas = make_canvas();
 
   constructor(machine) {
     this.machine = machine;
@@ -46,7 +47,7 @@ export class Tile {
   /** Draws the line anew, if that was long enough ago. */
   draw(now, palette) {
     const metric = this.machine.foremost;
-    if (metric === null || now - this.#drawn < 1000) return;
+    if (metric === null || now - this.#drawn < spark_interval) return;
     this.#drawn = now;
     const { status } = this.machine;
     const colour = status === "normal" ? palette.accent : palette[status];

@@ -7,7 +7,7 @@ import { chromium } from "playwright-core";
 /** How long one thing may take, in milliseconds. Generous, because a busy machine is no bug. */
 export const patience = 50_000;
 
-const flags = [
+export const flags = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",
@@ -22,7 +22,7 @@ const devices = {
   phone: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
 };
 
-function executable() {
+export function executable() {
   const folders = process.env.PATH.split(delimiter);
   const found = folders.map((folder) => join(folder, "chromium")).find((path) => existsSync(path));
   if (found === undefined) throw new Error("chromium is not installed; ./scripts/test installs what the tests need");

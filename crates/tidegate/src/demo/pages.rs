@@ -26,6 +26,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
     file!("page.css", CSS),
     file!("main.js", SCRIPT),
     file!("link.js", SCRIPT),
+    file!("link_worker.js", SCRIPT),
+    file!("lean_socket.js", SCRIPT),
     file!("fleet.js", SCRIPT),
     file!("history.js", SCRIPT),
     file!("overview.js", SCRIPT),
@@ -34,6 +36,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     file!("metric_card.js", SCRIPT),
     file!("commands.js", SCRIPT),
     file!("chart.js", SCRIPT),
+    file!("screen.js", SCRIPT),
     file!("meters.js", SCRIPT),
     file!("status_bar.js", SCRIPT),
     file!("format.js", SCRIPT),
@@ -46,7 +49,7 @@ pub(crate) fn pages(websocket_port: u16) -> Pages {
     // Nothing from elsewhere, no inline script or style, no frame around it. The WebSocket has a port of its own, which is another
     // origin; under which name the page was reached is not known here.
     let mut pages = Pages::new(format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws://*:{websocket_port}; \
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws://*:{websocket_port}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ));
     pages.add(PATH, HTML, include_bytes!("../../demo/index.html").as_slice());
