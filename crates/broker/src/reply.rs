@@ -3,7 +3,6 @@
 //! The token is the right: nobody can guess it, so rules are not asked about such topics, and only its owner may subscribe below it. Nothing is
 //! kept there: what finds nobody is dropped.
 
-use aws_lc_rs::rand;
 use tidegate_message::{FilterLevel, TopicFilter};
 use tidegate_protocol::Refusal;
 
@@ -16,7 +15,7 @@ const TOKEN_BYTES: usize = 16;
 /// The beginning of all addresses of a connection that has none yet.
 pub(crate) fn new_prefix() -> Result<Box<str>, Refusal> {
     let mut token = [0; TOKEN_BYTES];
-    rand::fill(&mut token).map_err(|_| Refusal::NoRandom)?;
+    getrandom::fill(&mut token).map_err(|_| Refusal::NoRandom)?;
     Ok(format!("{ROOT}/{:032x}/", u128::from_be_bytes(token)).into())
 }
 
