@@ -111,16 +111,16 @@ pub(crate) fn end_with_body(buffer: &mut Vec<u8>, body: &[u8]) {
 
 /// Appends a number in decimal digits.
 pub(crate) fn push_decimal(buffer: &mut Vec<u8>, number: u64) {
-    let start = buffer.len();
-    let mut rest = number;
-    loop {
-        buffer.push(b'0' + (rest % 10) as u8);
+    // As many digits as the largest number has.
+    let mut digits = [0; 20];
+    let (mut rest, mut start) = (number, digits.len());
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
+        start -= 1;
         if rest == 0 {
             break;
         }
     }
-    if let Some(digits) = buffer.get_mut(start..) {
-        digits.reverse();
-    }
+    buffer.extend_from_slice(digits.get(start..).unwrap_or_default());
 }

@@ -5,11 +5,9 @@
 use super::escape::unescape;
 use super::{Command, DecodeError, Header, Headers, Version};
 use memchr::memchr;
-use nom::bytes::complete::tag;
 use nom::combinator::iterator;
 use nom::error::{Error, ErrorKind};
-use nom::sequence::terminated;
-use nom::{Err, IResult, Parser};
+use nom::{Err, IResult};
 use std::borrow::Cow;
 
 /// A header as it stands on the wire: name and value.
@@ -18,9 +16,14 @@ type RawHeader<'a> = (&'a str, &'a str);
 /// Makes a header of what stands on the wire.
 type Convert<'a> = fn(Version, RawHeader<'a>) -> Result<Header<'a>, DecodeError>;
 
+/// Takes one line off the front.
+type Line<'a> = fn(&'a str) -> IResult<&'a str, &'a str>;
+
 /// Parses a complete head.
 pub(super) fn parse_head(version: Version, head: &[u8]) -> Result<(Command, Headers<'_>), DecodeError> {
     let text = simdutf8::basic::from_utf8(head).map_err(|_| DecodeError::HeadNotUtf8)?;
+    // Nearly all clients end lines with LF alone, so that no line of theirs needs to be searched.
+    let line = if memchr(b'\r', head).is_some() { line_with_return } else { line_of };
     let (rest, word) = line(text).map_err(|_| DecodeError::UnknownCommand)?;
     let command = Command::parse(word).ok_or(DecodeError::UnknownCommand)?;
     let convert = match command.has_escaped_headers() && memchr(b'\\', head).is_some() {
@@ -28,13 +31,18 @@ pub(super) fn parse_head(version: Version, head: &[u8]) -> Result<(Command, Head
         true => unescaped,
         false => verbatim,
     };
-    Ok((command, headers(version, rest, convert)?))
+    Ok((command, headers(version, rest, line, convert)?))
 }
 
 /// All header lines and the blank line behind them.
-fn headers<'a>(version: Version, text: &'a str, convert: Convert<'a>) -> Result<Headers<'a>, DecodeError> {
+fn headers<'a>(
+    version: Version,
+    text: &'a str,
+    line: Line<'a>,
+    convert: Convert<'a>,
+) -> Result<Headers<'a>, DecodeError> {
     let mut headers = Headers::default();
-    let mut lines = iterator(text, header);
+    let mut lines = iterator(text, |text| header(text, line));
     for raw in lines.by_ref() {
         headers.push(convert(version, raw)?);
     }
@@ -49,18 +57,23 @@ fn headers<'a>(version: Version, text: &'a str, convert: Convert<'a>) -> Result<
 ///
 /// The grammar has no colon in a value; clients that were written for STOMP 1.0 send it all the same, and it can be meant
 /// in no other way, so it is taken.
-fn header(text: &str) -> IResult<&str, RawHeader<'_>> {
+fn header<'a>(text: &'a str, line: Line<'a>) -> IResult<&'a str, RawHeader<'a>> {
     let (rest, line) = line(text)?;
-    let (value, name) = terminated(until(b':'), tag(":")).parse(line)?;
+    let (value, name) = before(b':', line)?;
     match name.is_empty() {
         true => Err(Err::Error(Error::new(text, ErrorKind::Verify))),
         false => Ok((rest, (name, value))),
     }
 }
 
+/// One line, without its end: LF ([STOMP-1.2/Augmented BNF]).
+fn line_of(text: &str) -> IResult<&str, &str> {
+    before(b'\n', text)
+}
+
 /// One line, without its end: LF, or CR LF ([STOMP-1.2/Augmented BNF]), whatever the version. A CR anywhere else is an error.
-fn line(text: &str) -> IResult<&str, &str> {
-    let (rest, line) = terminated(until(b'\n'), tag("\n")).parse(text)?;
+fn line_with_return(text: &str) -> IResult<&str, &str> {
+    let (rest, line) = line_of(text)?;
     let line = line.strip_suffix('\r').unwrap_or(line);
     match memchr(b'\r', line.as_bytes()) {
         Some(_) => Err(Err::Error(Error::new(text, ErrorKind::CrLf))),
@@ -68,13 +81,12 @@ fn line(text: &str) -> IResult<&str, &str> {
     }
 }
 
-/// Takes what stands before an ASCII character. nom's own search for text goes character by character.
-fn until(end: u8) -> impl Fn(&str) -> IResult<&str, &str> {
-    move |text| {
-        let parts = memchr(end, text.as_bytes()).and_then(|at| text.split_at_checked(at));
-        let (taken, rest) = parts.ok_or_else(|| Err::Error(Error::new(text, ErrorKind::TakeUntil)))?;
-        Ok((rest, taken))
-    }
+/// Takes what stands before an ASCII character, and the character. nom's own search for text goes character by character.
+fn before(end: u8, text: &str) -> IResult<&str, &str> {
+    let at = memchr(end, text.as_bytes());
+    let parts = at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
+    let (taken, rest) = parts.ok_or_else(|| Err::Error(Error::new(text, ErrorKind::TakeUntil)))?;
+    Ok((rest, taken))
 }
 
 /// A header of a frame whose headers are not escaped, or of one that has no escape in it.
