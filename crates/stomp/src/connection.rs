@@ -22,6 +22,7 @@ use crate::message::{FrameStart, push_message};
 use crate::names::Names;
 use crate::opening::{Candidate, Opening, evidence, value};
 use crate::reason::Fault;
+use crate::resuming::StartHeaders;
 use crate::send::send;
 use crate::subscribe::{required, subscribe, unsubscribe};
 use crate::subscriptions::Subscriptions;
@@ -117,11 +118,11 @@ impl StompConnection {
             let Some(frame) = decoded.frame else { return Ok(taken) };
             let (receipt, version) = (receipt_of(&frame), self.version());
             match self.handle_frame(&frame, context) {
-                Ok(()) => push_receipt(version, receipt, context.output),
+                Ok(start) => push_receipt(version, receipt, start.as_ref(), context.output),
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault, receipt, context.output)),
                 Err(Stop::Awaiting) => self.durables.keep_receipt(receipt),
                 Err(Stop::Goodbye) => {
-                    push_receipt(version, receipt, context.output);
+                    push_receipt(version, receipt, None, context.output);
                     self.phase = Phase::Ended;
                     return Err(CloseReason::Disconnected.into());
                 }
@@ -129,7 +130,12 @@ impl StompConnection {
         }
     }
 
-    fn handle_frame(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) -> Result<(), Stop> {
+    /// Handles one frame. Returns what its RECEIPT says of where a subscription begins.
+    fn handle_frame(
+        &mut self,
+        frame: &Frame<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Option<StartHeaders>, Stop> {
         // In 1.0 such a body is ignored ([STOMP-1.0/SUBSCRIBE]).
         if !frame.body.is_empty() && !frame.command.may_have_body() && self.version() > Version::V1_0 {
             return Err(Fault::UnexpectedBody(frame.command).into());
@@ -147,9 +153,9 @@ impl StompConnection {
                     Authentication::Later => self.phase = Phase::Checking(candidate),
                     Authentication::Refused(denial) => return Err(Fault::Denied(denial).into()),
                 }
-                Ok(())
+                Ok(None)
             }
-            Phase::Checking(_) => Ok(()),
+            Phase::Checking(_) => Ok(None),
             Phase::Connected(connected) => {
                 connected.handle_frame(frame, &self.options, &mut self.durables, context)
             }
@@ -186,7 +192,7 @@ impl StompConnection {
     fn resume(&mut self, answer: Result<Attached, Refusal>, context: &mut Context<'_>) -> Result<(), Close> {
         let (receipt, done) = self.durables.resume(answer, context.broker);
         done.map_err(|fault| self.fail(fault, receipt.as_deref(), context.output))?;
-        push_receipt(self.version(), receipt.as_deref(), context.output);
+        push_receipt(self.version(), receipt.as_deref(), None, context.output);
         if let Phase::Connected(connected) = &mut self.phase {
             connected.heart_beats.note_received(context.now);
         }
@@ -217,7 +223,7 @@ impl Connected {
         options: &StompOptions,
         durables: &mut DurableSubscriptions,
         context: &mut Context<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<StartHeaders>, Stop> {
         let Connected { names, subscriptions, transactions, .. } = self;
         let (version, broker) = (names.version(), &mut *context.broker);
         match frame.command {
@@ -241,7 +247,7 @@ impl Connected {
                 return Err(Fault::ServerFrame(frame.command).into());
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn deliver(
@@ -362,6 +368,7 @@ impl Connection for StompConnection {
             CloseReason::ServerShutdown => Some(Fault::ServerShutdown),
             CloseReason::ListenerClosed => Some(Fault::ListenerClosed),
             CloseReason::QueueOverflow => Some(Fault::QueueOverflow),
+            CloseReason::ReplayEnded => Some(Fault::ReplayEnded),
             CloseReason::NotAuthorized => Some(Fault::NotAuthorized),
             CloseReason::ConnectTimeout => Some(Fault::ConnectTimeout),
             _ => None,
@@ -385,9 +392,10 @@ impl Connection for StompConnection {
 
 impl Progress {
     /// What it means for the frame that has made it.
-    fn into_frame(self) -> Result<(), Stop> {
+    fn into_frame(self) -> Result<Option<StartHeaders>, Stop> {
         match self {
-            Progress::Done => Ok(()),
+            Progress::Done => Ok(None),
+            Progress::Following(following) => Ok(Some(following.into())),
             Progress::Awaiting => Err(Stop::Awaiting),
         }
     }
@@ -407,10 +415,12 @@ fn receipt_of<'f>(frame: &'f Frame<'_>) -> Option<&'f str> {
     }
 }
 
-/// Appends the RECEIPT that a frame asked for ([STOMP-1.2/RECEIPT]).
-fn push_receipt(version: Version, receipt: Option<&str>, output: &mut Output) {
+/// Appends the RECEIPT that a frame asked for, with where its subscription begins ([STOMP-1.2/RECEIPT]).
+fn push_receipt(version: Version, receipt: Option<&str>, start: Option<&StartHeaders>, output: &mut Output) {
     let Some(receipt) = receipt else { return };
-    if encode(output.buffer(), version, Command::Receipt, [("receipt-id", receipt)], b"").is_ok() {
+    let start = start.into_iter().flat_map(StartHeaders::pairs);
+    let headers = [("receipt-id", receipt)].into_iter().chain(start);
+    if encode(output.buffer(), version, Command::Receipt, headers, b"").is_ok() {
         output.end_frame();
     }
 }

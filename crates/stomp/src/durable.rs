@@ -25,8 +25,8 @@ use hashbrown::HashMap;
 use std::time::Duration;
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Broker, ConsumerId, Detach, Outcome, Refusal, RetainedDelivery, Settlement,
-    Subscribe, WillAction,
+    Attach, Attached, Attachment, Broker, ConsumerId, Detach, Following, Outcome, Refusal, RetainedDelivery,
+    Settlement, Subscribe, WillAction,
 };
 
 /// Sessions of this protocol are no other's.
@@ -64,6 +64,8 @@ enum Purpose {
 pub(crate) enum Progress {
     /// Everything is done.
     Done,
+    /// So it is, and a subscription that can be resumed begins there.
+    Following(Following),
     /// The broker owes an answer; [`DurableSubscriptions::resume`] goes on with it.
     Awaiting,
 }

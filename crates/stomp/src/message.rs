@@ -5,6 +5,7 @@
 
 use crate::codec::{Version, end_with_body, push_decimal, push_header, push_raw_header};
 use crate::names::{Names, Printed};
+use crate::resuming::{push_gap, push_token};
 use crate::standard_headers::prefix_of_property;
 use crate::subscriptions::push_ack_id;
 use data_encoding::BASE64;
@@ -61,6 +62,7 @@ pub(crate) fn push_message(
         push_decimal(buffer, u64::from(delivery.attempt));
         buffer.push(b'\n');
     }
+    push_gap(buffer, delivery.position);
     match names.form() {
         Some(form) => {
             encoded.write(layout_of(delivery, form), output, |buffer| push_shared(buffer, delivery, printed))
@@ -92,7 +94,7 @@ fn printed_names<'m>(names: &'m Names, delivery: &Delivery<'m>) -> Option<Printe
 /// The form of the shared part: the form of the names, with the version's escapes, and the flags that differ between receivers of one
 /// message.
 fn layout_of(delivery: &Delivery<'_>, form: u32) -> Layout {
-    let flags = u32::from(delivery.retain) << 2 | form << 4;
+    let flags = u32::from(delivery.retain) << 2 | u32::from(delivery.position.is_some()) << 3 | form << 4;
     Layout(LAYOUT_PROTOCOL | flags | u32::from(delivery.qos.number()))
 }
 
@@ -116,6 +118,7 @@ fn push_shared(buffer: &mut Vec<u8>, delivery: &Delivery<'_>, printed: PrintedNa
     if delivery.retain {
         push_raw_header(buffer, "retained", b"true");
     }
+    push_token(buffer, delivery.position);
     if let Some(deadline) = delivery.expires_at {
         push_expiration(buffer, deadline, delivery.now);
     }

@@ -148,6 +148,9 @@ pub(crate) enum Fault {
     /// The client acknowledges or reads too slowly, and `limits.queue_overflow` says "disconnect".
     #[error("the client does not take what it has subscribed to, and its queue is full")]
     QueueOverflow,
+    /// A reload took the topics of a subscription that can be resumed out of the replay rings.
+    #[error("no replay ring holds the topics of a subscription any more, so it could not be resumed")]
+    ReplayEnded,
     /// The client's credentials or rights are gone.
     #[error("the client is no longer authorized")]
     NotAuthorized,
@@ -197,6 +200,7 @@ impl Fault {
             Fault::ServerShutdown => "server shutting down",
             Fault::ListenerClosed => "listener closed",
             Fault::QueueOverflow => "queue full",
+            Fault::ReplayEnded => "replay ended",
             Fault::NotAuthorized => "not authorized",
         }
     }
@@ -227,6 +231,7 @@ impl Fault {
             Fault::ServerShutdown => return CloseReason::ServerShutdown,
             Fault::ListenerClosed => return CloseReason::ListenerClosed,
             Fault::QueueOverflow => return CloseReason::QueueOverflow,
+            Fault::ReplayEnded => return CloseReason::ReplayEnded,
             Fault::NotAuthorized => return CloseReason::NotAuthorized,
             Fault::Frame(error) if is_limit(error) => "frame_too_large",
             Fault::Frame(_) => "malformed_frame",

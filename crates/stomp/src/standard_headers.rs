@@ -20,6 +20,8 @@ pub(crate) fn is_standard(name: &str) -> bool {
             | "expiration"
             | "qos"
             | "persistent"
+            | "resume"
+            | "resume-gap"
             | "retain"
             | "retained"
             | "redelivered"

@@ -5,6 +5,7 @@ use crate::codec::{Frame, Version};
 use crate::durable::{self, DurableSubscriptions, Progress, Wanted};
 use crate::names::{Names, Place, Source};
 use crate::reason::Fault;
+use crate::resuming::resume_of;
 use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
 use tidegate_message::QoS;
 use tidegate_protocol::{Broker, Consume, Outcome, RetainedDelivery, Subscribe};
@@ -28,6 +29,7 @@ pub(crate) fn subscribe(
     let credit = prefetch_count(frame, options)?;
     let retained = retained_delivery(frame, &source)?;
     refuse_what_is_missing(frame)?;
+    let resume = resume_of(frame, &source)?;
     // A named queue lasts by itself.
     if durable::is_durable(frame)? && source.place != Place::Queue {
         let retained = durable::retained_delivery(frame)?;
@@ -36,7 +38,11 @@ pub(crate) fn subscribe(
     }
     let terms = Terms { name, destination, ack_mode, unwanted: unwanted(source.place) };
     let consumer = subscriptions.add(terms)?;
-    broker.consume(Consume { consumer, credit, settlement: ack_mode.settlement() })?;
+    let consume = Consume { consumer, credit, settlement: ack_mode.settlement() };
+    if let Some(resume) = resume {
+        return Ok(Progress::Following(resume.subscribe(&source, retained, consume, broker)?));
+    }
+    broker.consume(consume)?;
     let subscribe = Subscribe {
         consumer,
         share: source.share.as_deref(),

@@ -10,6 +10,7 @@ mod naming;
 mod random_bytes;
 mod receipts;
 mod receiving;
+mod resuming;
 mod sending;
 mod subscribing;
 mod transacting;

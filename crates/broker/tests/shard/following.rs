@@ -1,38 +1,38 @@
 //! Consumers that follow a replay ring and come back to it.
 
-use crate::{MINUTE, QOS0, QOS1, QOS2, assert_nothing_is_left};
+use crate::{MINUTE, QOS0, QOS1, QOS2};
 use std::time::Duration;
-use tidegate_broker::{Limits, Reconfiguration, RingOptions};
+use tidegate_broker::RingOptions;
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_protocol::{CloseReason, Outcome, Refusal, Settlement, Start, StateDelivery};
+use tidegate_protocol::{Outcome, Refusal, Settlement, Start, StateDelivery};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Got, Toy};
 
-fn ring(topics: &[&str], messages_max: usize) -> RingOptions {
+pub(crate) fn ring(topics: &[&str], messages_max: usize) -> RingOptions {
     let topics = topics.iter().map(|text| TopicFilter::parse(text.as_bytes()).unwrap()).collect();
     RingOptions { topics, messages_max, bytes_max: 64 << 20 }
 }
 
 /// A world whose ring holds so many messages of `a/#`.
-fn world(workers: usize, messages_max: usize) -> World {
+pub(crate) fn world(workers: usize, messages_max: usize) -> World {
     let mut world = World::new(workers);
     world.set_rings(vec![ring(&["a/#"], messages_max)]);
     world
 }
 
-fn publish(world: &mut World, toy: &Toy, topic: &str, numbers: impl IntoIterator<Item = u32>) {
+pub(crate) fn publish(world: &mut World, toy: &Toy, topic: &str, numbers: impl IntoIterator<Item = u32>) {
     for number in numbers {
         toy.publish(world, topic, &number.to_string(), QOS1).unwrap();
     }
     world.run();
 }
 
-fn retain(world: &mut World, toy: &Toy, topic: &str, payload: &str) {
+pub(crate) fn retain(world: &mut World, toy: &Toy, topic: &str, payload: &str) {
     toy.publish_with(world, topic, payload, QOS1, |publish| publish.retain = true).unwrap();
     world.run();
 }
 
-fn payloads(got: &[Got]) -> Vec<&str> {
+pub(crate) fn payloads(got: &[Got]) -> Vec<&str> {
     got.iter().map(|got| got.payload.as_str()).collect()
 }
 
@@ -40,7 +40,7 @@ fn numbers(range: impl IntoIterator<Item = u32>) -> Vec<String> {
     range.into_iter().map(|number| number.to_string()).collect()
 }
 
-fn token(got: &Got) -> String {
+pub(crate) fn token(got: &Got) -> String {
     got.token.clone().unwrap()
 }
 
@@ -447,27 +447,6 @@ fn a_filter_outside_of_the_rings_is_refused() {
     assert_eq!(world.node().gauges().subscriptions, 2);
 }
 
-#[test]
-fn followers_count_with_the_subscriptions() {
-    let mut world = World::with_limits(1, Limits { subscriptions: 1, ..Limits::default() });
-    let limits = Limits { subscriptions: 1, ..Limits::default() };
-    let rings = vec![ring(&["a/#"], 10)];
-    world.reconfigure(Reconfiguration {
-        limits,
-        authenticator: None,
-        access: None,
-        queues: tidegate_broker::QueuePolicies::default(),
-        rings,
-    });
-    let bob = world.toy(0);
-    bob.follow(&mut world, 1, "a/1", None).unwrap();
-    assert_eq!(bob.follow(&mut world, 2, "a/2", None).unwrap_err(), Refusal::SubscriptionsFull);
-    bob.ask(&mut world, |broker| broker.cancel(tidegate_protocol::ConsumerId(1)));
-    bob.follow(&mut world, 3, "a/2", None).unwrap();
-    bob.vanish(&mut world);
-    assert_nothing_is_left(&world);
-}
-
 /// A session has a queue of its own, and a consumer that follows already has its place.
 #[test]
 fn only_a_consumer_without_anything_else_follows() {
@@ -501,65 +480,4 @@ fn a_publish_to_a_ring_that_is_followed_has_matched() {
     assert!(!alice.publish(&mut world, "a", "3", QOS1).unwrap().matched);
     let gauges = world.node().gauges();
     assert!(gauges.replay_messages == 3 && gauges.replay_bytes > 3 * 100, "{gauges:?}");
-}
-
-/// After a reload a ring with the same topics goes on, with another size too.
-#[test]
-fn a_reload_keeps_a_ring_with_the_same_topics() {
-    let mut world = world(2, 100);
-    let (alice, bob) = (world.toy(0), world.toy(1));
-    bob.follow(&mut world, 1, "a/#", None).unwrap();
-    publish(&mut world, &alice, "a", 1..=5);
-    let last = token(&bob.got()[3]);
-    world.set_rings(vec![ring(&["b/#"], 10), ring(&["a/#"], 4)]);
-    publish(&mut world, &alice, "a", 6..=6);
-    let got = bob.got();
-    assert_eq!((payloads(&got), got[0].is_after_gap), (vec!["6"], false));
-    bob.follow(&mut world, 2, "a/#", Some(&last)).unwrap();
-    world.run();
-    assert_eq!(bob.got_payloads(), ["5", "6"]);
-}
-
-/// Topics that move to another ring: who follows moves as well, and is told that it may have missed something.
-#[test]
-fn a_reload_that_moves_topics_leaves_a_gap() {
-    let mut world = world(2, 100);
-    let (alice, bob) = (world.toy(0), world.toy(1));
-    bob.follow(&mut world, 1, "a/b/#", None).unwrap();
-    publish(&mut world, &alice, "a/b", 1..=2);
-    let last = token(&bob.got()[1]);
-    world.set_rings(vec![ring(&["a/b/#"], 10), ring(&["a/#"], 10)]);
-    publish(&mut world, &alice, "a/b", 3..=4);
-    let got = bob.got();
-    assert_eq!(payloads(&got), ["3", "4"]);
-    assert!(got[0].is_after_gap && !got[1].is_after_gap);
-    assert_eq!(bob.follow(&mut world, 2, "a/b", Some(&last)).unwrap().start, Start::Gap);
-    assert_eq!(bob.follow(&mut world, 3, "a/b", Some(&token(&got[0]))).unwrap().start, Start::Continued);
-    bob.vanish(&mut world);
-    assert_nothing_is_left(&world);
-}
-
-/// Nobody waits for what never comes: the connection is told, and its client finds out when it subscribes again.
-#[test]
-fn a_ring_that_goes_ends_the_connections_that_follow_it() {
-    let mut world = world(2, 100);
-    let (bob, carol) = (world.toy(1), world.toy(1));
-    bob.follow(&mut world, 1, "a/#", None).unwrap();
-    world.set_rings(vec![ring(&["b/#"], 10)]);
-    assert_eq!((bob.link.ended(), carol.link.ended()), (Some(CloseReason::ReplayEnded), None));
-    assert_eq!(carol.follow(&mut world, 1, "a/#", None).unwrap_err(), Refusal::NotInReplayRing);
-    assert_eq!(world.node().gauges().replay_messages, 0);
-    assert_nothing_is_left(&world);
-}
-
-/// A ring that begins while a topic has retained state: state is found, and what follows comes once.
-#[test]
-fn a_ring_that_comes_finds_the_state_of_before() {
-    let mut world = World::new(1);
-    let (alice, bob) = (world.toy(0), world.toy(0));
-    retain(&mut world, &alice, "a/1", "before");
-    world.set_rings(vec![ring(&["a/#"], 10)]);
-    bob.follow(&mut world, 1, "a/#", None).unwrap();
-    retain(&mut world, &alice, "a/1", "after");
-    assert_eq!(bob.got_payloads(), ["before", "after"]);
 }

@@ -8,6 +8,7 @@ mod batches;
 mod credit;
 mod delivery;
 mod following;
+mod following_changes;
 mod identity;
 mod joining;
 mod limits;
