@@ -229,6 +229,21 @@ mod tests {
         }
     }
 
+    /// What a browser's page is told by the code of the close frame.
+    #[test]
+    fn faults_tell_transports_what_they_are_about() {
+        for (reason, kind) in [
+            (ReasonCode::MalformedPacket, FaultKind::Rules),
+            (ReasonCode::PacketTooLarge, FaultKind::TooLarge),
+            (ReasonCode::BadUserNameOrPassword, FaultKind::NotAllowed),
+            (ReasonCode::QuotaExceeded, FaultKind::NotAllowed),
+            (ReasonCode::ServerBusy, FaultKind::Busy),
+            (ReasonCode::UnspecifiedError, FaultKind::Internal),
+        ] {
+            assert_eq!(fault(reason, "").kind, kind, "{reason}");
+        }
+    }
+
     #[test]
     fn a_fault_is_told_by_the_word_that_it_is_counted_by() {
         for reason in ReasonCode::ALL {

@@ -217,8 +217,11 @@ impl Fault {
             Fault::Frame(error) if is_limit(error) => FaultKind::TooLarge,
             Fault::Denied(Denial::Busy) => FaultKind::Busy,
             Fault::TransactionFrames { .. } | Fault::TransactionBytes { .. } => FaultKind::TooLarge,
-            Fault::TooManySubscriptions { .. } | Fault::TooManyTransactions { .. } => FaultKind::NotAllowed,
-            Fault::Denied(_) | Fault::Refused(_) | Fault::NotCommitted { .. } => FaultKind::NotAllowed,
+            Fault::Refused(refusal) | Fault::NotCommitted { refusal, .. } => kind_of(*refusal),
+            Fault::Denied(_)
+            | Fault::UnknownHost
+            | Fault::TooManySubscriptions { .. }
+            | Fault::TooManyTransactions { .. } => FaultKind::NotAllowed,
             _ => FaultKind::Rules,
         }
     }
@@ -262,6 +265,19 @@ impl Fault {
     }
 }
 
+/// What a refusal is about: what is full now may have room later.
+fn kind_of(refusal: Refusal) -> FaultKind {
+    match refusal {
+        Refusal::QueueFull
+        | Refusal::RetainedFull
+        | Refusal::SubscriptionsFull
+        | Refusal::TooManySessions { .. }
+        | Refusal::TooManyQueues { .. } => FaultKind::Busy,
+        Refusal::NoRandom | Refusal::UnknownConsumer => FaultKind::Internal,
+        _ => FaultKind::NotAllowed,
+    }
+}
+
 /// Whether an error names a limit, not a mistake.
 fn is_limit(error: &DecodeError) -> bool {
     matches!(
@@ -271,4 +287,28 @@ fn is_limit(error: &DecodeError) -> bool {
             | DecodeError::TooManyHeaders { .. }
             | DecodeError::BodyTooLarge { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a browser's page is told by the code of the close frame.
+    #[test]
+    fn faults_tell_transports_what_they_are_about() {
+        let full = Refusal::QueueFull;
+        for (fault, kind) in [
+            (Fault::AlreadyConnected, FaultKind::Rules),
+            (Fault::Frame(DecodeError::BodyTooLarge { limit: 1 }), FaultKind::TooLarge),
+            (Fault::Denied(Denial::BadCredentials), FaultKind::NotAllowed),
+            (Fault::Denied(Denial::Busy), FaultKind::Busy),
+            (Fault::TooManySubscriptions { limit: 1 }, FaultKind::NotAllowed),
+            (Fault::Refused(Refusal::NotAuthorized), FaultKind::NotAllowed),
+            (Fault::Refused(full), FaultKind::Busy),
+            (Fault::NotCommitted { frame: 1, refusal: full }, FaultKind::Busy),
+            (Fault::Refused(Refusal::NoRandom), FaultKind::Internal),
+        ] {
+            assert_eq!(fault.close().kind, kind, "{fault}");
+        }
+    }
 }
