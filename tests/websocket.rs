@@ -1,6 +1,6 @@
 //! WebSocket as browsers need it, on the wire: sub-protocols, messages and their borders, and ends that tell their reason.
 
-use crate::harness::{Frame, Gateway, Program, WebSocket, frame, node};
+use crate::harness::{Frame, Gateway, Program, WebSocket, frame, node, received};
 
 const CONNECT: &str = "CONNECT\naccept-version:1.2\nhost:x\n\n\0";
 const CONNECT_V5: &[u8] = b"\x10\x0f\0\x04MQTT\x05\x02\0\0\0\0\x02id";
@@ -29,6 +29,8 @@ fn the_first_served_subprotocol_of_the_client_is_chosen() {
         (&["mqtt"][..], "mqtt"),
         (&["mqttv3.1"], "mqttv3.1"),
         (&["v12.stomp"], "v12.stomp"),
+        (&["v11.stomp", "v10.stomp"], "v11.stomp"),
+        (&["v10.stomp"], "v10.stomp"),
         (&["other", "mqtt", "v12.stomp"], "mqtt"),
         (&["v12.stomp", "mqtt"], "v12.stomp"),
     ] {
@@ -92,6 +94,19 @@ fn stomp_frames_and_messages_need_not_fit() {
     client.send_raw(&frame(0x80, b"e\0"));
     assert_eq!(client.next(), Frame::Pong(Vec::new()));
     assert!(client.next_text().ends_with("\n\nthree\0"));
+}
+
+/// @stomp/stompjs cuts a large frame into several messages where it is told to.
+#[test]
+fn stompjs_may_split_large_frames() {
+    let gateway = Gateway::standard();
+    let url = format!("ws://127.0.0.1:{}/", gateway.port("websocket"));
+    let body = "c3a4".repeat(5_000);
+    let mut listener = Program::start(node("stomp_client.js").args(["listen", &url, "/topic/split", "1"]));
+    listener.wait_for_line("its subscription", |line| line == "subscribed");
+    let send = ["send", &url, "/topic/split", &body, "split"];
+    Program::start(node("stomp_client.js").args(send)).succeed();
+    assert_eq!(received(&mut listener), format!("/topic/split {body}"));
 }
 
 /// [STOMP-1.2/Body]: what is no UTF-8 goes in binary, so that no browser closes the socket; heart-beats are text.

@@ -1,6 +1,7 @@
 // @stomp/stompjs over WebSocket, as a tool for tests with several clients.
 // Usage: node stomp_client.js listen URL DESTINATION COUNT   prints `subscribed`, then `got DESTINATION BODY_IN_HEX` per message
-//        node stomp_client.js send URL DESTINATION BODY_IN_HEX text|binary   sends one message and waits for its receipt
+//        node stomp_client.js send URL DESTINATION BODY_IN_HEX text|binary|split   sends one message and waits for its receipt;
+//        `split`: as text, the frame in several WebSocket messages
 
 import { Client } from "@stomp/stompjs";
 import WebSocket from "ws";
@@ -8,7 +9,8 @@ import WebSocket from "ws";
 Object.assign(globalThis, { WebSocket });
 const [action, url, destination, argument, form] = process.argv.slice(2);
 
-const client = new Client({ brokerURL: url, reconnectDelay: 0 });
+const splitting = { splitLargeFrames: form === "split", maxWebSocketChunkSize: 1024 };
+const client = new Client({ brokerURL: url, reconnectDelay: 0, ...splitting });
 const fail = (what) => {
   console.error(what);
   process.exit(1);
