@@ -129,3 +129,16 @@ fn a_client_that_is_slowed_down_gets_its_heart_beats() {
     let (beats, _) = behind.split_once("RECEIPT").expect("a receipt");
     assert!(beats.len() >= 3 && beats.bytes().all(|byte| byte == b'\n'), "{got:?}");
 }
+
+/// Who promised nothing may be silent for ever, but not be gone for ever: the system probes the connection.
+#[test]
+fn vanished_peers_are_found_by_the_system() {
+    let gateway = Gateway::start(CONFIG);
+    let stream = Client::open(&gateway, b"CONNECT\naccept-version:1.2\nhost:x\n\n\0", b"\0", b"").stream;
+    let client = stream.local_addr().expect("an address").port();
+    // Local address, remote address, state, queues, and then the timer: 02 is keep-alive.
+    let ends = format!(":{:04X} 0100007F:{client:04X} 01 ", gateway.port("shared"));
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+    let ours = sockets.lines().find(|line| line.contains(&ends)).expect("the gateway's side");
+    assert!(ours.contains(" 02:"), "{ours}");
+}

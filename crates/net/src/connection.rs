@@ -12,6 +12,7 @@ use crate::opening::{self, Opened, OpeningError};
 use crate::websocket::Decoder;
 use crate::wire::{Wire, WireOutlet};
 use crate::worker::Worker;
+use socket2::SockRef;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -59,6 +60,8 @@ async fn begin(
     let deadline = Instant::now() + listener.connect_timeout;
     let opening = async {
         socket.set_nodelay(true)?;
+        // For peers that vanished and had not promised to be heard: the system looks after them, as seldom as it is set to.
+        SockRef::from(&socket).set_keepalive(true)?;
         opening::open(TcpStream::from_std(socket)?, &listener, &worker.handshakes).await
     };
     let mut stopped = worker.stopped.clone();
