@@ -41,7 +41,7 @@ const CHECKS: [&str; 11] = [
     "the keyboard closes a machine and is back on its tile",
     "filters show what they say",
     "nothing is wider than the screen",
-    "a connection that is cut comes back",
+    "a connection that is cut goes on where it was",
 ];
 
 /// The whole page, with a mouse, without one error in the console.
