@@ -169,7 +169,12 @@ impl World {
 
     /// Lets these policies hold for named queues from now on, with the default limits.
     pub fn set_queue_policies(&mut self, policies: Vec<QueuePolicy>) {
-        self.reconfigure(Reconfiguration { queues: QueuePolicies(policies), ..nothing_else() });
+        self.set_queue_policies_within(Limits::default(), policies);
+    }
+
+    /// The same with other limits.
+    pub fn set_queue_policies_within(&mut self, limits: Limits, policies: Vec<QueuePolicy>) {
+        self.reconfigure(Reconfiguration { limits, queues: QueuePolicies(policies), ..nothing_else() });
     }
 
     /// Keeps the last messages of these topics from now on, with the default limits. One after the other has its own ring.

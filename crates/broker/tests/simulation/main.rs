@@ -15,6 +15,7 @@
 
 mod client;
 mod model;
+mod queues;
 mod run;
 mod several;
 mod sharing;
