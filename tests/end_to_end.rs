@@ -33,6 +33,8 @@ mod mosquitto_clients;
 #[cfg(test)]
 mod mqtt_packets;
 #[cfg(test)]
+mod named_queues;
+#[cfg(test)]
 mod one_port;
 #[cfg(test)]
 mod paho_clients;
