@@ -43,6 +43,8 @@ mod protocols_together;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod resuming;
+#[cfg(test)]
 mod rumqttc_clients;
 #[cfg(test)]
 mod shutdown;
