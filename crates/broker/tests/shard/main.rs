@@ -17,6 +17,7 @@ mod output;
 mod overflow;
 mod queue_lifetime;
 mod queue_policies;
+mod queue_rights;
 mod queues;
 mod reconfiguring;
 mod replies;
