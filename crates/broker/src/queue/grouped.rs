@@ -1,47 +1,108 @@
 //! What only the queue of a group does: its deliveries stand by their places, come back to them, and can be found by their deadlines.
 //!
-//! Each of these costs a search, so that a thousand deliveries that come back one by one, or expire in the middle of a hundred thousand, cost
-//! no more than as many searches.
+//! Each of these costs a search and hardly more, so that a thousand deliveries that come back one by one, or expire in the middle of a
+//! hundred thousand, hold nobody up.
 
 use super::{NotTaken, Popped, Queue, Waiting};
 use crate::queue_policy::Bounds;
 use crate::queued::{Queued, needs_settling};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 use tidegate_message::QoS;
 use tidegate_protocol::Settlement;
 
+/// Gaps that may stand between deliveries, beside as many as there are deliveries.
+const GAPS_MAX: usize = 1024;
+
 /// The deliveries of a group that wait, the oldest place first.
+///
+/// Nearly all of them come at the end and go at the front. What goes from the middle leaves a gap, and what comes back stood near the
+/// front, so neither moves much.
 #[derive(Debug, Default)]
 pub(super) struct Grouped {
-    by_place: BTreeMap<u64, Queued>,
+    /// Ascending by place; the first one is no gap.
+    entries: VecDeque<Entry>,
+    count: usize,
     /// When which of them expires.
     deadlines: BTreeSet<(Instant, u64)>,
 }
 
+/// One place of a group's order.
+#[derive(Debug)]
+struct Entry {
+    place: u64,
+    /// Nothing where the delivery was taken out of the middle.
+    queued: Option<Queued>,
+}
+
 impl Grouped {
     pub(super) fn len(&self) -> usize {
-        self.by_place.len()
+        self.count
+    }
+
+    fn first(&self) -> Option<&Queued> {
+        self.entries.front()?.queued.as_ref()
     }
 
     fn insert(&mut self, queued: Queued) {
+        let place = queued.place;
         if let Some(at) = queued.message.expires_at {
-            self.deadlines.insert((at, queued.place));
+            self.deadlines.insert((at, place));
         }
-        self.by_place.insert(queued.place, queued);
+        let entry = Entry { place, queued: Some(queued) };
+        if self.entries.back().is_none_or(|last| last.place < place) {
+            self.count += 1;
+            return self.entries.push_back(entry);
+        }
+        match self.find(place) {
+            Err(at) => {
+                self.count += 1;
+                self.entries.insert(at, entry);
+            }
+            Ok(at) => {
+                if let Some(known) = self.entries.get_mut(at) {
+                    self.count += usize::from(known.queued.is_none());
+                    *known = entry;
+                }
+            }
+        }
     }
 
     fn remove(&mut self, place: u64) -> Option<Queued> {
-        let queued = self.by_place.remove(&place)?;
-        if let Some(at) = queued.message.expires_at {
-            self.deadlines.remove(&(at, place));
+        let at = self.find(place).ok()?;
+        if at == 0 {
+            return self.pop_first();
+        }
+        let queued = self.entries.get_mut(at)?.queued.take()?;
+        self.note_removed(&queued);
+        if self.entries.len() > 2 * self.count + GAPS_MAX {
+            self.entries.retain(|entry| entry.queued.is_some());
         }
         Some(queued)
     }
 
     pub(super) fn pop_first(&mut self) -> Option<Queued> {
-        let (place, _) = self.by_place.first_key_value()?;
-        self.remove(*place)
+        let queued = self.entries.pop_front()?.queued?;
+        self.note_removed(&queued);
+        while self.entries.front().is_some_and(|entry| entry.queued.is_none()) {
+            self.entries.pop_front();
+        }
+        if self.count == 0 && self.entries.capacity() > GAPS_MAX {
+            // A crowd is over, and its room with it.
+            self.entries = VecDeque::new();
+        }
+        Some(queued)
+    }
+
+    fn find(&self, place: u64) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&place, |entry| entry.place)
+    }
+
+    fn note_removed(&mut self, queued: &Queued) {
+        self.count -= 1;
+        if let Some(at) = queued.message.expires_at {
+            self.deadlines.remove(&(at, queued.place));
+        }
     }
 }
 
@@ -122,7 +183,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         let mut expired = Vec::new();
         loop {
-            let Some((_, next)) = waiting.grouped().by_place.first_key_value() else {
+            let Some(next) = waiting.grouped().first() else {
                 return (Popped::Empty, expired);
             };
             let is_expired = next.message.is_expired(now);
@@ -181,5 +242,86 @@ impl Queue {
         let weight = queued.weight_bytes();
         waiting.bytes -= weight;
         self.total.subtract(1, weight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tidegate_message::{Message, Origin, Topic};
+
+    fn queued(place: u64, expires_at: Option<Instant>) -> Queued {
+        let message = Message {
+            topic: Topic::parse(b"q").unwrap(),
+            payload: Bytes::new(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            expires_at,
+            origin: Origin(0),
+        };
+        Queued::unassigned(Arc::new(message), place)
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(u64),
+        Remove(u64),
+        PopFirst,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0_u64..60).prop_map(Step::Insert),
+            (0_u64..60).prop_map(Step::Remove),
+            Just(Step::PopFirst),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        /// Whatever comes, goes and comes back: it is an ordered map.
+        #[test]
+        fn behaves_as_a_map_by_place(steps in steps()) {
+            let start = Instant::now();
+            let (mut grouped, mut model) = (Grouped::default(), BTreeMap::new());
+            for step in steps {
+                match step {
+                    Step::Insert(place) => {
+                        let expires_at = (place % 3 == 0).then(|| start + Duration::from_secs(place));
+                        grouped.insert(queued(place, expires_at));
+                        model.insert(place, expires_at);
+                    }
+                    Step::Remove(place) => {
+                        let removed = grouped.remove(place).map(|queued| queued.place);
+                        prop_assert_eq!(removed, model.remove(&place).map(|_| place));
+                    }
+                    Step::PopFirst => {
+                        let popped = grouped.pop_first().map(|queued| queued.place);
+                        prop_assert_eq!(popped, model.pop_first().map(|(place, _)| place));
+                    }
+                }
+                prop_assert_eq!(grouped.len(), model.len());
+                prop_assert_eq!(grouped.first().map(|queued| queued.place), model.keys().next().copied());
+                let deadlines = model.values().flatten().count();
+                prop_assert_eq!(grouped.deadlines.len(), deadlines);
+            }
+        }
+    }
+
+    #[test]
+    fn gaps_behind_a_stuck_delivery_do_not_stretch_the_queue() {
+        let mut grouped = Grouped::default();
+        grouped.insert(queued(0, None));
+        for place in 1..50_000 {
+            grouped.insert(queued(place, None));
+            assert!(grouped.remove(place).is_some());
+        }
+        assert!(grouped.len() == 1 && grouped.entries.len() <= GAPS_MAX + 3);
     }
 }
