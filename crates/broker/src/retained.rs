@@ -29,7 +29,7 @@ pub(crate) struct RetainedMessages {
     bytes_max: usize,
     /// No message expires before this moment, so that a search for expired ones before it finds nothing.
     first_expiry: Option<Instant>,
-    /// How many messages were cleared.
+    /// How many messages were cleared, without those that were taken back.
     clears: u64,
 }
 
@@ -146,6 +146,8 @@ impl RetainedMessages {
             None => message.payload.is_empty() && self.clears == change.clears,
         };
         if is_unchanged {
+            // A clear that is taken back was none, so that the one before it can be taken back as well.
+            self.clears -= u64::from(message.payload.is_empty());
             self.remove(&message.topic);
             drop(change.before.and_then(|before| self.keep(before)));
         }
@@ -219,6 +221,21 @@ mod tests {
         let filter = TopicFilter::parse(filter.as_bytes()).unwrap();
         let found = retained.find(&mut retained.search(&filter, u64::MAX), usize::MAX, now);
         found.iter().map(|message| message.topic.to_string()).collect()
+    }
+
+    /// A batch that is refused at its end is undone from its end: several messages that it has cleared come back.
+    #[test]
+    fn clears_that_are_taken_back_restore_what_they_have_cleared() {
+        let (mut retained, now) = (RetainedMessages::new(&Limits::default()), Instant::now());
+        for topic in ["a", "b"] {
+            retained.store(&message(topic, "1", None), 1, now).unwrap();
+        }
+        let clears = ["a", "b"].map(|topic| message(topic, "", None));
+        let changes = clears.clone().map(|clear| retained.store(&clear, 1, now).unwrap());
+        for (clear, change) in clears.iter().zip(changes).rev() {
+            retained.take_back(clear, change);
+        }
+        assert_eq!(matching(&retained, "#", now), ["a", "b"]);
     }
 
     /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.1.1/3.3.1-10] [MQTT-3.1.1/3.3.1-11]
