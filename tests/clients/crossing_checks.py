@@ -15,6 +15,7 @@ import paho.mqtt.client as mqtt
 import stomp
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from stomp_inbox import Inbox
 
 DEADLINE_SECONDS = 45
 SCENARIO, MQTT_PORT, STOMP_PORT, ARGUMENTS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
@@ -59,23 +60,14 @@ class Device:
         return question
 
 
-class Service(stomp.ConnectionListener):
+class Service(Inbox):
     """A connected stomp.py client of STOMP 1.2."""
 
     def __init__(self):
-        self.messages, self.receipts, self.errors = queue.Queue(), queue.Queue(), queue.Queue()
+        super().__init__()
         self.stomp = stomp.Connection12([("127.0.0.1", STOMP_PORT)], auto_decode=False, reconnect_attempts_max=1)
         self.stomp.set_listener("", self)
         self.stomp.connect(wait=True)
-
-    def on_message(self, frame):
-        self.messages.put(frame)
-
-    def on_receipt(self, frame):
-        self.receipts.put(frame.headers["receipt-id"])
-
-    def on_error(self, frame):
-        self.errors.put(frame)
 
     def subscribe(self, destination, **headers):
         self.stomp.subscribe(destination, destination, headers={"receipt": destination, **headers})

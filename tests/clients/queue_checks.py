@@ -12,6 +12,7 @@ import paho.mqtt.client as mqtt
 import stomp
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from stomp_inbox import Inbox
 
 DEADLINE_SECONDS = 45
 SCENARIO, MQTT_PORT, STOMP_PORT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -52,27 +53,14 @@ class Device:
         self.mqtt.ack(message.mid, message.qos)
 
 
-class Service(stomp.ConnectionListener):
+class Service(Inbox):
     """A connected stomp.py client whose frames are queues."""
 
     def __init__(self):
-        self.messages, self.receipts = queue.Queue(), queue.Queue()
-        self.errors, self.closed = queue.Queue(), queue.Queue()
+        super().__init__()
         self.stomp = stomp.Connection12([("127.0.0.1", STOMP_PORT)], reconnect_attempts_max=1)
         self.stomp.set_listener("", self)
         self.stomp.connect(wait=True)
-
-    def on_message(self, frame):
-        self.messages.put(frame)
-
-    def on_receipt(self, frame):
-        self.receipts.put(frame.headers["receipt-id"])
-
-    def on_error(self, frame):
-        self.errors.put(frame)
-
-    def on_disconnected(self):
-        self.closed.put(True)
 
     def subscribe(self, destination, prefetch=10):
         headers = {"prefetch-count": str(prefetch), "receipt": "subscribed"}

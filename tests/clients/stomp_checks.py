@@ -7,21 +7,20 @@ speak TLS.
 """
 
 import os
-import queue
 import sys
 
 import stomp
+from stomp_inbox import Inbox
 
 DEADLINE_SECONDS = 45
 SCENARIO, PORT, ARGUMENTS = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 
 
-class Client(stomp.ConnectionListener):
+class Client(Inbox):
     """A connected stomp.py client of version 1.2 whose frames are queues."""
 
     def __init__(self, heartbeats=(0, 0)):
-        self.messages, self.receipts, self.errors = queue.Queue(), queue.Queue(), queue.Queue()
-        self.closed, self.heartbeats = queue.Queue(), queue.Queue()
+        super().__init__()
         self.stomp = stomp.Connection12(
             [("127.0.0.1", PORT)], auto_decode=False, reconnect_attempts_max=1, heartbeats=heartbeats
         )
@@ -29,24 +28,6 @@ class Client(stomp.ConnectionListener):
             self.stomp.set_ssl([("127.0.0.1", PORT)], ca_certs=os.environ["STOMP_CA"])
         self.stomp.set_listener("", self)
         self.stomp.connect(wait=True)
-
-    def on_connected(self, frame):
-        self.connected = frame.headers
-
-    def on_message(self, frame):
-        self.messages.put(frame)
-
-    def on_receipt(self, frame):
-        self.receipts.put(frame.headers["receipt-id"])
-
-    def on_error(self, frame):
-        self.errors.put(frame)
-
-    def on_disconnected(self):
-        self.closed.put(True)
-
-    def on_heartbeat(self):
-        self.heartbeats.put(True)
 
     def wait_for_receipt(self, receipt):
         got = self.receipts.get(timeout=DEADLINE_SECONDS)

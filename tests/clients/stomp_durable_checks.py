@@ -3,39 +3,26 @@
 One story: exit code 0 means that all of it held. "Nothing arrives" is proven by a later message that arrives alone.
 """
 
-import queue
 import socket
 import sys
 
 import paho.mqtt.client as mqtt
 import stomp
+from stomp_inbox import Inbox
 
 DEADLINE_SECONDS = 45
 MQTT_PORT, STOMP_PORT = int(sys.argv[1]), int(sys.argv[2])
 DESTINATION = "/topic/orders/+"
 
 
-class Service(stomp.ConnectionListener):
+class Service(Inbox):
     """A connected stomp.py client with a `client-id`, whose frames are queues."""
 
     def __init__(self, client_id="billing"):
-        self.messages, self.receipts = queue.Queue(), queue.Queue()
-        self.errors, self.closed = queue.Queue(), queue.Queue()
+        super().__init__()
         self.stomp = stomp.Connection12([("127.0.0.1", STOMP_PORT)], reconnect_attempts_max=1)
         self.stomp.set_listener("", self)
         self.stomp.connect(wait=True, headers={"client-id": client_id})
-
-    def on_message(self, frame):
-        self.messages.put(frame)
-
-    def on_receipt(self, frame):
-        self.receipts.put(frame.headers["receipt-id"])
-
-    def on_error(self, frame):
-        self.errors.put(frame)
-
-    def on_disconnected(self):
-        self.closed.put(True)
 
     def subscribe(self, identifier="orders"):
         headers = {"durable": "true", "receipt": "subscribed"}

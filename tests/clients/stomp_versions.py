@@ -9,6 +9,7 @@ import sys
 
 import paho.mqtt.client as mqtt
 import stomp
+from stomp_inbox import Inbox
 
 DEADLINE_SECONDS = 45
 SCENARIO, VERSION = sys.argv[1:3]
@@ -16,36 +17,17 @@ STOMP_PORT, MQTT_PORT = int(sys.argv[3]), int(sys.argv[4])
 CONNECTIONS = {"1.0": stomp.Connection10, "1.1": stomp.Connection11, "1.2": stomp.Connection12}
 
 
-class Service(stomp.ConnectionListener):
+class Service(Inbox):
     """A connected stomp.py client whose frames are queues."""
 
     def __init__(self, heartbeats=None):
-        self.messages, self.receipts, self.errors = queue.Queue(), queue.Queue(), queue.Queue()
-        self.closed, self.heartbeats = queue.Queue(), queue.Queue()
+        super().__init__()
         options = {"heartbeats": heartbeats} if heartbeats else {}
         self.stomp = CONNECTIONS[VERSION](
             [("127.0.0.1", STOMP_PORT)], auto_decode=False, reconnect_attempts_max=1, **options
         )
         self.stomp.set_listener("", self)
         self.stomp.connect(wait=True)
-
-    def on_connected(self, frame):
-        self.connected = frame.headers
-
-    def on_message(self, frame):
-        self.messages.put(frame)
-
-    def on_receipt(self, frame):
-        self.receipts.put(frame.headers["receipt-id"])
-
-    def on_error(self, frame):
-        self.errors.put(frame)
-
-    def on_disconnected(self):
-        self.closed.put(True)
-
-    def on_heartbeat(self):
-        self.heartbeats.put(True)
 
     def confirmed(self, action, *arguments, **headers):
         """Does something with a receipt and waits for it."""
