@@ -34,9 +34,8 @@ pub(crate) fn rules(lines: &[&str]) -> AccessRules {
     AccessRules::new(lines.iter().map(rule).collect())
 }
 
-/// Puts rules in force and lets every worker look at what it has.
-pub(crate) fn put(world: &mut World, access: Option<AccessRules>) {
-    let access = access.map(Arc::new);
+/// Puts rules in force; no worker has looked at what it has.
+fn put_untold(world: &World, access: Option<Arc<AccessRules>>) {
     world.node().reconfigure(Reconfiguration {
         limits: Limits::default(),
         authenticator: None,
@@ -44,6 +43,12 @@ pub(crate) fn put(world: &mut World, access: Option<AccessRules>) {
         rings: Vec::new(),
         queues: QueuePolicies::default(),
     });
+}
+
+/// Puts rules in force and lets every worker look at what it has.
+pub(crate) fn put(world: &mut World, access: Option<AccessRules>) {
+    let access = access.map(Arc::new);
+    put_untold(world, access);
     world.run();
     world.advance(Duration::ZERO);
 }
@@ -307,13 +312,7 @@ fn other_rules_hold_before_anybody_is_told() {
     world.run();
     assert_eq!((ann.got_payloads(), bob.got_payloads()), (vec!["1".to_owned()], vec!["1".to_owned()]));
     let access = Some(Arc::new(rules(&["deny subscribe t/secret", "allow all #"])));
-    world.node().reconfigure(Reconfiguration {
-        limits: Limits::default(),
-        authenticator: None,
-        access,
-        rings: Vec::new(),
-        queues: QueuePolicies::default(),
-    });
+    put_untold(&world, access);
     ann.publish(&mut world, "t/secret", "2", QOS1).unwrap();
     world.run();
     assert_eq!((ann.got_payloads(), bob.got_payloads()), (vec![], Vec::<String>::new()));
@@ -384,13 +383,7 @@ fn members_of_a_group_leave_it_with_their_right() {
     };
     let publish = AccessRule { action: RuleAction::Publish, who: Who::default(), ..only_bob.clone() };
     let access = Some(Arc::new(AccessRules::new(vec![only_bob, publish])));
-    world.node().reconfigure(Reconfiguration {
-        limits: Limits::default(),
-        authenticator: None,
-        access,
-        rings: Vec::new(),
-        queues: QueuePolicies::default(),
-    });
+    put_untold(&world, access);
     // Nobody has been told yet.
     for number in ["1", "2", "3", "4"] {
         publisher.publish(&mut world, "plant/x", number, QOS1).unwrap();

@@ -30,16 +30,18 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 /// Runs the rounds of one test; each has its own seed, which is printed before it begins.
-fn simulate(test: u64, limits: fn() -> Limits) {
-    let rounds = from_environment("TIDEGATE_ROUNDS").unwrap_or(ROUNDS);
-    let seeds = match from_environment("TIDEGATE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => test * 1_000_000..test * 1_000_000 + rounds,
-    };
+fn for_each_seed(test: u64, rounds: u64, run: impl Fn(u64)) {
+    let rounds = from_environment("TIDEGATE_ROUNDS").unwrap_or(rounds);
+    let first = test * 1_000_000;
+    let seeds = from_environment("TIDEGATE_SEED").map_or(first..first + rounds, |seed| seed..seed + 1);
     for seed in seeds {
         println!("TIDEGATE_SEED={seed}");
-        run::Run::new(seed, limits()).complete(STEPS);
+        run(seed);
     }
+}
+
+fn simulate(test: u64, limits: fn() -> Limits) {
+    for_each_seed(test, ROUNDS, |seed| run::Run::new(seed, limits()).complete(STEPS));
 }
 
 /// [MQTT-4.5.0-1] [MQTT-4.3.2-4] [MQTT-4.4.0-1] [MQTT-4.6.0-6] [MQTT-3.1.1/3.1.2-5] [MQTT-3.1.1/4.3.2-2]

@@ -3,7 +3,7 @@
 //! Consumers with and without sessions come, go, give back, stop reading and move between workers; there are moments without any, and
 //! queues that nobody uses go and begin again. In the end a single consumer takes what is left, and has every publisher's order.
 
-use super::from_environment;
+use super::for_each_seed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegate_broker::{Limits, QueuePolicy};
@@ -298,15 +298,11 @@ impl Run {
 }
 
 fn simulate(test: u64, limits: fn() -> Limits) {
-    let rounds = from_environment("TIDEGATE_ROUNDS").unwrap_or(ROUNDS);
-    let first = test * 1_000_000;
-    let seeds = from_environment("TIDEGATE_SEED").map_or(first..first + rounds, |seed| seed..seed + 1);
-    for seed in seeds {
-        println!("TIDEGATE_SEED={seed}");
+    for_each_seed(test, ROUNDS, |seed| {
         let mut run = Run::new(seed, limits());
         (0..STEPS).for_each(|_| run.step());
         run.finish();
-    }
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Every session subscribes to the one topic to which everything is published, at level 1. Connections claim sessions, take them over with all
 //! others of their holder, give one up, delete one, give messages back, stop reading and vanish.
 
-use super::from_environment;
+use super::for_each_seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidegate_broker::Limits;
@@ -301,25 +301,19 @@ impl Run {
 }
 
 fn simulate(test: u64, limits: fn() -> Limits) {
-    let rounds = from_environment("TIDEGATE_ROUNDS").unwrap_or(ROUNDS);
-    let seeds = match from_environment("TIDEGATE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => test * 1_000_000..test * 1_000_000 + rounds,
-    };
-    for seed in seeds {
-        println!("TIDEGATE_SEED={seed}");
+    for_each_seed(test, ROUNDS, |seed| {
         let mut run = Run::new(seed, limits());
         (0..STEPS).for_each(|_| run.step());
         run.finish();
-    }
+    });
 }
 
 #[test]
 fn every_session_of_a_connection_gets_everything_once_and_in_order() {
-    simulate(7, Limits::default);
+    simulate(10, Limits::default);
 }
 
 #[test]
 fn every_session_gets_everything_with_small_outputs() {
-    simulate(8, || Limits { output_bytes: 120, ..Limits::default() });
+    simulate(11, || Limits { output_bytes: 120, ..Limits::default() });
 }

@@ -4,7 +4,7 @@
 //! workers and stop reading. What counts is what a client has seen: a message that is with one client may not be with another,
 //! and one that was accepted may not come again.
 
-use super::from_environment;
+use super::for_each_seed;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidegate_broker::Limits;
@@ -305,15 +305,11 @@ impl Run {
 }
 
 fn simulate(test: u64, limits: fn() -> Limits) {
-    let rounds = from_environment("TIDEGATE_ROUNDS").unwrap_or(ROUNDS);
-    let first = test * 1_000_000;
-    let seeds = from_environment("TIDEGATE_SEED").map_or(first..first + rounds, |seed| seed..seed + 1);
-    for seed in seeds {
-        println!("TIDEGATE_SEED={seed}");
+    for_each_seed(test, ROUNDS, |seed| {
         let mut run = Run::new(seed, limits());
         (0..STEPS).for_each(|_| run.step());
         run.finish();
-    }
+    });
 }
 
 /// MQTT 5.0 section 4.8.2, [MQTT-4.8.2-4] [MQTT-4.8.2-5]

@@ -53,6 +53,8 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut rows = addressing();
     rows.extend(handling());
     rows.extend(describing());
+    rows.extend(answering());
+    rows.push(user_properties());
     rows
 }
 
@@ -145,6 +147,12 @@ fn describing() -> Vec<Row> {
                 }),
             ],
         },
+    ]
+}
+
+/// Where answers to it go, and what they are an answer to.
+fn answering() -> Vec<Row> {
+    vec![
         Row {
             model: "reply_to",
             mqtt_5: "Response Topic",
@@ -178,30 +186,34 @@ fn describing() -> Vec<Row> {
                 ),
             ],
         },
-        Row {
-            model: "user",
-            mqtt_5: "User Property: in order, duplicates kept",
-            mqtt_3: "left out",
-            stomp: "any other header; `user-` in front of a name that means something else here, or of none",
-            examples: vec![
-                with(
-                    "`site`=`a`, `unit`=`C`, `site`=`b`",
-                    &[DESTINATION, "site:a", "unit:C", "site:b"],
-                    |properties| {
-                        properties.user = pairs(&[("site", "a"), ("unit", "C"), ("site", "b")]);
-                    },
-                ),
-                with("`qos`=`high`, ``=`x`", &[DESTINATION, "user-qos:high", "user-:x"], |properties| {
-                    properties.user = pairs(&[("qos", "high"), ("", "x")]);
-                }),
-                with(
-                    "`user-qos`=`1`, `user-id`=`2`",
-                    &[DESTINATION, "user-user-qos:1", "user-id:2"],
-                    |properties| {
-                        properties.user = pairs(&[("user-qos", "1"), ("user-id", "2")]);
-                    },
-                ),
-            ],
-        },
     ]
+}
+
+/// What else its sender says of it.
+fn user_properties() -> Row {
+    Row {
+        model: "user",
+        mqtt_5: "User Property: in order, duplicates kept",
+        mqtt_3: "left out",
+        stomp: "any other header; `user-` in front of a name that means something else here, or of none",
+        examples: vec![
+            with(
+                "`site`=`a`, `unit`=`C`, `site`=`b`",
+                &[DESTINATION, "site:a", "unit:C", "site:b"],
+                |properties| {
+                    properties.user = pairs(&[("site", "a"), ("unit", "C"), ("site", "b")]);
+                },
+            ),
+            with("`qos`=`high`, ``=`x`", &[DESTINATION, "user-qos:high", "user-:x"], |properties| {
+                properties.user = pairs(&[("qos", "high"), ("", "x")]);
+            }),
+            with(
+                "`user-qos`=`1`, `user-id`=`2`",
+                &[DESTINATION, "user-user-qos:1", "user-id:2"],
+                |properties| {
+                    properties.user = pairs(&[("user-qos", "1"), ("user-id", "2")]);
+                },
+            ),
+        ],
+    }
 }
