@@ -2,9 +2,9 @@
 
 use crate::names::Source;
 use crate::reason::Fault;
+use crate::subscribe::binding;
 use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
-use tidegate_message::QoS;
-use tidegate_protocol::{Broker, Consume, Outcome, RetainedDelivery, Subscribe};
+use tidegate_protocol::{Broker, Consume, Outcome, RetainedDelivery};
 
 /// Answers need no acknowledgement, so none is ever unsettled.
 const CREDIT: u32 = 1;
@@ -23,15 +23,6 @@ pub(crate) fn await_answers(
     let (name, ack_mode, unwanted) = (Name::Id(destination.into()), AckMode::Auto, Outcome::Rejected);
     let consumer = subscriptions.add(Terms { name, destination, ack_mode, unwanted })?;
     broker.consume(Consume { consumer, credit: CREDIT, settlement: ack_mode.settlement() })?;
-    broker.subscribe(&Subscribe {
-        consumer,
-        share: None,
-        filter: &source.filter,
-        qos_max: QoS::ExactlyOnce,
-        no_local: false,
-        retain_as_published: false,
-        subscription_id: None,
-        retained: RetainedDelivery::Never,
-    })?;
+    broker.subscribe(&binding(consumer, None, &source.filter, RetainedDelivery::Never))?;
     Ok(())
 }

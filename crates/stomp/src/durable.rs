@@ -18,15 +18,15 @@ use crate::StompOptions;
 use crate::codec::Frame;
 use crate::names::{Place, Source};
 use crate::reason::Fault;
-use crate::subscribe::flag;
+use crate::subscribe::{binding, flag};
 use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::time::Duration;
-use tidegate_message::{QoS, TopicFilter};
+use tidegate_message::TopicFilter;
 use tidegate_protocol::{
     Attach, Attached, Attachment, Broker, ConsumerId, Detach, Following, Outcome, Refusal, RetainedDelivery,
-    Settlement, Subscribe, WillAction,
+    Settlement, WillAction,
 };
 
 /// Sessions of this protocol are no other's.
@@ -246,17 +246,7 @@ impl DurableSubscriptions {
         broker: &mut dyn Broker,
     ) -> Result<(), Fault> {
         let before = TopicFilter::parse(&attached.saved).ok();
-        let subscribe = Subscribe {
-            consumer,
-            share: None,
-            filter,
-            qos_max: QoS::ExactlyOnce,
-            no_local: false,
-            retain_as_published: false,
-            subscription_id: None,
-            retained,
-        };
-        if let Err(refusal) = broker.subscribe(&subscribe) {
+        if let Err(refusal) = broker.subscribe(&binding(consumer, None, filter, retained)) {
             let expiry = (!attached.present).then_some(Duration::ZERO);
             let kept = before.map_or_else(Box::default, |before| before.as_str().into());
             detach(consumer, expiry, kept, broker);

@@ -7,8 +7,8 @@ use crate::names::{Names, Place, Source};
 use crate::reason::Fault;
 use crate::resuming::resume_of;
 use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
-use tidegate_message::QoS;
-use tidegate_protocol::{Broker, Consume, Outcome, RetainedDelivery, Subscribe};
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_protocol::{Broker, Consume, ConsumerId, Outcome, RetainedDelivery, Subscribe};
 
 /// The longest subscription id in bytes; it is repeated in every MESSAGE.
 const SUBSCRIPTION_ID_BYTES_MAX: usize = 255;
@@ -43,21 +43,32 @@ pub(crate) fn subscribe(
         return Ok(Progress::Following(resume.subscribe(&source, retained, consume, broker)?));
     }
     broker.consume(consume)?;
-    let subscribe = Subscribe {
+    let binding = binding(consumer, source.share.as_deref(), &source.filter, retained);
+    if let Err(refusal) = broker.subscribe(&binding) {
+        broker.cancel(consumer);
+        return Err(refusal.into());
+    }
+    Ok(Progress::Done)
+}
+
+/// What the broker is asked for by every subscription: messages at their own level, the client's own ones among them. STOMP has no words for
+/// anything else.
+pub(crate) fn binding<'a>(
+    consumer: ConsumerId,
+    share: Option<&'a str>,
+    filter: &'a TopicFilter,
+    retained: RetainedDelivery,
+) -> Subscribe<'a> {
+    Subscribe {
         consumer,
-        share: source.share.as_deref(),
-        filter: &source.filter,
+        share,
+        filter,
         qos_max: QoS::ExactlyOnce,
         no_local: false,
         retain_as_published: false,
         subscription_id: None,
         retained,
-    };
-    if let Err(refusal) = broker.subscribe(&subscribe) {
-        broker.cancel(consumer);
-        return Err(refusal.into());
     }
-    Ok(Progress::Done)
 }
 
 /// Handles UNSUBSCRIBE ([STOMP-1.2/UNSUBSCRIBE], [STOMP-1.0/UNSUBSCRIBE]). It ends a consumer, and what lasts behind it only where it
