@@ -1,10 +1,12 @@
 //! Queues with several members, each message for one of them: shared subscriptions and named queues.
 //!
 //! A shared subscription is named by its share's name and its filter, and exists as long as it has members. A named queue is named by
-//! the one topic that leads to it, is made by its first message or its first member, and keeps everything until a member takes it. Each
-//! stands in the subscription tree once. Its home is the worker on which it began, and stays there. That worker gives each message to the next member that can take it (`shard/sharing.rs`); what
-//! nobody can take waits in the group's queue. A member on another worker is offered what waits: it gets a letter, and takes
-//! the front of the queue when it reads it, so that nothing is under way that would have to be called back.
+//! the one topic that leads to it, is made by its first message or its first member, and keeps everything until a member takes it.
+//!
+//! Each stands in the subscription tree once. Its home is the worker on which it began, and stays there. That worker gives each message
+//! to the next member that can take it (`shard/sharing.rs`); what nobody can take waits in the group's queue. A member on another worker
+//! is offered what waits: it gets a letter, and takes the front of the queue when it reads it, so that nothing is under way that would
+//! have to be called back.
 //!
 //! The members are kept as an immutable list that routes hold as well, so that choosing one takes no lock.
 

@@ -73,8 +73,9 @@ pub struct Context<'a> {
 pub trait Connection {
     /// Handles every complete frame at the front of `input` and returns how many bytes that took.
     ///
-    /// The rest comes again with more bytes behind it; nothing of it may be kept. Stops early, without an error, after
-    /// a request that was answered [`crate::Attachment::Later`] or [`crate::Authentication::Later`]: the driver feeds nothing more until the reply has been handled.
+    /// The rest comes again with more bytes behind it; nothing of it may be kept. Stops early, without an error, after a request that
+    /// was answered [`crate::Attachment::Later`] or [`crate::Authentication::Later`]: the driver feeds nothing more until the reply has
+    /// been handled.
     fn handle_bytes(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close>;
 
     /// How many bytes must stand in `input` before [`Connection::handle_bytes`] can do anything with what it left over.

@@ -3,7 +3,8 @@
 //! Everything that one of them could be refused for is looked at first: topic, rights, room in the queues at home here, room for retained
 //! state. Only then is anything done. The room is counted with what the batch itself adds, and by the same rule as for a single
 //! message: one is refused when nobody would receive it. But for named ones, queues of other workers are not asked, as for a single
-//! message: what they find full is counted there. Nothing of this worker comes in between; what another worker fills at the same moment is counted as dropped.
+//! message: what they find full is counted there. Nothing of this worker comes in between; what another worker fills at the same moment is
+//! counted as dropped.
 
 use super::Shard;
 use super::deliver::{check_retain, refusal_label};

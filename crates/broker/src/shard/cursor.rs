@@ -9,15 +9,14 @@
 //! audience of the ring (`following.rs`), which is served message by message, so that a thousand of them cost one read of the ring.
 
 use crate::access::Clearance;
+use crate::queued::Queued;
 use crate::ring::Ring;
+use crate::route::Grant;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use tidegate_message::{Message, QoS, TopicFilter};
 use tidegate_protocol::{Position, ResumeToken, SubscriptionIds};
-
-use crate::queued::Queued;
-use crate::route::Grant;
 
 /// A consumer's place in a ring.
 #[derive(Debug)]
