@@ -25,8 +25,8 @@ Flags win over the environment, the environment over the file, the file over the
 | a field of a listener, as a flag | `listener.NAME.KEY` | `--set listener.devices.bind=0.0.0.0:1883` |
 | a field of a listener, in the environment | the name in upper case, `_` for `.` and `-` | `TIDEGATE_LISTENER__DEVICES__TLS__CERT=/run/cert.pem` |
 
-Values are written without quotes; items of a list are separated by commas (`stomp,mqtt`). Listeners, access rules and replay rings are added in
-the file only, and so are the entries of `tls.sni`. Two listeners whose names differ only in `.`, `-`, `_` or case share their variables, which is
+Values are written without quotes; items of a list are separated by commas (`stomp,mqtt`). Listeners, access rules, replay rings and policies
+for queues are added in the file only, and so are the entries of `tls.sni`. Two listeners whose names differ only in `.`, `-`, `_` or case share their variables, which is
 an error as soon as one is set. `TIDEGATE_CONFIG` names the file. Any other variable that begins with `TIDEGATE_` and is no setting
 is an error, except those that container platforms make up for a service called `tidegate` (`TIDEGATE_SERVICE_HOST`,
 `TIDEGATE_PORT_1883_TCP_ADDR` and the like).
