@@ -129,7 +129,8 @@ impl Node {
     }
 
     /// Puts other rules in place of the present ones, for everything that comes from now on, and has every shard look at its
-    /// connections again: [`crate::Outlet::entrance`] says what their listeners make of them now, and no user may stay whose credentials are others. What is held already is held on.
+    /// connections again: [`crate::Outlet::entrance`] says what their listeners make of them now, and no user may stay whose credentials
+    /// are others. What is held already is held on.
     pub fn reconfigure(&self, rules: Reconfiguration) {
         self.total.limit(&rules.limits);
         self.router.limit(&rules.limits);

@@ -1,3 +1,5 @@
+//! Both forms, with and without a virtual host: what each destination means, what is refused, and that printing undoes reading.
+
 use super::*;
 use proptest::prelude::*;
 use tidegate_testkit::script::{REPLY_PREFIX, RecordingBroker};

@@ -1,9 +1,8 @@
 //! `tidegate demo`: a whole gateway with a simulated plant and a web page that shows it live.
 //!
-//! The gateway is the same as without the word `demo`, with a configuration of its own
-//! (`gateway.toml`). The devices are clients like all others: MQTT 5 over
-//! TCP with rumqttc. The page is served by the HTTP listener and speaks STOMP over WebSocket, like any other page could. None of the
-//! three knows the others but by their ports; what one machine is like is in `kind` and `machine`.
+//! The gateway is the same as without the word `demo`, with a configuration of its own (`gateway.toml`). The devices are clients like all
+//! others: MQTT 5 over TCP with rumqttc. The page is served by the HTTP listener and speaks STOMP over WebSocket, like any other page
+//! could. None of the three knows the others but by their ports; what one machine is like is in `kind` and `machine`.
 
 mod command;
 mod device;
