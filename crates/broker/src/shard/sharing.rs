@@ -11,7 +11,7 @@ use super::deliver::{Accepted, make_room};
 use super::publication::Publication;
 use super::slot::Consumer;
 use crate::access::Rights;
-use crate::group::Group;
+use crate::group::{Group, Member};
 use crate::mailbox::Letter;
 use crate::queue::{Popped, Queue};
 use crate::queued::{Queued, needs_settling};
@@ -36,6 +36,19 @@ enum Stance {
     Away,
 }
 
+/// What became of an attempt to take what waits longest in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// One delivery.
+    One,
+    /// Nothing waits any more.
+    Nothing,
+    /// The consumer may not have it, or has no credit for it.
+    NotPossible,
+    /// The consumer is no member any more.
+    NoMember,
+}
+
 impl Shard {
     /// Gives a message to one member of a group whose home is here.
     pub(super) fn deliver_shared(
@@ -44,19 +57,17 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Instant,
     ) -> Accepted {
-        let (group, members) = (&shared.group, shared.members.as_slice());
+        let (group, members) = (&shared.group, &shared.members);
         if let Some(named) = group.named() {
             named.note_use(now);
             let deadline = named.terms.message_ttl().and_then(|ttl| now.checked_add(ttl));
             deadline.into_iter().for_each(|deadline| publication.expire_by(deadline));
         }
-        // The direct way is closed while older messages wait, so that their order is kept.
-        if group.unclaimed() > 0 {
-            return self.keep_in_group(group, publication);
+        // The direct way is closed while anything older waits, offered to somebody or not, so that order is kept.
+        if group.waiting() > 0 {
+            return self.keep_behind_others(shared, publication, now);
         }
-        let (last, first) = members.split_at(group.turn().min(members.len()));
-        let positions = (last.len()..).zip(first).chain((0..).zip(last));
-        for (position, member) in positions {
+        for (position, member) in in_turn(group, members) {
             let qos = publication.qos.min(member.grant.qos);
             match self.stance(&member.queue, qos) {
                 Stance::Ready(key) => {
@@ -79,6 +90,40 @@ impl Shard {
         self.keep_in_group(group, publication)
     }
 
+    /// Lets a message wait behind older ones. Where those are offered already, the member whose turn it is takes the oldest of them all, which is
+    /// not this one, or gets an offer; so it comes after what it has got, and everybody has a turn.
+    fn keep_behind_others(
+        &mut self,
+        shared: &Shared,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Accepted {
+        let group = &shared.group;
+        if group.unclaimed() > 0 || !group.may_wait(publication.qos) {
+            return self.keep_in_group(group, publication);
+        }
+        let accepted = self.push_to_group(group, publication);
+        if accepted == Accepted::No {
+            return accepted;
+        }
+        for (position, member) in in_turn(group, &shared.members) {
+            let is_served = match self.stance(&member.queue, QoS::AtMostOnce) {
+                Stance::Ready(key) => self.take_front(key, group, now) == Taken::One,
+                Stance::Elsewhere(worker) => {
+                    self.offer_to(group, &member.queue, worker);
+                    true
+                }
+                Stance::AfterItsInput(_) | Stance::Busy(_) | Stance::Away => false,
+            };
+            if is_served {
+                group.pass_turn(position);
+                break;
+            }
+        }
+        self.offer(group);
+        accepted
+    }
+
     /// How a member stands that would receive at this level.
     fn stance(&mut self, queue: &Arc<Queue>, qos: QoS) -> Stance {
         let address = queue.address();
@@ -89,11 +134,16 @@ impl Shard {
         let consumer = self.consumers.get(key).filter(|consumer| Arc::ptr_eq(&consumer.queue, queue));
         let Some(consumer) = consumer else { return Stance::Away };
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return Stance::Away };
-        let has_credit = !needs_settling(consumer.settlement, qos) || consumer.has_credit();
+        let needs_credit = needs_settling(consumer.settlement, qos);
+        let has_credit = !needs_credit || consumer.has_credit();
+        let credit_left = if needs_credit { consumer.credit_left() } else { usize::MAX };
         let limits = &self.limits;
         match slot.machine.is_some() {
             _ if consumer.backlog || !has_credit => Stance::Busy(key),
-            false if slot.deferred.len() < limits.queued_messages => Stance::AfterItsInput(key),
+            // What is deferred already needs its credit as well: it must not have to go back behind what others were given meanwhile.
+            false if slot.deferred.len() < limits.queued_messages.min(credit_left) => {
+                Stance::AfterItsInput(key)
+            }
             true if make_room(slot, &self.metrics, limits.output_bytes) => Stance::Ready(key),
             _ => Stance::Busy(key),
         }
@@ -159,8 +209,7 @@ impl Shard {
             // The group has ended since the route was looked up.
             return self.end_group(group);
         }
-        let (last, first) = members.split_at(group.turn().min(members.len()));
-        for member in first.iter().chain(last) {
+        for (_, member) in in_turn(group, &members) {
             if group.unclaimed() == 0 {
                 return;
             }
@@ -184,33 +233,41 @@ impl Shard {
     /// A group has offered what waits to a consumer of this worker: it takes one delivery, or somebody else is asked.
     pub(super) fn handle_offer(&mut self, group: &Arc<Group>, member: &Arc<Queue>, now: Instant) {
         group.note_offer_read();
-        if let Stance::Ready(key) = self.stance(member, QoS::AtMostOnce)
-            && let Some(consumer) = self.consumers.get_mut(key)
-            && let Some(grant) = consumer.shares.grant_in(group)
-        {
-            let rights = self.node.router.rights(member);
-            if !group.is_open_to(&rights) {
-                self.decline(key);
-                return self.offer(group);
-            }
-            let (popped, expired) = group.pop(grant, consumer.has_credit(), consumer.settlement, now);
-            self.bury(Death::Expired, expired);
-            match popped {
-                Popped::Delivery(queued) => {
-                    self.encoded.start(false);
-                    match rights.include(&queued.message.topic) {
-                        true => self.send_queued(key, queued, now),
-                        false => self.drop_denied(&rights, &queued.message.topic, now),
-                    }
-                }
-                Popped::NeedsCredit => self.decline(key),
-                Popped::Held | Popped::Searching | Popped::Empty => return,
-            }
-        } else if let Stance::Busy(key) = self.stance(member, QoS::AtMostOnce) {
-            self.decline(key);
+        match self.stance(member, QoS::AtMostOnce) {
+            Stance::Ready(key) => match self.take_front(key, group, now) {
+                Taken::Nothing => return,
+                Taken::NotPossible => self.decline(key),
+                Taken::One | Taken::NoMember => {}
+            },
+            Stance::Busy(key) => self.decline(key),
+            Stance::AfterItsInput(_) | Stance::Elsewhere(_) | Stance::Away => {}
         }
         if group.unclaimed() > 0 {
             self.offer(group);
+        }
+    }
+
+    /// Gives the oldest of what waits in a group to a consumer of this worker that has room.
+    fn take_front(&mut self, key: usize, group: &Arc<Group>, now: Instant) -> Taken {
+        let Some(consumer) = self.consumers.get_mut(key) else { return Taken::NoMember };
+        let Some(grant) = consumer.shares.grant_in(group) else { return Taken::NoMember };
+        let rights = self.node.router.rights(&consumer.queue);
+        if !group.is_open_to(&rights) {
+            return Taken::NotPossible;
+        }
+        let (popped, expired) = group.pop(grant, consumer.has_credit(), consumer.settlement, now);
+        self.bury(Death::Expired, expired);
+        match popped {
+            Popped::Delivery(queued) => {
+                self.encoded.start(false);
+                match rights.include(&queued.message.topic) {
+                    true => self.send_queued(key, queued, now),
+                    false => self.drop_denied(&rights, &queued.message.topic, now),
+                }
+                Taken::One
+            }
+            Popped::NeedsCredit => Taken::NotPossible,
+            Popped::Held | Popped::Searching | Popped::Empty => Taken::Nothing,
         }
     }
 
@@ -255,6 +312,12 @@ impl Shard {
     pub(super) fn end_group(&mut self, group: &Group) {
         self.metrics.count_dropped("session_ended", group.clear());
     }
+}
+
+/// The members with their positions, from the one whose turn it is.
+fn in_turn<'a>(group: &Group, members: &'a [Member]) -> impl Iterator<Item = (usize, &'a Member)> {
+    let (last, first) = members.split_at(group.turn().min(members.len()));
+    (last.len()..).zip(first).chain((0..).zip(last))
 }
 
 /// Divides what a session holds when it loses its connection but lives on: what goes to other members, and what stays.

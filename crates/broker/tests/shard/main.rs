@@ -9,6 +9,7 @@ mod credit;
 mod delivery;
 mod following;
 mod following_changes;
+mod group_order;
 mod identity;
 mod joining;
 mod limits;
