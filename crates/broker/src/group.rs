@@ -11,7 +11,7 @@
 //! The members are kept as an immutable list that routes hold as well, so that choosing one takes no lock.
 
 use crate::access::Rights;
-use crate::queue::{NotTaken, Popped, Queue};
+use crate::queue::{Claim, NotTaken, Popped, Queue, Reserved};
 use crate::queue_policy::{Bounds, QueuePolicy, Terms};
 use crate::queued::Queued;
 use crate::route::Grant;
@@ -140,13 +140,14 @@ impl Group {
         self.named.as_ref().map_or(default, |named| named.terms.bounds(default.messages, default.bytes))
     }
 
-    /// Whether a named queue would refuse a message of this weight behind so many others that are not there yet.
-    pub(crate) fn refuses(&self, messages: usize, bytes: usize, weight: usize) -> bool {
-        let bounds = self.bounds();
-        match bounds.drops_oldest {
-            true => weight > bounds.bytes,
-            false => !self.queue.has_room_for(messages, bytes, weight, bounds),
-        }
+    /// Reserves room for a message of this weight that is on its way, from whatever worker.
+    pub(crate) fn reserve_room(&self, weight: usize) -> Reserved {
+        self.queue.reserve_room(weight, self.bounds())
+    }
+
+    /// Gives up such room for a message that will not wait here.
+    pub(crate) fn give_up_room(&self, weight: usize) {
+        self.queue.give_up_room(weight);
     }
 
     /// Whether a member with these rights may have all that waits. Who may not leaves a named queue's messages to the others; the
@@ -237,21 +238,12 @@ impl Group {
         place
     }
 
-    /// Appends a delivery, unless a limit forbids it. Returns the older ones that were dropped for it.
-    pub(crate) fn push(self: &Arc<Group>, queued: Queued) -> Result<Vec<Queued>, NotTaken> {
+    /// Appends a delivery, unless a limit forbids it and nothing was promised. Returns the older ones that were dropped for it.
+    pub(crate) fn push(self: &Arc<Group>, queued: Queued, claim: Claim) -> Result<Vec<Queued>, NotTaken> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let pushed = self.queue.push_grouped(queued, self.bounds());
+        let pushed = self.queue.push_grouped(queued, self.bounds(), claim);
         self.subtract(pushed.as_ref().map_or(1, Vec::len));
         pushed.map(|dropped| self.mark(dropped))
-    }
-
-    /// The same for a message whose publisher was told that it is taken: no limit turns it away. How many of them there can be is bounded by
-    /// the mail that waits between workers.
-    pub(crate) fn push_promised(self: &Arc<Group>, queued: Queued) -> Result<Vec<Queued>, NotTaken> {
-        match self.bounds().drops_oldest {
-            true => self.push(queued),
-            false => self.take_back(vec![queued]).map(|()| Vec::new()).map_err(|_| NotTaken::Ended),
-        }
     }
 
     /// Takes out up to `count` deliveries that have expired.

@@ -7,6 +7,7 @@ use crate::sessions::{Holder, SessionKey};
 use crate::shard::parcel::Parcel;
 use parking_lot::Mutex;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use tidegate_message::Message;
 use tidegate_protocol::{Denial, Verified};
@@ -19,8 +20,8 @@ const BYTES_MARK: usize = 8 << 20;
 /// What one worker tells another.
 #[derive(Debug)]
 pub(crate) enum Letter {
-    /// Deliver this to the receivers that were at home with you in that generation.
-    Deliver { message: Arc<Message>, generation: u64 },
+    /// Deliver this to the receivers that were at home with you in that generation; room is reserved for it in this queue.
+    Deliver { message: Arc<Message>, generation: u64, reserved: Option<NonZeroU64> },
     /// The same for several small messages.
     Parcel(Parcel),
     /// Something was put into the queue of one of your consumers.
@@ -144,7 +145,7 @@ mod tests {
             expires_at: None,
             origin: Origin(0),
         });
-        mailbox.post(&mut vec![Letter::Deliver { message, generation: 1 }]);
+        mailbox.post(&mut vec![Letter::Deliver { message, generation: 1, reserved: None }]);
         assert!(mailbox.is_pressed());
         mailbox.take(Vec::new());
         assert!(!mailbox.is_pressed());

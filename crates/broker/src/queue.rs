@@ -11,6 +11,7 @@ use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
 use grouped::Grouped;
+pub(crate) use grouped::{Claim, Reserved};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -25,6 +25,31 @@ pub(super) struct Grouped {
     count: usize,
     /// When which of them expires.
     deadlines: BTreeSet<(Instant, u64)>,
+    /// Room that is reserved for messages on their way.
+    reserved_messages: usize,
+    reserved_bytes: usize,
+}
+
+/// Whether a queue keeps room for a message that is on its way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    /// It does, until the message has come or [`Queue::give_up_room`].
+    Yes,
+    /// Its bounds forbid it.
+    Full,
+    /// It has ended.
+    Ended,
+}
+
+/// What a message was promised before it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nothing.
+    None,
+    /// That it is taken: no limit turns it away.
+    Taken,
+    /// The same, and room is reserved for it.
+    Room,
 }
 
 /// One place of a group's order.
@@ -115,6 +140,19 @@ impl Waiting {
     fn fits(&self, weight: usize, bounds: Bounds) -> bool {
         self.len() < bounds.messages && self.bytes + weight <= bounds.bytes
     }
+
+    /// The same behind what room is reserved for.
+    fn fits_behind_reserved(&self, weight: usize, bounds: Bounds) -> bool {
+        let reserved = |found: &Grouped| (found.reserved_messages, found.reserved_bytes);
+        let (messages, bytes) = self.grouped.as_deref().map_or((0, 0), reserved);
+        self.len() + messages < bounds.messages && self.bytes + bytes + weight <= bounds.bytes
+    }
+
+    fn give_up_room(&mut self, weight: usize) {
+        let grouped = self.grouped();
+        grouped.reserved_messages = grouped.reserved_messages.saturating_sub(1);
+        grouped.reserved_bytes = grouped.reserved_bytes.saturating_sub(weight);
+    }
 }
 
 impl Queue {
@@ -127,24 +165,54 @@ impl Queue {
         }
     }
 
-    /// Whether a delivery of this weight would be taken, behind so many others that are not here yet, without another one being dropped for it.
-    pub(crate) fn has_room_for(&self, messages: usize, bytes: usize, weight: usize, bounds: Bounds) -> bool {
-        let waiting = self.waiting.lock();
-        waiting.len() + messages < bounds.messages
-            && waiting.bytes + bytes + weight <= bounds.bytes
-            && self.total.has_room(bytes + weight)
+    /// Reserves room for a message of this weight, so that it is taken when it comes, whatever came before it. Where the oldest makes room,
+    /// only one that could never fit is refused.
+    pub(crate) fn reserve_room(&self, weight: usize, bounds: Bounds) -> Reserved {
+        let mut waiting = self.waiting.lock();
+        if waiting.has_ended {
+            return Reserved::Ended;
+        }
+        let fits = match bounds.drops_oldest {
+            true => weight <= bounds.bytes,
+            false => waiting.fits_behind_reserved(weight, bounds) && self.total.has_room(weight),
+        };
+        if !fits {
+            return Reserved::Full;
+        }
+        let grouped = waiting.grouped();
+        grouped.reserved_messages += 1;
+        grouped.reserved_bytes += weight;
+        Reserved::Yes
+    }
+
+    /// Gives up the room of a message that does not come any more, or went straight to a consumer.
+    pub(crate) fn give_up_room(&self, weight: usize) {
+        self.waiting.lock().give_up_room(weight);
     }
 
     /// Appends a delivery to the queue of a group, unless the bounds forbid it or the queue has ended. Returns the older ones that were
     /// dropped for it.
-    pub(crate) fn push_grouped(&self, queued: Queued, bounds: Bounds) -> Result<Vec<Queued>, NotTaken> {
+    pub(crate) fn push_grouped(
+        &self,
+        queued: Queued,
+        bounds: Bounds,
+        claim: Claim,
+    ) -> Result<Vec<Queued>, NotTaken> {
         let weight = queued.weight_bytes();
         let mut waiting = self.waiting.lock();
         if waiting.has_ended {
             return Err(NotTaken::Ended);
         }
+        if claim == Claim::Room {
+            waiting.give_up_room(weight);
+        }
+        let fits = match bounds.drops_oldest {
+            true => waiting.fits(weight, bounds),
+            false => waiting.fits_behind_reserved(weight, bounds),
+        };
+        let is_promised = claim != Claim::None && !bounds.drops_oldest;
         let mut dropped = Vec::new();
-        if !waiting.fits(weight, bounds) || !self.total.has_room(weight) {
+        if !is_promised && (!fits || !self.total.has_room(weight)) {
             let can_help = bounds.drops_oldest
                 && weight <= bounds.bytes
                 && self.total.has_room(weight.saturating_sub(waiting.bytes));

@@ -2,9 +2,9 @@
 //!
 //! Everything that one of them could be refused for is looked at first: topic, rights, room in the queues at home here, room for retained
 //! state. Only then is anything done. The room is counted with what the batch itself adds, and by the same rule as for a single
-//! message: one is refused when nobody would receive it. But for named ones, queues of other workers are not asked, as for a single
-//! message: what they find full is counted there. Nothing of this worker comes in between; what another worker fills at the same moment is
-//! counted as dropped.
+//! message: one is refused when nobody would receive it. In named queues, wherever they are, the room is reserved. Other queues of other
+//! workers are not asked, as for a single message: what they find full is counted there. Nothing of this worker comes in between; what another
+//! worker fills there at the same moment is counted as dropped.
 
 use super::Shard;
 use super::deliver::{check_retain, refusal_label};
@@ -16,6 +16,7 @@ use crate::route::{Route, RouteEntry};
 use crate::router::NotRetained;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,11 +33,27 @@ struct Planned<'a> {
     /// The route to take instead, because it has changed until the message was retained.
     newer: Option<Route>,
     message: Arc<Message>,
+    /// The named queue in which room is reserved for it.
+    reserved: Option<NonZeroU64>,
 }
 
 impl Planned<'_> {
     fn route(&self) -> &Route {
         self.newer.as_ref().unwrap_or(&self.route)
+    }
+
+    /// Reserves room in the named queue to which it goes, wherever that is. What could go straight to a consumer needs it as well.
+    fn reserve_room(&mut self, queue: &Group) -> bool {
+        let mut publication = Publication::kept(&self.message);
+        let has_room = publication.reserve_room(queue);
+        self.reserved = publication.reserved;
+        has_room
+    }
+
+    /// It will not be published.
+    fn give_up_room(&self) {
+        let mut publication = Publication { reserved: self.reserved, ..Publication::kept(&self.message) };
+        self.route.queue().into_iter().for_each(|queue| publication.give_up_room(queue));
     }
 }
 
@@ -72,19 +89,6 @@ impl Amount {
     }
 }
 
-impl Additions {
-    /// Whether a named queue, wherever it is, takes one more message. What could go straight to a consumer is counted as if it had to wait.
-    fn fit(&mut self, queue: &Group, message: &Message) -> bool {
-        let addition = self.by_queue.entry(queue.queue.id).or_default();
-        let (waiting, weight) = (addition.waiting, size_of::<Queued>() + message.weight_bytes());
-        let fits = !queue.refuses(waiting.messages, waiting.bytes, weight);
-        if fits {
-            addition.waiting.add(weight);
-        }
-        fits
-    }
-}
-
 impl Shard {
     /// Publishes all messages of a connection, or none of them.
     pub(super) fn publish_all(
@@ -95,15 +99,20 @@ impl Shard {
     ) -> Result<(), Refused> {
         let planned = self.plan(slot, batch, now);
         let ready = planned.and_then(|mut planned| {
-            self.check_room(slot, &planned)?;
-            self.keep_all(&mut planned, now).map(|()| planned)
+            let kept = self.check_room(slot, &mut planned).and_then(|()| self.keep_all(&mut planned, now));
+            if kept.is_err() {
+                planned.iter().for_each(Planned::give_up_room);
+            }
+            kept.map(|()| planned)
         });
         let ready = ready.inspect_err(|(_, refusal)| {
             self.metrics.count_dropped(refusal_label(*refusal), batch.len());
         })?;
         for planned in &ready {
             self.note_received(slot, planned.publish);
-            self.give_out(planned.route(), &mut Publication::kept(&planned.message), now);
+            let publication =
+                Publication { reserved: planned.reserved, ..Publication::kept(&planned.message) };
+            self.give_out(planned.route(), &mut { publication }, now);
         }
         Ok(())
     }
@@ -119,22 +128,22 @@ impl Shard {
         let plan = |(at, publish): (usize, &'a Publish<'a>)| {
             let route = self.route_of(slot, publish.topic, now).map_err(|refusal| (at, refusal))?;
             let message = Publication::live(publish, &route.topic, origin, now).message();
-            Ok(Planned { publish, route, newer: None, message })
+            Ok(Planned { publish, route, newer: None, message, reserved: None })
         };
         batch.iter().enumerate().map(plan).collect()
     }
 
     /// Whether each message would be received by somebody, where there is anybody for it.
-    fn check_room(&self, slot: usize, batch: &[Planned<'_>]) -> Result<(), Refused> {
+    fn check_room(&self, slot: usize, batch: &mut [Planned<'_>]) -> Result<(), Refused> {
         let mut additions = Additions::default();
-        for (at, planned) in batch.iter().enumerate() {
-            if let Some(queue) = planned.route.queue() {
-                match additions.fit(queue, &planned.message) {
+        for (at, planned) in batch.iter_mut().enumerate() {
+            let route = planned.route.clone();
+            if let Some(queue) = route.queue() {
+                match planned.reserve_room(queue) {
                     true => continue,
                     false => return Err((at, Refusal::QueueFull)),
                 }
             }
-            let route = &planned.route;
             let (mut accepted, mut refused) = (route.elsewhere != 0 || route.ring.is_some(), false);
             for entry in &route.here {
                 match self.would_take(entry, planned, slot, &mut additions) {

@@ -18,6 +18,7 @@ use crate::reply;
 use crate::retained::Change;
 use crate::route::{Grant, Route, RouteEntry};
 use crate::router::NotRetained;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -123,8 +124,10 @@ impl Shard {
         now: Instant,
     ) -> Accepted {
         publication.generation = route.generation;
+        // From the home of a queue the answer comes at once; from elsewhere the room has to be reserved, so that the limit holds.
         if route.elsewhere != 0
-            && route.queue().is_some_and(|queue| queue.refuses(0, 0, publication.queued_bytes()))
+            && publication.reserved.is_none()
+            && route.queue().is_some_and(|queue| !publication.reserve_room(queue))
         {
             self.metrics.count_dropped("queue_full", 1);
             return Accepted::No;
@@ -183,7 +186,8 @@ impl Shard {
                 self.pack(worker, publication);
                 continue;
             }
-            let letter = Letter::Deliver { message: publication.message(), generation: route.generation };
+            let (message, reserved) = (publication.message(), publication.reserved);
+            let letter = Letter::Deliver { message, generation: route.generation, reserved };
             self.letter_to(worker, letter);
         }
     }
@@ -202,8 +206,15 @@ impl Shard {
     }
 
     /// Delivers what another worker's client has published.
-    pub(super) fn deliver_mailed(&mut self, message: &Arc<Message>, generation: u64, now: Instant) {
-        let publication = Publication { generation, is_promised: true, ..Publication::kept(message) };
+    pub(super) fn deliver_mailed(
+        &mut self,
+        message: &Arc<Message>,
+        generation: u64,
+        reserved: Option<NonZeroU64>,
+        now: Instant,
+    ) {
+        let publication =
+            Publication { generation, is_promised: true, reserved, ..Publication::kept(message) };
         self.deliver_foreign(&mut { publication }, now);
     }
 

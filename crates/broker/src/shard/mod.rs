@@ -284,7 +284,9 @@ impl Shard {
 
     fn handle_letter(&mut self, letter: Letter, now: Instant) {
         match letter {
-            Letter::Deliver { message, generation } => self.deliver_mailed(&message, generation, now),
+            Letter::Deliver { message, generation, reserved } => {
+                self.deliver_mailed(&message, generation, reserved, now);
+            }
             Letter::Parcel(parcel) => self.deliver_parcel(&parcel, now),
             Letter::Wake(queue) => self.wake(&queue),
             Letter::RingHasMore(ring) => self.list_audience(ring),

@@ -5,6 +5,7 @@
 //! each, and the topic once for a run of the same. Large ones travel as [`crate::mailbox::Letter::Deliver`].
 
 use super::publication::Publication;
+use std::num::NonZeroU64;
 use std::time::Instant;
 use tidegate_message::{Properties, QoS, Topic};
 
@@ -35,6 +36,7 @@ struct Packed {
     expires_at: Option<Instant>,
     origin: u64,
     generation: u64,
+    reserved: Option<NonZeroU64>,
 }
 
 impl Parcel {
@@ -77,6 +79,7 @@ impl Parcel {
             expires_at: publication.expires_at,
             origin: publication.origin,
             generation: publication.generation,
+            reserved: publication.reserved,
         });
     }
 
@@ -96,6 +99,7 @@ impl Parcel {
                 position: None,
                 message: None,
                 is_promised: true,
+                reserved: packed.reserved,
             })
         })
     }
@@ -123,6 +127,7 @@ mod tests {
             position: None,
             message: None,
             is_promised: false,
+            reserved: NonZeroU64::new(9),
         }
     }
 
@@ -144,6 +149,7 @@ mod tests {
             assert_eq!((out.topic, out.payload), (topic, payload));
             assert_eq!(out.properties.is_some(), !properties.is_empty());
             assert_eq!((out.qos, out.retain, out.origin), (QoS::AtLeastOnce, true, 7));
+            assert_eq!(out.reserved, NonZeroU64::new(9));
             assert_eq!(out.generation, payload.len() as u64);
         }
     }

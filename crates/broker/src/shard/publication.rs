@@ -4,6 +4,7 @@
 
 use super::slot::{Consumer, Slot};
 use crate::group::Group;
+use crate::queue::{Claim, Reserved};
 use crate::queued::{Queued, needs_settling};
 use crate::route::Grant;
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(super) struct Publication<'a> {
     pub(super) message: Option<Arc<Message>>,
     /// Whether its publisher has been told that it was taken: what comes from another worker.
     pub(super) is_promised: bool,
+    /// The number of the named queue in which room is reserved for it.
+    pub(super) reserved: Option<NonZeroU64>,
 }
 
 impl<'a> Publication<'a> {
@@ -50,6 +53,7 @@ impl<'a> Publication<'a> {
             position: None,
             message: None,
             is_promised: false,
+            reserved: None,
         }
     }
 
@@ -66,6 +70,7 @@ impl<'a> Publication<'a> {
             position: None,
             message: Some(message.clone()),
             is_promised: false,
+            reserved: None,
         }
     }
 
@@ -78,6 +83,31 @@ impl<'a> Publication<'a> {
         if let Some(message) = self.message.take() {
             // A large payload is shared with the message that it was.
             self.message = Some(Arc::new(Message { expires_at: Some(deadline), ..Message::clone(&message) }));
+        }
+    }
+
+    /// Reserves room in the named queue to which it goes. False where that is full; one that has just ended is made again by its home.
+    pub(super) fn reserve_room(&mut self, queue: &Group) -> bool {
+        let reserved = queue.reserve_room(self.queued_bytes());
+        if reserved == Reserved::Yes {
+            self.reserved = NonZeroU64::new(queue.queue.id);
+        }
+        reserved != Reserved::Full
+    }
+
+    /// What it was promised by a group, which keeps that by taking it.
+    pub(super) fn take_claim(&mut self, group: &Group) -> Claim {
+        match self.reserved.take_if(|queue| queue.get() == group.queue.id) {
+            Some(_) => Claim::Room,
+            None if self.is_promised && group.is_named_queue() => Claim::Taken,
+            None => Claim::None,
+        }
+    }
+
+    /// It goes straight to a member of a group and needs no room there.
+    pub(super) fn give_up_room(&mut self, group: &Group) {
+        if self.reserved.is_some() && self.take_claim(group) == Claim::Room {
+            group.give_up_room(self.queued_bytes());
         }
     }
 

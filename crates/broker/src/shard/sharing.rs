@@ -72,11 +72,13 @@ impl Shard {
             match self.stance(&member.queue, qos) {
                 Stance::Ready(key) => {
                     group.pass_turn(position);
+                    publication.give_up_room(group);
                     self.send_to_member(key, &member.grant, group, publication, now);
                     return Accepted::Yes;
                 }
                 Stance::AfterItsInput(_) => {
                     group.pass_turn(position);
+                    publication.give_up_room(group);
                     let queued = group.enter(publication.message()).taken(group, &member.grant);
                     return self.defer(&member.queue, queued);
                 }
@@ -177,11 +179,7 @@ impl Shard {
 
     fn push_to_group(&mut self, group: &Arc<Group>, publication: &mut Publication<'_>) -> Accepted {
         let queued = group.enter(publication.message());
-        let pushed = match publication.is_promised && group.is_named_queue() {
-            true => group.push_promised(queued),
-            false => group.push(queued),
-        };
-        match pushed {
+        match group.push(queued, publication.take_claim(group)) {
             Ok(dropped) => {
                 if let Some(deadline) = publication.expires_at.filter(|_| group.is_named_queue()) {
                     self.expect_expiry(group, deadline);

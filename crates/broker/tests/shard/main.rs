@@ -19,6 +19,7 @@ mod overflow;
 mod queue_lifetime;
 mod queue_policies;
 mod queue_rights;
+mod queue_room;
 mod queues;
 mod reconfiguring;
 mod replies;

@@ -182,23 +182,6 @@ fn a_full_queue_refuses() {
     }
 }
 
-/// What a publisher on another worker was promised is kept, although the queue was found full when it came.
-#[test]
-fn no_promise_is_broken() {
-    let mut world = world_with(|policy| policy.max_messages = Some(2));
-    let first = world.toy(1);
-    publish(&mut world, &first, &["1"], QOS1);
-    let alice = world.toy(0);
-    for number in ["2", "3", "4"] {
-        alice.publish(&mut world, "$queue/orders", number, QOS1).unwrap();
-    }
-    world.run();
-    assert_eq!(alice.publish(&mut world, "$queue/orders", "5", QOS1), Err(Refusal::QueueFull));
-    let bob = subscriber(&mut world, 0, "bob", 10);
-    world.run();
-    assert_eq!(bob.got_payloads(), ["1", "2", "3", "4"]);
-}
-
 /// A transaction goes into the queue as a whole or not at all, wherever the queue is.
 #[test]
 fn a_batch_that_does_not_fit_is_refused_as_a_whole() {
