@@ -2,24 +2,8 @@
 
 use crate::harness::{Gateway, Program, mosquitto_pub, mosquitto_sub, python, received};
 
-const CONFIG: &str = r##"
-workers = 2
-
-[[listener]]
-name = "mqtt"
-bind = "127.0.0.1:0"
-protocols = ["mqtt"]
-allow_anonymous = true
-
-[[listener]]
-name = "stomp"
-bind = "127.0.0.1:0"
-protocols = ["stomp"]
-allow_anonymous = true
-
-[http]
-bind = "127.0.0.1:0"
-
+/// What holds for the queues of these tests.
+const POLICIES: &str = r##"
 [[queue]]
 names = ["dead"]
 
@@ -35,8 +19,8 @@ dead_letter = "$queue/dead"
 "##;
 
 /// Runs one scenario of `tests/clients/queue_checks.py`, which asserts for itself.
-fn check(config: &str, scenario: &str) {
-    let gateway = Gateway::start(config);
+fn check(policies: &str, scenario: &str) {
+    let gateway = Gateway::standard_with(policies);
     let ports = ["mqtt", "stomp"].map(|listener| gateway.port(listener).to_string());
     Program::start(python("tests/clients/queue_checks.py").arg(scenario).args(ports)).succeed();
 }
@@ -44,7 +28,7 @@ fn check(config: &str, scenario: &str) {
 /// In every version of MQTT, before anybody is there to take it.
 #[test]
 fn a_message_waits_for_the_first_who_asks_for_it() {
-    let gateway = Gateway::start(CONFIG);
+    let gateway = Gateway::standard_with(POLICIES);
     let port = gateway.port("mqtt");
     for version in ["mqttv31", "mqttv311", "mqttv5"] {
         for qos in ["0", "1", "2"] {
@@ -61,20 +45,20 @@ fn a_message_waits_for_the_first_who_asks_for_it() {
 
 #[test]
 fn consumers_of_two_protocols_compete() {
-    check(CONFIG, "compete");
+    check(POLICIES, "compete");
 }
 
 #[test]
 fn what_a_consumer_leaves_goes_to_another_and_dies_in_the_end() {
-    check(CONFIG, "failing");
+    check(POLICIES, "failing");
 }
 
 #[test]
 fn what_cannot_be_a_queue_is_refused_in_each_protocol() {
-    check(CONFIG, "refusals");
+    check(POLICIES, "refusals");
 }
 
 #[test]
 fn queues_keep_the_bounds_of_their_policies() {
-    check(&CONFIG.replace("\"1h\"", "\"200ms\""), "bounds");
+    check(&POLICIES.replace("\"1h\"", "\"200ms\""), "bounds");
 }

@@ -57,6 +57,11 @@ impl Gateway {
         Gateway::start(STANDARD)
     }
 
+    /// The same with two workers, and with these tables behind its own.
+    pub(crate) fn standard_with(tables: &str) -> Gateway {
+        Gateway::start(&format!("workers = 2\n{STANDARD}\n{tables}"))
+    }
+
     /// Starts with this configuration and waits until it says that it is ready.
     pub(crate) fn start(config: &str) -> Gateway {
         let scratch = Scratch::new();

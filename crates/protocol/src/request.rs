@@ -63,8 +63,8 @@ pub trait Broker {
     /// Routes a message. `Ok` is the acknowledgement event: what it promises is what the publisher may be told.
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal>;
 
-    /// Routes several messages, or none of them: everything that one could be refused for is looked at first, room in the queues of this
-    /// worker and room for retained messages included. The error says which message is refused, counted from 0, and why; then
+    /// Routes several messages, or none of them: everything that one could be refused for is looked at first, room in named queues, in the
+    /// other queues of this worker and for retained messages included. The error says which message is refused, counted from 0, and why; then
     /// nothing was published. What `Ok` promises of each message is what [`Broker::publish`] promises.
     fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<(), (usize, Refusal)>;
 

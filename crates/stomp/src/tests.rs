@@ -18,7 +18,9 @@ mod versions;
 
 use crate::codec::Version;
 use crate::{Stomp, StompOptions};
-use tidegate_testkit::script::Harness;
+use tidegate_message::QoS;
+use tidegate_protocol::{ConsumerId, RetainedDelivery};
+use tidegate_testkit::script::{Harness, Request};
 
 /// A CONNECT that asks for nothing special.
 const CONNECT: &[u8] = b"CONNECT\naccept-version:1.2\nhost:example\n\n\0";
@@ -87,4 +89,18 @@ fn expect_error(harness: &mut Harness, label: &str, text: &str) -> String {
     assert_eq!(frames, [""; 0], "nothing stands before the ERROR");
     assert!(frame.starts_with("ERROR\n") && frame.ends_with(&format!("\n\n{text}^@")), "{frame}");
     frame
+}
+
+/// What the broker is asked for by a subscription that is not shared.
+fn subscribe(consumer: u32, filter: &str, retained: RetainedDelivery) -> Request {
+    Request::Subscribe {
+        consumer: ConsumerId(consumer),
+        share: None,
+        filter: filter.to_owned(),
+        qos_max: QoS::ExactlyOnce,
+        no_local: false,
+        retain_as_published: false,
+        subscription_id: None,
+        retained,
+    }
 }

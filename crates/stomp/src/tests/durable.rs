@@ -1,9 +1,9 @@
 //! Durable subscriptions: SUBSCRIBE and UNSUBSCRIBE with `durable:true`, and what becomes of them at the end of a connection.
 
-use super::{expect_error, frames, opening_with};
+use super::{expect_error, frames, opening_with, subscribe};
 use crate::StompOptions;
 use std::time::Duration;
-use tidegate_message::{QoS, TimeSpan};
+use tidegate_message::TimeSpan;
 use tidegate_protocol::{
     Attached, Attachment, CloseReason, ConsumerId, DeliveryTag, Outcome, Refusal, RetainedDelivery,
     Settlement, WillAction,
@@ -57,19 +57,6 @@ fn claim_to_delete(consumer: u32, name: &str) -> Request {
         credit: 1,
         settlement: Settlement::Automatic,
         will: None,
-    }
-}
-
-fn subscribe(consumer: u32, filter: &str, retained: RetainedDelivery) -> Request {
-    Request::Subscribe {
-        consumer: ConsumerId(consumer),
-        share: None,
-        filter: filter.to_owned(),
-        qos_max: QoS::ExactlyOnce,
-        no_local: false,
-        retain_as_published: false,
-        subscription_id: None,
-        retained,
     }
 }
 

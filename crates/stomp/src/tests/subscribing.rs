@@ -1,26 +1,12 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use super::{connected, connected_with, expect_error, frames};
+use super::{connected, connected_with, expect_error, frames, subscribe};
 use crate::StompOptions;
-use tidegate_message::QoS;
 use tidegate_protocol::{ConsumerId, Refusal, RetainedDelivery, Settlement};
 use tidegate_testkit::script::{Request, same_at_every_split};
 
 fn consume(consumer: u32, credit: u32, settlement: Settlement) -> Request {
     Request::Consume { consumer: ConsumerId(consumer), credit, settlement }
-}
-
-fn subscribe(consumer: u32, filter: &str, retained: RetainedDelivery) -> Request {
-    Request::Subscribe {
-        consumer: ConsumerId(consumer),
-        share: None,
-        filter: filter.to_owned(),
-        qos_max: QoS::ExactlyOnce,
-        no_local: false,
-        retain_as_published: false,
-        subscription_id: None,
-        retained,
-    }
 }
 
 /// [STOMP-1.2/SUBSCRIBE]
