@@ -9,6 +9,7 @@ mod encoder;
 mod escape;
 mod frame;
 mod head;
+mod search;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -16,7 +17,7 @@ mod version;
 pub use command::Command;
 pub use decoder::{DecodeError, Decoded, Decoder, FrameLimits};
 pub use encoder::{EncodeError, encode};
-pub use frame::{Frame, Header, Headers};
+pub use frame::{Frame, Headers};
 pub use version::Version;
 
 pub(crate) use encoder::{end_with_body, push_decimal, push_header, push_raw_header};

@@ -5,8 +5,9 @@
 //! It keeps no bytes.
 
 use super::head::parse_head;
+use super::search::find_either;
 use super::{Command, Frame, Headers, Version};
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 /// The longest first line in bytes: the longest command, `UNSUBSCRIBE`, with the CR behind it.
 const COMMAND_LINE_BYTES_MAX: usize = 12;
@@ -189,7 +190,7 @@ impl HeadSearch {
     fn end(&mut self, input: &[u8], limits: &FrameLimits) -> Result<Option<usize>, DecodeError> {
         loop {
             let unseen = input.get(self.scanned..).unwrap_or_default();
-            let found = memchr2(b'\n', 0, unseen).map(|at| self.scanned + at);
+            let found = find_either([b'\n', 0], unseen).map(|at| self.scanned + at);
             self.check_size(found.unwrap_or(input.len()), limits)?;
             let Some(at) = found else {
                 self.scanned = input.len();
