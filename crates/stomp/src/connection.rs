@@ -239,7 +239,7 @@ impl Connected {
             }
             Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, transactions, broker)?,
             Command::Begin => transactions.begin(required(frame, TRANSACTION)?)?,
-            Command::Commit => transactions.commit(required(frame, TRANSACTION)?, broker)?,
+            Command::Commit => transactions.commit(required(frame, TRANSACTION)?, subscriptions, broker)?,
             Command::Abort => transactions.abort(required(frame, TRANSACTION)?, subscriptions)?,
             Command::Disconnect => return Err(Stop::Goodbye),
             Command::Connect | Command::Stomp => return Err(Fault::AlreadyConnected.into()),

@@ -127,6 +127,14 @@ pub(crate) enum Fault {
         /// Why.
         refusal: Refusal,
     },
+    /// [STOMP-1.2/COMMIT]: a message has gone back before it was acknowledged, and so nothing is done.
+    #[error(
+        "nothing of the transaction was done, because the subscription of the message that its frame {frame} acknowledges has ended"
+    )]
+    AcknowledgedTooLate {
+        /// Which of the transaction's frames, counted from 1 behind BEGIN.
+        frame: usize,
+    },
     /// The broker says no.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -185,7 +193,7 @@ impl Fault {
             Fault::UnknownTransaction => "unknown transaction name",
             Fault::TooManyTransactions { .. } => "too many transactions",
             Fault::TransactionFrames { .. } | Fault::TransactionBytes { .. } => "transaction too large",
-            Fault::NotCommitted { .. } => "transaction aborted",
+            Fault::NotCommitted { .. } | Fault::AcknowledgedTooLate { .. } => "transaction aborted",
             Fault::Refused(Refusal::NotAuthorized | Refusal::ReservedTopic) => "not authorized",
             Fault::Refused(
                 Refusal::InvalidQueueName
@@ -253,7 +261,9 @@ impl Fault {
             Fault::DuplicateSubscription | Fault::UnknownSubscription => "invalid_subscription",
             Fault::TooManySubscriptions { .. } => "too_many_subscriptions",
             Fault::UnknownAcknowledgement => "unknown_acknowledgement",
-            Fault::DuplicateTransaction | Fault::UnknownTransaction => "invalid_transaction",
+            Fault::DuplicateTransaction | Fault::UnknownTransaction | Fault::AcknowledgedTooLate { .. } => {
+                "invalid_transaction"
+            }
             Fault::TooManyTransactions { .. } => "too_many_transactions",
             Fault::TransactionFrames { .. } | Fault::TransactionBytes { .. } => "transaction_too_large",
             Fault::Refused(refusal) | Fault::NotCommitted { refusal, .. } => match refusal {

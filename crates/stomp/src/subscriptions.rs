@@ -248,6 +248,11 @@ impl Subscriptions {
         subscription.take(tag).map(|tags| Some(Taken { consumer, outcome, tags }))
     }
 
+    /// Whether the subscription of a consumer has not ended.
+    pub(crate) fn has_consumer(&self, consumer: ConsumerId) -> bool {
+        self.by_consumer.contains_key(&consumer)
+    }
+
     /// Lets deliveries wait again that were taken; those of a subscription that has ended since are the broker's.
     pub(crate) fn put_back(&mut self, taken: &Taken) {
         if let Some(subscription) = self.by_consumer.get_mut(&taken.consumer) {

@@ -42,7 +42,9 @@ struct Transaction {
     bytes: usize,
     /// Each with its place among the frames, counted from 1.
     letters: Vec<(usize, Letter<'static>)>,
-    taken: Vec<Taken>,
+    taken: Vec<(usize, Taken)>,
+    /// The first frame that acknowledges a delivery of a subscription that had ended before.
+    late: Option<usize>,
 }
 
 impl Transactions {
@@ -74,16 +76,29 @@ impl Transactions {
         Ok(())
     }
 
-    /// Accepts an ACK or NACK; one whose subscription has ended takes nothing, but is a frame of the transaction all the same.
+    /// Accepts an ACK or NACK; one whose subscription has ended takes nothing, and lets COMMIT fail.
     pub(crate) fn set_aside(&mut self, name: &str, taken: Option<Taken>) -> Result<(), Fault> {
         let transaction = self.accept(name, taken.as_ref().map_or(0, Taken::weight_bytes))?;
-        transaction.taken.extend(taken);
+        let frame = transaction.frames;
+        match taken {
+            Some(taken) => transaction.taken.push((frame, taken)),
+            None => transaction.late = transaction.late.or(Some(frame)),
+        }
         Ok(())
     }
 
-    /// Handles COMMIT: everything, or an error and nothing.
-    pub(crate) fn commit(&mut self, name: &str, broker: &mut dyn Broker) -> Result<(), Fault> {
+    /// Handles COMMIT: everything, or an error and nothing. What cannot be acknowledged any more comes again, to this consumer or to another
+    /// one, and then what was made of it would be sent twice.
+    pub(crate) fn commit(
+        &mut self,
+        name: &str,
+        subscriptions: &Subscriptions,
+        broker: &mut dyn Broker,
+    ) -> Result<(), Fault> {
         let transaction = self.end(name)?;
+        if let Some(frame) = transaction.first_too_late(subscriptions) {
+            return Err(Fault::AcknowledgedTooLate { frame });
+        }
         let batch: Vec<_> = transaction.letters.iter().map(|(_, letter)| letter.as_publish()).collect();
         if !batch.is_empty() {
             broker.publish_all(&batch).map_err(|(at, refusal)| {
@@ -91,14 +106,14 @@ impl Transactions {
                 Fault::NotCommitted { frame, refusal }
             })?;
         }
-        transaction.taken.iter().for_each(|taken| settle(taken, broker));
+        transaction.taken.iter().for_each(|(_, taken)| settle(taken, broker));
         Ok(())
     }
 
     /// Handles ABORT: nothing was sent, and what was acknowledged waits again.
     pub(crate) fn abort(&mut self, name: &str, subscriptions: &mut Subscriptions) -> Result<(), Fault> {
         let transaction = self.end(name)?;
-        transaction.taken.into_iter().for_each(|taken| subscriptions.put_back(&taken));
+        transaction.taken.iter().for_each(|(_, taken)| subscriptions.put_back(taken));
         Ok(())
     }
 
@@ -123,5 +138,13 @@ impl Transactions {
         self.frames -= transaction.frames;
         self.bytes -= transaction.bytes;
         Ok(transaction)
+    }
+}
+
+impl Transaction {
+    /// The first frame that acknowledges what is no longer its connection's to acknowledge.
+    fn first_too_late(&self, subscriptions: &Subscriptions) -> Option<usize> {
+        let ended = self.taken.iter().find(|(_, taken)| !subscriptions.has_consumer(taken.consumer));
+        ended.map(|(frame, _)| *frame).into_iter().chain(self.late).min()
     }
 }

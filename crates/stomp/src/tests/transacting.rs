@@ -121,17 +121,39 @@ fn a_message_of_an_open_transaction_is_not_acknowledged_twice() {
     assert_eq!(harness.take_requests(), []);
 }
 
-/// [STOMP-1.2/ACK]: late for its subscription, in a transaction as outside of one.
+/// [STOMP-1.2/COMMIT]: a message that went back with its subscription comes again, so what was made of it must not go out, whether its ACK
+/// came before UNSUBSCRIBE or behind it.
 #[test]
-fn a_subscription_may_end_before_its_transaction() {
-    for end in ["COMMIT", "ABORT"] {
+fn a_transaction_fails_when_the_subscription_of_a_message_ended_before_commit() {
+    const UNSUBSCRIBE: &str = "UNSUBSCRIBE\nid:s\n\n\0";
+    let ack = frame("ACK", "t", "id:0-2\n");
+    for (bytes, number) in [
+        (send("t", "a") + &ack + UNSUBSCRIBE, 2),
+        (ack.clone() + UNSUBSCRIBE + &send("t", "a"), 1),
+        (send("t", "a") + &send("t", "b") + UNSUBSCRIBE + &ack, 3),
+        (ack + &send("t", "a") + UNSUBSCRIBE + &frame("NACK", "t", "id:0-3\n"), 1),
+    ] {
         let mut harness = with_deliveries("client");
-        harness.feed(frame("BEGIN", "t", "") + &frame("ACK", "t", "id:0-2\n"));
-        harness.feed("UNSUBSCRIBE\nid:s\n\n\0".to_owned() + &frame("ACK", "t", "id:0-3\n"));
+        harness.feed(frame("BEGIN", "t", "") + &bytes);
         harness.take_requests();
-        harness.feed(frame(end, "t", "receipt:r\n"));
-        assert_eq!(frames(&mut harness), ["RECEIPT\nreceipt-id:r\n\n^@"], "{end}");
+        harness.feed(frame("COMMIT", "t", "receipt:r\n"));
+        let text = format!(
+            "nothing of the transaction was done, because the subscription of the message that its frame {number} acknowledges has ended"
+        );
+        expect_error(&mut harness, "invalid_transaction", &text);
+        assert_eq!(harness.take_requests(), []);
     }
+}
+
+/// [STOMP-1.2/ABORT]: what has gone back needs nothing, and what was not of the transaction was as late as it is outside of one.
+#[test]
+fn a_subscription_may_end_before_its_transaction_is_aborted() {
+    let mut harness = with_deliveries("client");
+    harness.feed(frame("BEGIN", "t", "") + &frame("ACK", "t", "id:0-2\n"));
+    harness.feed("UNSUBSCRIBE\nid:s\n\n\0".to_owned() + &frame("ACK", "t", "id:0-3\n"));
+    harness.take_requests();
+    harness.feed(frame("ABORT", "t", "receipt:r\n"));
+    assert_eq!(frames(&mut harness), ["RECEIPT\nreceipt-id:r\n\n^@"]);
 }
 
 /// [STOMP-1.2/COMMIT] [STOMP-1.2/ERROR]: all or nothing; the ERROR names the frame and why.
