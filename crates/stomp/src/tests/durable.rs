@@ -127,11 +127,12 @@ fn a_durable_subscription_needs_a_client_an_id_and_a_topic() {
     harness.feed("SUBSCRIBE\ndestination:/topic/a\ndurable:true\n\n\0");
     let expected = "a durable subscription must have the header `id`";
     expect_error(&mut harness, "invalid_header", expected);
-    let mut harness = ann();
-    harness.feed("SUBSCRIBE\nid:s\ndestination:/topic/$share/g/a\ndurable:true\n\n\0");
-    let expected =
-        "the header `durable` must be left out: only subscriptions to topics that are not shared are durable";
-    expect_error(&mut harness, "invalid_header", expected);
+    for destination in ["/topic/$share/g/a", "/temp-queue/a"] {
+        let mut harness = ann();
+        harness.feed(format!("SUBSCRIBE\nid:s\ndestination:{destination}\ndurable:true\n\n\0"));
+        let expected = "the header `durable` must be left out: only subscriptions to topics that are not shared are durable";
+        expect_error(&mut harness, "invalid_header", expected);
+    }
 }
 
 /// A named queue keeps its messages anyway.

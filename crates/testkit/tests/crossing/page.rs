@@ -40,7 +40,8 @@ they are escaped: STOMP 1.2 and 1.1 escape colons, backslashes and line ends, ea
 | wanted back | PUBACK, PUBREC | `receipt` |
 | instead of a topic | Topic Alias | |
 
-Headers of a MESSAGE that a client sends back in a SEND mean nothing there: `message-id`, `subscription`, `ack`, `retained`, `redelivered`.
+Headers of a MESSAGE that a client sends back in a SEND mean nothing there: `message-id`, `subscription`, `ack`, `retained`, `redelivered`,
+`delivery-count`, `resume`, `resume-gap`.
 
 ## What cannot cross
 
