@@ -15,7 +15,7 @@
 
 use crate::StompOptions;
 use crate::acknowledge::acknowledge;
-use crate::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
+use crate::codec::{Command, Decoder, Frame, FrameLimits, Version, encode, push_escaped, push_header};
 use crate::durable::{DurableSubscriptions, Progress};
 use crate::heart_beat::HeartBeats;
 use crate::message::{FrameStart, push_message};
@@ -418,11 +418,16 @@ fn receipt_of<'f>(frame: &'f Frame<'_>) -> Option<&'f str> {
 /// Appends the RECEIPT that a frame asked for, with where its subscription begins ([STOMP-1.2/RECEIPT]).
 fn push_receipt(version: Version, receipt: Option<&str>, start: Option<&StartHeaders>, output: &mut Output) {
     let Some(receipt) = receipt else { return };
-    let start = start.into_iter().flat_map(StartHeaders::pairs);
-    let headers = [("receipt-id", receipt)].into_iter().chain(start);
-    if encode(output.buffer(), version, Command::Receipt, headers, b"").is_ok() {
-        output.end_frame();
+    let buffer = output.buffer();
+    buffer.extend_from_slice(b"RECEIPT\nreceipt-id:");
+    // It came in a header of this version, so it can go out in one.
+    push_escaped(buffer, version, receipt);
+    buffer.push(b'\n');
+    for (name, value) in start.into_iter().flat_map(StartHeaders::pairs) {
+        push_header(buffer, version, name, value);
     }
+    buffer.extend_from_slice(b"\n\0");
+    output.end_frame();
 }
 
 /// Appends the ERROR of a fault ([STOMP-1.2/ERROR]).

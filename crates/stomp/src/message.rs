@@ -10,7 +10,7 @@ use crate::standard_headers::prefix_of_property;
 use crate::subscriptions::push_ack_id;
 use data_encoding::BASE64;
 use std::time::Instant;
-use tidegate_message::Properties;
+use tidegate_message::{Properties, QoS};
 use tidegate_protocol::{Delivery, Encoded, Layout, Output, Refused};
 
 /// The high half of all layouts of this protocol: the letters `ST`.
@@ -46,16 +46,17 @@ pub(crate) fn push_message(
     let printed = printed_names(names, delivery).ok_or(Refused::NotExpressible)?;
     let buffer = output.buffer();
     buffer.extend_from_slice(start.subscription);
+    let id_start = buffer.len();
     match delivery.tag {
         Some(tag) => push_ack_id(buffer, delivery.consumer, tag),
         None => push_decimal(buffer, start.number),
     }
-    buffer.push(b'\n');
-    if let Some(tag) = delivery.tag.filter(|_| version == Version::V1_2) {
-        buffer.extend_from_slice(b"ack:");
-        push_ack_id(buffer, delivery.consumer, tag);
-        buffer.push(b'\n');
+    let id_end = buffer.len();
+    if delivery.tag.is_some() && version == Version::V1_2 {
+        buffer.extend_from_slice(b"\nack:");
+        buffer.extend_from_within(id_start..id_end);
     }
+    buffer.push(b'\n');
     if delivery.attempt > 1 {
         push_raw_header(buffer, "redelivered", b"true");
         buffer.extend_from_slice(b"delivery-count:");
@@ -112,9 +113,11 @@ fn is_expressible(version: Version, properties: &Properties) -> bool {
 fn push_shared(buffer: &mut Vec<u8>, delivery: &Delivery<'_>, printed: PrintedNames<'_>) {
     buffer.extend_from_slice(b"destination:");
     printed.names.push_destination(buffer, printed.destination);
-    buffer.extend_from_slice(b"\nqos:");
-    push_decimal(buffer, u64::from(delivery.qos.number()));
-    buffer.push(b'\n');
+    buffer.extend_from_slice(match delivery.qos {
+        QoS::AtMostOnce => b"\nqos:0\n",
+        QoS::AtLeastOnce => b"\nqos:1\n",
+        QoS::ExactlyOnce => b"\nqos:2\n",
+    });
     if delivery.retain {
         push_raw_header(buffer, "retained", b"true");
     }

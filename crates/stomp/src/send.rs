@@ -133,6 +133,8 @@ impl<'f> SendHeaders<'f> {
                 "persistent" => &mut headers.persistent,
                 "retain" => &mut headers.retain,
                 "transaction" => &mut headers.transaction,
+                // What most frames have, and what is read elsewhere.
+                "content-length" | "receipt" => continue,
                 _ => {
                     if !is_standard(name) {
                         headers.user.push((property_of_header(name).into(), value.into()));

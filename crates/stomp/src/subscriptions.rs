@@ -143,7 +143,11 @@ impl Subscription {
 
     /// Takes everything that an ACK or NACK of this delivery is about.
     fn take(&mut self, tag: DeliveryTag) -> Result<SmallVec<[DeliveryTag; 4]>, Fault> {
-        let at = self.unsettled.binary_search(&tag).map_err(|_| Fault::UnknownAcknowledgement)?;
+        // Most clients acknowledge in order.
+        let at = match self.unsettled.front() {
+            Some(oldest) if *oldest == tag => 0,
+            _ => self.unsettled.binary_search(&tag).map_err(|_| Fault::UnknownAcknowledgement)?,
+        };
         Ok(match self.ack_mode {
             AckMode::Client => self.unsettled.drain(..=at).collect(),
             AckMode::Auto | AckMode::ClientIndividual => self.unsettled.remove(at).into_iter().collect(),
@@ -282,7 +286,8 @@ pub(crate) fn push_ack_id(buffer: &mut Vec<u8>, consumer: ConsumerId, tag: Deliv
 
 /// The consumer and the tag of what an ACK or NACK says.
 fn parse_ack_id(id: &str) -> Option<(ConsumerId, DeliveryTag)> {
-    let (consumer, tag) = id.split_once('-')?;
+    let dash = id.bytes().position(|byte| byte == b'-')?;
+    let (consumer, tag) = (id.get(..dash)?, id.get(dash + 1..)?);
     Some((ConsumerId(consumer.parse().ok()?), DeliveryTag(tag.parse().ok()?)))
 }
 

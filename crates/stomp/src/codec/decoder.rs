@@ -1,11 +1,11 @@
 //! Finds frames at the front of a stream that may arrive byte by byte.
 //!
 //! The stream is offered again and again from the start of the unfinished frame. The decoder remembers how far it has looked,
-//! so every byte is searched once, a head is parsed at most twice, and a body of known length is not looked at before it is complete.
+//! so every byte of a head is searched at most twice, a head is parsed at most twice, and a body of known length is not looked at before it is complete.
 //! It keeps no bytes.
 
-use super::head::parse_head;
-use super::search::find_either;
+use super::head::{parse_head, plain_head};
+use super::search::find_any;
 use super::{Command, Frame, Headers, Version};
 use memchr::memchr;
 
@@ -164,8 +164,17 @@ impl Decoder {
         let (mut search, head) = match &mut self.progress {
             Progress::Body(search) => (*search, None),
             Progress::Head(search) => {
-                let Some(start) = search.end(input, &self.limits)? else { return Ok(None) };
-                let head = parse_head(self.version, input.get(..start).unwrap_or_default())?;
+                let whole = match search.scanned {
+                    0 => plain_head(self.version, input, &self.limits),
+                    _ => None,
+                };
+                let (start, head) = match whole {
+                    Some((command, headers, start)) => (start, (command, headers)),
+                    None => {
+                        let Some(start) = search.end(input, &self.limits)? else { return Ok(None) };
+                        (start, parse_head(self.version, input.get(..start).unwrap_or_default())?)
+                    }
+                };
                 let mut search = BodySearch { start, scanned: start, content_length: None };
                 self.progress = Progress::Body(search);
                 search.content_length = content_length(&head.1, self.limits.body_bytes)?;
@@ -190,7 +199,7 @@ impl HeadSearch {
     fn end(&mut self, input: &[u8], limits: &FrameLimits) -> Result<Option<usize>, DecodeError> {
         loop {
             let unseen = input.get(self.scanned..).unwrap_or_default();
-            let found = find_either([b'\n', 0], unseen).map(|at| self.scanned + at);
+            let found = find_any([b'\n', 0], unseen).map(|at| self.scanned + at);
             self.check_size(found.unwrap_or(input.len()), limits)?;
             let Some(at) = found else {
                 self.scanned = input.len();

@@ -111,6 +111,9 @@ pub(crate) fn end_with_body(buffer: &mut Vec<u8>, body: &[u8]) {
 
 /// Appends a number in decimal digits.
 pub(crate) fn push_decimal(buffer: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        return buffer.push(b'0' + number as u8);
+    }
     // As many digits as the largest number has.
     let mut digits = [0; 20];
     let (mut rest, mut start) = (number, digits.len());

@@ -1,6 +1,7 @@
 //! The escapes of header texts: `\r` (1.2 only), `\n`, `\c` for a colon, `\\` ([STOMP-1.2/Value Encoding]).
 
 use super::Version;
+use super::search::find_any;
 use std::borrow::Cow;
 
 /// The text behind an escaped one, copied only where it has an escape. Nothing for an escape that the specification does not define:
@@ -36,7 +37,7 @@ pub(crate) fn push_escaped(buffer: &mut Vec<u8>, version: Version, text: &str) {
     if !version.has_escapes() {
         return buffer.extend_from_slice(rest);
     }
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | b':' | b'\\')) {
+    while let Some(at) = find_any([b'\r', b'\n', b':', b'\\'], rest) {
         let (plain, special) = rest.split_at(at);
         buffer.extend_from_slice(plain);
         let Some((&byte, behind)) = special.split_first() else { return };

@@ -37,14 +37,18 @@ struct Place {
 }
 
 impl<'a> Headers<'a> {
-    /// None yet, of those that stand in this text.
-    pub(super) fn within(text: &'a str) -> Headers<'a> {
-        Headers { text: Cow::Borrowed(text), places: SmallVec::new() }
+    /// The headers whose places were found, in the text that they were found in.
+    pub(super) fn within(self, text: &'a str) -> Headers<'a> {
+        Headers { text: Cow::Borrowed(text), ..self }
     }
 
     /// The value of a header; of a repeated one the first ([STOMP-1.2/Repeated Header Entries]).
     pub fn get(&self, name: &str) -> Option<&str> {
-        let is_wanted = |place: &&Place| place.name_bytes() == name.len() && self.name(**place) == name;
+        let text = self.text.as_bytes();
+        let is_wanted = |place: &&Place| {
+            place.name_bytes() == name.len()
+                && text.get(place.start as usize..place.name_end as usize) == Some(name.as_bytes())
+        };
         self.places.iter().find(is_wanted).map(|place| self.value(*place))
     }
 

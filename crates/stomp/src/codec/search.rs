@@ -9,15 +9,10 @@ const LOW_BITS: u64 = u64::from_le_bytes([0x01; 8]);
 /// The highest bit of each byte.
 const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
 
-/// Where the first byte of this value stands.
-pub(super) fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
-    first_marked(bytes, |word| zeros(word ^ u64::from_le_bytes([wanted; 8])))
-}
-
-/// Where the first byte of either value stands.
-pub(super) fn find_either(wanted: [u8; 2], bytes: &[u8]) -> Option<usize> {
-    let [one, other] = wanted.map(|byte| u64::from_le_bytes([byte; 8]));
-    first_marked(bytes, |word| zeros(word ^ one) | zeros(word ^ other))
+/// Where the first byte of one of these values stands.
+pub(super) fn find_any<const N: usize>(wanted: [u8; N], bytes: &[u8]) -> Option<usize> {
+    let wanted = wanted.map(|byte| u64::from_le_bytes([byte; 8]));
+    first_marked(bytes, |word| wanted.iter().fold(0, |marks, byte| marks | zeros(word ^ byte)))
 }
 
 /// Where the first byte stands that is marked. Marks above the lowest one of a word need not be right.
@@ -49,9 +44,9 @@ mod tests {
         #[test]
         fn the_first_one_is_found_like_byte_by_byte(bytes in prop::collection::vec(prop::sample::select(vec![0, 1, 9, 10, 11, b':', b';', 0x7f, 0x80, 0xba, 0xff]), 0..40)) {
             for wanted in [0, 10, b':', 0x80, 0xff] {
-                prop_assert_eq!(find(wanted, &bytes), bytes.iter().position(|byte| *byte == wanted));
+                prop_assert_eq!(find_any([wanted], &bytes), bytes.iter().position(|byte| *byte == wanted));
                 let either = bytes.iter().position(|byte| [10, wanted].contains(byte));
-                prop_assert_eq!(find_either([10, wanted], &bytes), either);
+                prop_assert_eq!(find_any([10, wanted], &bytes), either);
             }
         }
     }
