@@ -253,7 +253,7 @@ pub struct Publish<'a> {
 }
 
 /// The acknowledgement event: the message is with every queue that is to receive it, or on its way to the worker that has the
-/// queue. What that worker then finds full is counted, and not told to the publisher.
+/// queue. What that worker then finds full is counted, and not told to the publisher; in a named queue the room is reserved before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// Whether any subscription matched.
