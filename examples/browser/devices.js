@@ -8,6 +8,7 @@ const devices_max = 200;
 const state = document.getElementById("state");
 const rows = new Map();
 const waiting = new Map();
+let questions = 0;
 
 const client = new StompJs.Client({ brokerURL: gateway, reconnectDelay: 2000 });
 // Where answers to this page go. The gateway makes an address of it that belongs to this connection and that nobody can guess.
@@ -71,7 +72,7 @@ function readable(body) {
 
 function send_command(row, name, command) {
   if (!client.connected) return;
-  const id = String(waiting.size + 1);
+  const id = String((questions += 1));
   waiting.set(id, { row, sent: performance.now() });
   const headers = { "reply-to": replies, "correlation-id": id, "content-type": "application/json" };
   client.publish({ destination: `/topic/plant/${name}/command`, headers, body: JSON.stringify({ command }) });
@@ -81,6 +82,7 @@ function send_command(row, name, command) {
 function show_answer(message) {
   const asked = waiting.get(message.headers["correlation-id"]);
   if (asked === undefined) return;
+  waiting.delete(message.headers["correlation-id"]);
   const milliseconds = Math.round(performance.now() - asked.sent);
   asked.row.querySelector("output").textContent = ` answered in ${milliseconds} ms: ${message.body}`;
 }
