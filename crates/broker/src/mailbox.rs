@@ -40,7 +40,7 @@ pub(crate) enum Letter {
     LookAtAgenda,
     /// Look at this queue, which is at home with you: it may be new, and something in it may expire sooner than what you know of.
     LookAtQueue(Arc<Group>),
-    /// This queue has ended: tell its home when you have sent it everything that you had for it.
+    /// This queue has ended: tell its home when you have sent it everything that you had for it. Its home forgets it.
     QueueEnded(Arc<Group>),
     /// One more worker has nothing under way to a queue that was at home with you.
     NothingUnderWay(Arc<Group>),

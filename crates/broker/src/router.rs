@@ -7,7 +7,7 @@ mod declaring;
 mod following;
 mod retaining;
 
-pub(crate) use declaring::NotJoined;
+pub(crate) use declaring::{Joined, NotJoined};
 pub(crate) use retaining::NotRetained;
 
 use crate::Limits;
@@ -23,6 +23,7 @@ use declaring::Ending;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tidegate_message::{Topic, TopicFilter};
@@ -53,6 +54,8 @@ struct Bindings {
     members: usize,
     /// How many of the groups are named queues.
     queues: usize,
+    /// The named queues in the order in which they are looked at for one that may go; also some that have ended.
+    queue_round: VecDeque<Arc<Group>>,
     /// Filters of consumers that follow a ring: they lead nowhere from here and count with the subscriptions.
     followed: usize,
     followed_bytes: usize,
@@ -103,6 +106,7 @@ impl Router {
                 groups: HashMap::default(),
                 members: 0,
                 queues: 0,
+                queue_round: VecDeque::new(),
                 followed: 0,
                 followed_bytes: 0,
                 ending: HashMap::default(),

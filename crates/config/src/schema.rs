@@ -385,7 +385,7 @@ section! {
         subscriptions: usize = count(1, 100_000_000), Default("2000000");
         /// Bytes of the subscriptions of all sessions together, with the levels of their filters.
         subscription_bytes: ByteSize = size(MIB, 1024 * GIB), Default("1GiB");
-        /// Named queues (`$queue/…`). At the limit the first message to a further one is refused, and so is the first subscription.
+        /// Named queues (`$queue/…`). At the limit an empty one without consumers goes for a new one, or the new one is refused.
         queues: usize = count(1, 10_000_000), Default("10000");
         /// Messages waiting in one queue.
         queued_messages: usize = count(1, 100_000_000), Default("100000");

@@ -292,6 +292,19 @@ impl Queue {
         self.waiting.lock().len() == 0
     }
 
+    /// Whether it takes nothing any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.waiting.lock().has_ended
+    }
+
+    /// Ends the queue where nothing waits in it and no room is reserved. Returns whether it has ended.
+    pub(crate) fn end_if_unused(&self) -> bool {
+        let mut waiting = self.waiting.lock();
+        let is_reserved = waiting.grouped.as_ref().is_some_and(|grouped| grouped.reserved_messages > 0);
+        waiting.has_ended |= waiting.len() == 0 && !is_reserved;
+        waiting.has_ended
+    }
+
     /// Ends the queue where nothing waits in it; from then on it takes nothing. Returns whether it has ended.
     pub(crate) fn end_if_empty(&self) -> bool {
         let mut waiting = self.waiting.lock();

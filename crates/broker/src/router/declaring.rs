@@ -32,6 +32,16 @@ pub(super) struct Ending {
     missing: usize,
 }
 
+/// Queues that are looked at for one that may go when one too many would be made.
+const LOOKS: usize = 256;
+
+/// A group that was joined or made, and the queue that was given up for it.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) group: Arc<Group>,
+    pub(crate) given_up: Option<Arc<Group>>,
+}
+
 /// Makes the queue of a new group at home on this worker.
 pub(crate) type NewQueue<'a> = &'a dyn Fn(u8) -> Arc<Queue>;
 
@@ -45,17 +55,50 @@ impl Bindings {
         new_queue: NewQueue<'_>,
         policies: &QueuePolicies,
     ) -> Arc<Group> {
-        let Bindings { tree, groups, queues, ending, .. } = self;
+        let Bindings { tree, groups, queues, queue_round, ending, .. } = self;
         let make = || {
             let topic = if name.is_queue() { name.filter.exact_topic() } else { None };
             let named = topic.map(|topic| NamedQueue::new(topic.clone(), &policies.of(&topic)));
             let home = ending.get(name).map_or(worker, |ending| ending.home);
             let group = Arc::new(Group::new(name.clone(), new_queue(home), named));
             tree.insert(&name.filter, group.queue.id, Subscription::of_group(&group, generation));
-            *queues += usize::from(name.is_queue());
+            if name.is_queue() {
+                *queues += 1;
+                if queue_round.len() > 2 * *queues {
+                    queue_round.retain(|known| !known.queue.has_ended());
+                }
+                queue_round.push_back(group.clone());
+            }
             group
         };
         groups.entry(name.clone()).or_insert_with(make).clone()
+    }
+
+    /// Ends a queue without consumers in which nothing waits and to which nothing is under way. The next search goes on where this one stopped.
+    fn end_unused_queue(&mut self) -> Option<Arc<Group>> {
+        for _ in 0..LOOKS.min(self.queue_round.len()) {
+            let group = self.queue_round.pop_front()?;
+            if group.queue.has_ended() {
+                continue;
+            }
+            if group.members().is_empty() && group.queue.end_if_unused() {
+                return Some(group);
+            }
+            self.queue_round.push_back(group);
+        }
+        None
+    }
+
+    /// Forgets a queue that has ended, but for its home while one of `others` workers may have messages under way to it.
+    fn take_out(&mut self, group: &Group, others: usize) {
+        self.groups.remove(&group.name);
+        self.tree.remove(&group.name.filter, group.queue.id);
+        self.queues -= 1;
+        if others > 0 {
+            let home = group.queue.address().worker;
+            let ending = Ending { queue: group.queue.id, home, missing: others };
+            self.ending.insert(group.name.clone(), ending);
+        }
     }
 }
 
@@ -66,21 +109,21 @@ impl Router {
         name: &GroupName,
         member: Member,
         worker: u8,
+        others: usize,
         new_queue: NewQueue<'_>,
-    ) -> Result<Arc<Group>, NotJoined> {
+    ) -> Result<Joined, NotJoined> {
         let policies = self.policies.read();
         let mut bindings = self.bindings.write();
         let known = bindings.groups.get(name);
         let is_member = known.is_some_and(|group| group.has_member(&member.queue));
-        if known.is_none() && name.is_queue() {
-            self.check_queues(&bindings)?;
-        }
+        let is_new_queue = known.is_none() && name.is_queue();
         if !is_member && !self.has_room(&bindings, &name.filter) {
             return Err(NotJoined::SubscriptionsFull);
         }
+        let given_up = if is_new_queue { self.make_room_for_queue(&mut bindings, others)? } else { None };
         let group = bindings.group(name, self.advance(), worker, new_queue, &policies);
         bindings.members += usize::from(group.join(member));
-        Ok(group)
+        Ok(Joined { group, given_up })
     }
 
     /// Makes the queue that a topic names, unless it exists or the limits forbid it.
@@ -88,18 +131,21 @@ impl Router {
         &self,
         topic: &Topic,
         worker: u8,
+        others: usize,
         new_queue: NewQueue<'_>,
-    ) -> Result<Arc<Group>, NotJoined> {
+    ) -> Result<Joined, NotJoined> {
         let (name, policies) = (GroupName::queue(&TopicFilter::from(topic)), self.policies.read());
         let mut bindings = self.bindings.write();
+        let mut given_up = None;
         if !bindings.groups.contains_key(&name) {
-            self.check_queues(&bindings)?;
             let bytes = bindings.weight_bytes() + bindings.tree.weight_of(&name.filter);
             if bytes > self.subscription_bytes_max.load(Ordering::Relaxed) {
                 return Err(NotJoined::SubscriptionsFull);
             }
+            given_up = self.make_room_for_queue(&mut bindings, others)?;
         }
-        Ok(self.make(&mut bindings, &name, worker, new_queue, &policies))
+        let group = self.make(&mut bindings, &name, worker, new_queue, &policies);
+        Ok(Joined { group, given_up })
     }
 
     /// The same for what was accepted before: no limit turns it away.
@@ -122,11 +168,20 @@ impl Router {
         bindings.group(name, self.advance(), worker, new_queue, policies)
     }
 
-    fn check_queues(&self, bindings: &Bindings) -> Result<(), NotJoined> {
-        match bindings.queues < self.queues_max.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err(NotJoined::TooManyQueues),
+    /// Makes sure that one more queue may be made: where there are as many as may be, an unused one goes for it and is returned.
+    fn make_room_for_queue(
+        &self,
+        bindings: &mut Bindings,
+        others: usize,
+    ) -> Result<Option<Arc<Group>>, NotJoined> {
+        let queues_max = self.queues_max.load(Ordering::Relaxed);
+        if bindings.queues < queues_max {
+            return Ok(None);
         }
+        let given_up = bindings.end_unused_queue().ok_or(NotJoined::TooManyQueues)?;
+        bindings.take_out(&given_up, others);
+        self.advance();
+        Ok(Some(given_up))
     }
 
     /// Ends a named queue that nobody consumes and in which nothing waits. `others` is how many workers may have messages under way to it.
@@ -138,15 +193,8 @@ impl Router {
         if !is_current || !group.members().is_empty() || !group.queue.end_if_empty() {
             return false;
         }
-        bindings.groups.remove(&group.name);
-        bindings.tree.remove(&group.name.filter, group.queue.id);
-        bindings.queues -= 1;
+        bindings.take_out(group, others);
         self.advance();
-        if others > 0 {
-            let home = group.queue.address().worker;
-            let ending = Ending { queue: group.queue.id, home, missing: others };
-            bindings.ending.insert(group.name.clone(), ending);
-        }
         true
     }
 

@@ -301,9 +301,7 @@ impl Shard {
             Letter::Authenticated { holder, answer } => self.note_checked(holder, answer, now),
             Letter::LookAtAgenda => self.timer_moved = true,
             Letter::LookAtQueue(queue) => self.look_at_queue(&queue, now),
-            Letter::QueueEnded(queue) => {
-                self.letter_to(queue.queue.address().worker, Letter::NothingUnderWay(queue));
-            }
+            Letter::QueueEnded(queue) => self.note_end(&queue),
             Letter::NothingUnderWay(queue) => self.node.router.note_nothing_under_way(&queue),
             Letter::Reconfigured => self.take_rules_over(now),
         }

@@ -8,7 +8,7 @@ use crate::Limits;
 use crate::group::{Group, GroupName};
 use crate::queue::Queue;
 use crate::route::Route;
-use crate::router::NotJoined;
+use crate::router::{Joined, NotJoined};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,9 +19,11 @@ impl Shard {
     /// Makes the queue that a topic names, here where it is missed first, and returns the route that leads there.
     pub(super) fn declare_queue(&mut self, topic: &Topic, now: Instant) -> Result<Rc<Route>, Refusal> {
         let node = self.node.clone();
-        let declared = node.router.declare(topic, self.worker, &|home| node.new_queue(home));
-        let queue = declared.map_err(|reason| refusal_of(reason, &self.limits))?;
-        self.look_after(&queue, now);
+        let others = self.outgoing.len().saturating_sub(1);
+        let declared = node.router.declare(topic, self.worker, others, &|home| node.new_queue(home));
+        let Joined { group, given_up } = declared.map_err(|reason| refusal_of(reason, &self.limits))?;
+        self.look_after(&group, now);
+        self.tell_of_end(given_up.as_ref());
         self.cached_route(topic.as_str().as_bytes(), node.router.generation())
     }
 

@@ -13,6 +13,7 @@ use crate::queued::Queued;
 use crate::reply;
 use crate::retained::Search;
 use crate::route::{Binding, Grant, Subscription};
+use crate::router::Joined;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
@@ -104,8 +105,9 @@ impl<'a> Requests<'a> {
             subscription_ids: subscribe.subscription_id.into_iter().collect(),
         };
         let member = Member { queue: consumer.queue.clone(), grant: grant.clone() };
-        let joined = node.router.join(name, member, worker, &|home| node.new_queue(home));
-        let group = joined.map_err(|reason| refusal_of(reason, &limits))?;
+        let others = node.metrics().len().saturating_sub(1);
+        let joined = node.router.join(name, member, worker, others, &|home| node.new_queue(home));
+        let Joined { group, given_up } = joined.map_err(|reason| refusal_of(reason, &limits))?;
         let joined = group.clone();
         let share = Share { group, grant };
         consumer.queue.filters().set_share(share.clone());
@@ -115,6 +117,7 @@ impl<'a> Requests<'a> {
         consumer.backlog = true;
         self.shard.list(key);
         self.shard.look_after(&joined, self.now);
+        self.shard.tell_of_end(given_up.as_ref());
         Ok(Subscribed { existed: !is_new })
     }
 

@@ -13,7 +13,7 @@ use super::slot::Consumer;
 use crate::access::Rights;
 use crate::group::{Group, Member};
 use crate::mailbox::Letter;
-use crate::queue::{Popped, Queue};
+use crate::queue::{NotTaken, Popped, Queue};
 use crate::queued::{Queued, needs_settling};
 use crate::route::Shared;
 use std::collections::HashMap;
@@ -84,12 +84,12 @@ impl Shard {
                 }
                 Stance::Elsewhere(worker) => {
                     group.pass_turn(position);
-                    return self.keep_and_offer(group, &member.queue, worker, publication);
+                    return self.keep_and_offer(group, &member.queue, worker, publication, now);
                 }
                 Stance::Busy(_) | Stance::Away => {}
             }
         }
-        self.keep_in_group(group, publication)
+        self.keep_in_group(group, publication, now)
     }
 
     /// Lets a message wait behind older ones. Where those are offered already, the member whose turn it is takes the oldest of them all, which is
@@ -102,9 +102,9 @@ impl Shard {
     ) -> Accepted {
         let group = &shared.group;
         if group.unclaimed() > 0 || !group.may_wait(publication.qos) {
-            return self.keep_in_group(group, publication);
+            return self.keep_in_group(group, publication, now);
         }
-        let accepted = self.push_to_group(group, publication);
+        let accepted = self.push_to_group(group, publication, now);
         if accepted == Accepted::No {
             return accepted;
         }
@@ -158,8 +158,9 @@ impl Shard {
         member: &Arc<Queue>,
         worker: u8,
         publication: &mut Publication<'_>,
+        now: Instant,
     ) -> Accepted {
-        let accepted = self.push_to_group(group, publication);
+        let accepted = self.push_to_group(group, publication, now);
         if accepted == Accepted::Yes {
             self.offer_to(group, member, worker);
         }
@@ -167,17 +168,27 @@ impl Shard {
     }
 
     /// Lets a message wait until a member can take it.
-    fn keep_in_group(&mut self, group: &Arc<Group>, publication: &mut Publication<'_>) -> Accepted {
+    fn keep_in_group(
+        &mut self,
+        group: &Arc<Group>,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Accepted {
         if !group.may_wait(publication.qos) {
             self.metrics.count_dropped("offline", 1);
             return Accepted::Yes;
         }
-        let accepted = self.push_to_group(group, publication);
+        let accepted = self.push_to_group(group, publication, now);
         self.offer(group);
         accepted
     }
 
-    fn push_to_group(&mut self, group: &Arc<Group>, publication: &mut Publication<'_>) -> Accepted {
+    fn push_to_group(
+        &mut self,
+        group: &Arc<Group>,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Accepted {
         let queued = group.enter(publication.message());
         match group.push(queued, publication.take_claim(group)) {
             Ok(dropped) => {
@@ -185,6 +196,11 @@ impl Shard {
                     self.expect_expiry(group, deadline);
                 }
                 self.bury(Death::Overflow, dropped);
+                Accepted::Yes
+            }
+            // It was given up for another one since its route was looked up: it begins anew.
+            Err(NotTaken::Ended) if group.is_named_queue() => {
+                self.deliver_to_queue(publication, now);
                 Accepted::Yes
             }
             Err(_) => {

@@ -57,6 +57,13 @@ impl Upkeep {
         self.queues.remove(&id).map(|(group, _)| group)
     }
 
+    /// A queue has ended.
+    fn forget(&mut self, group: &Group) {
+        if let Some((_, at)) = self.queues.remove(&group.queue.id) {
+            self.agenda.remove(&(at, group.queue.id));
+        }
+    }
+
     /// Has all queues looked at, because other policies may hold.
     pub(super) fn look_at_all(&mut self, now: Instant) {
         self.agenda = self.queues.keys().map(|id| (now, *id)).collect();
@@ -111,7 +118,7 @@ impl Shard {
 
     /// When a queue has to be looked at again; nothing where it has ended.
     fn next_look(&mut self, group: &Arc<Group>, is_more_due: bool, now: Instant) -> Option<Instant> {
-        let named = group.named()?;
+        let named = group.named().filter(|_| !group.queue.has_ended())?;
         if is_more_due {
             return Some(now);
         }
@@ -131,13 +138,26 @@ impl Shard {
     fn end_queue(&mut self, group: &Arc<Group>) -> bool {
         let others = self.outgoing.len().saturating_sub(1);
         let has_ended = self.node.router.end_queue(group, others);
-        if has_ended {
-            let (home, workers) = (self.worker, 0..self.outgoing.len());
-            let workers = workers.filter_map(|worker| u8::try_from(worker).ok());
-            for worker in workers.filter(|worker| *worker != home) {
-                self.letter_to(worker, Letter::QueueEnded(group.clone()));
+        self.tell_of_end(Some(group).filter(|_| has_ended));
+        has_ended
+    }
+
+    /// Tells every worker of a queue that has ended, wherever it was at home.
+    pub(super) fn tell_of_end(&mut self, ended: Option<&Arc<Group>>) {
+        let Some(group) = ended else { return };
+        for worker in (0..self.outgoing.len()).filter_map(|worker| u8::try_from(worker).ok()) {
+            match worker == self.worker {
+                true => self.note_end(group),
+                false => self.letter_to(worker, Letter::QueueEnded(group.clone())),
             }
         }
-        has_ended
+    }
+
+    /// A queue has ended: its home forgets it, and is told by the others that they have nothing under way to it any more.
+    pub(super) fn note_end(&mut self, group: &Arc<Group>) {
+        match group.queue.address().worker {
+            home if home == self.worker => self.upkeep.forget(group),
+            home => self.letter_to(home, Letter::NothingUnderWay(group.clone())),
+        }
     }
 }

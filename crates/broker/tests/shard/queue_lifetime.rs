@@ -3,6 +3,8 @@
 use crate::queues::{attempts, consumer, publish, subscriber};
 use crate::{MINUTE, QOS1, QOS2};
 use std::time::Duration;
+use tidegate_broker::Limits;
+use tidegate_protocol::Refusal;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
 
@@ -126,6 +128,57 @@ fn a_queue_may_begin_elsewhere_when_nothing_is_under_way() {
     publish(&mut world, &alice, &["1"], QOS1);
     assert!(!world.has_mail(0), "its home is where it is used now");
     let bob = subscriber(&mut world, 1, "bob", 10);
+    world.run();
+    assert_eq!(bob.got_payloads(), ["1"]);
+}
+
+/// One client cannot keep the others from making queues by names that it has used and left.
+#[test]
+fn an_unused_queue_goes_for_a_new_one_where_there_are_too_many() {
+    for worker in [0, 1, 2] {
+        let mut world = World::with_limits(3, Limits { queues: 2, ..Limits::default() });
+        let bob = world.attached(0, session("bob"));
+        for name in ["$queue/a", "$queue/b"] {
+            bob.subscribe(&mut world, name);
+            assert!(bob.unsubscribe(&mut world, name));
+        }
+        assert_eq!(queues(&world), 2);
+        let alice = world.toy(worker);
+        for name in ["$queue/c", "$queue/d"] {
+            alice.publish(&mut world, name, name, QOS1).unwrap();
+            world.run();
+        }
+        let full = Err(Refusal::TooManyQueues { limit: 2 });
+        assert_eq!(alice.publish(&mut world, "$queue/e", "x", QOS1), full, "in both something waits");
+        let carol = world.attached(1, session("carol"));
+        assert_eq!(carol.subscribe_with(&mut world, "$queue/e", |_| {}).err(), full.err());
+        carol.subscribe(&mut world, "$queue/c");
+        world.run();
+        assert_eq!(carol.got_payloads(), ["$queue/c"]);
+        assert_eq!(alice.publish(&mut world, "$queue/e", "x", QOS1), full, "one has a consumer");
+        assert!(carol.unsubscribe(&mut world, "$queue/c"));
+        carol.subscribe(&mut world, "$queue/e");
+        alice.publish(&mut world, "$queue/e", "x", QOS1).unwrap();
+        world.run();
+        assert_eq!((carol.got_payloads(), queues(&world)), (vec!["x".to_owned()], 2));
+        world.advance(60 * MINUTE);
+        assert_eq!(world.node().gauges().named_queue_messages, 1);
+    }
+}
+
+/// Something is under way to it from another worker: it is no unused one.
+#[test]
+fn a_queue_to_which_something_is_under_way_does_not_go_for_a_new_one() {
+    let mut world = World::with_limits(2, Limits { queues: 1, ..Limits::default() });
+    let bob = world.attached(0, session("bob"));
+    bob.subscribe(&mut world, "$queue/a");
+    assert!(bob.unsubscribe(&mut world, "$queue/a"));
+    let alice = world.toy(1);
+    alice.publish(&mut world, "$queue/a", "1", QOS1).unwrap();
+    let full = Err(Refusal::TooManyQueues { limit: 1 });
+    assert_eq!(alice.publish(&mut world, "$queue/b", "2", QOS1), full);
+    world.run();
+    bob.subscribe(&mut world, "$queue/a");
     world.run();
     assert_eq!(bob.got_payloads(), ["1"]);
 }
