@@ -131,3 +131,16 @@ fn rules_that_cannot_be_meant_are_warned_of() {
         assert!(warnings.len() == 1 && warnings[0].contains(piece), "{lines}: {warnings:#?}");
     }
 }
+
+/// What STOMP clients call a topic or a queue is another topic in the file, and the rule would never be asked about it.
+#[test]
+fn destinations_of_stomp_are_warned_of() {
+    let warnings = warnings_of(&["permission='allow'\ntopics=['/queue/orders', '/topic/%u/#', '/plant/#']"]);
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    for (warning, pieces) in warnings.iter().zip([
+        ["gate.toml:9:9", "`/queue/orders` is a STOMP destination", "write `$queue/orders`"],
+        ["gate.toml:9:26", "`/topic/%u/#` is a STOMP destination", "write `%u/#`"],
+    ]) {
+        pieces.iter().for_each(|piece| assert!(warning.contains(piece), "`{piece}` is not in:\n{warning}"));
+    }
+}

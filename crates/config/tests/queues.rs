@@ -88,3 +88,19 @@ fn policies_that_cannot_be_meant_are_warned_of() {
     let warnings = warnings_of(&["names=['a']\nmax_bytes='1GiB'"]);
     assert!(warnings.len() == 1 && warnings[0].contains("never reached"), "{warnings:#?}");
 }
+
+/// What STOMP clients call a queue is a topic like any other in the file.
+#[test]
+fn destinations_of_stomp_are_warned_of() {
+    let assert_warning = |lines: &str, pieces: &[&str]| {
+        let warnings = warnings_of(&[lines]);
+        assert_eq!(warnings.len(), 1, "{lines}\n{warnings:#?}");
+        for piece in pieces.iter().chain(&["is a STOMP destination"]) {
+            assert!(warnings[0].contains(piece), "`{piece}` is not in:\n{}", warnings[0]);
+        }
+    };
+    assert_warning("names=['jobs', '/queue/orders']", &["gate.toml:8:16", "write `orders`"]);
+    assert_warning("names=['a']\ndead_letter='/queue/dead'", &["gate.toml:9:13", "write `$queue/dead`"]);
+    assert_warning("names=['a']\ndead_letter='/topic/dead'", &["gate.toml:9:13", "write `dead`"]);
+    assert!(warnings_of(&["names=['a/queue/b']\ndead_letter='plant/topic/dead'"]).is_empty());
+}

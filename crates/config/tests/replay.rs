@@ -56,3 +56,17 @@ fn topics_that_another_ring_has_are_a_warning() {
     assert_eq!(warnings_of(&["topics=['a', 'a']"]).len(), 1);
     assert!(warnings_of(&["topics=['plant/1/+']", "topics=['plant/#']"]).is_empty());
 }
+
+/// What STOMP clients call a topic is another one in the file.
+#[test]
+fn destinations_of_stomp_are_warned_of() {
+    let warnings = warnings_of(&["topics=['a', '/topic/plant/#']", "topics=['/queue/orders']"]);
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    for (warning, pieces) in warnings.iter().zip([
+        ["gate.toml:8:14", "`/topic/plant/#` is a STOMP destination", "write `plant/#`"],
+        ["gate.toml:10:9", "`/queue/orders` is a STOMP destination", "queues are in no ring"],
+    ]) {
+        pieces.iter().for_each(|piece| assert!(warning.contains(piece), "`{piece}` is not in:\n{warning}"));
+    }
+    assert!(warnings_of(&["topics=['/plant/#', 'topic/a', 'queue/a']"]).is_empty());
+}

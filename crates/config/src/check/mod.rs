@@ -6,6 +6,7 @@
 mod access;
 mod addresses;
 mod certificates;
+mod destinations;
 mod limits;
 mod listeners;
 mod queues;
@@ -29,6 +30,7 @@ pub(crate) fn check(config: &Config, registry: &Registry, now: SystemTime, findi
     replay::check(config, findings);
     tls::check(config, now, findings);
     queues::check(config, findings);
+    destinations::check(config, findings);
     limits::check(config, findings);
     storage::check(config, findings);
 }
