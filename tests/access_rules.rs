@@ -72,6 +72,20 @@ fn a_client_publishes_where_it_may() {
     assert_eq!(denied(&gateway, "publish"), 4.0);
 }
 
+/// The log says what refuses: an operator without rules must not look for them.
+#[test]
+fn the_log_tells_rules_from_the_gateways_own_topics() {
+    let mut open = Gateway::standard();
+    mosquitto_pub(open.port("mqtt"), &["-t", "$SYS/mine", "-m", "x"]);
+    let own = open.wait_for_log("$SYS/mine");
+    assert!(own.to_string().contains("the topic is the gateway's own"), "{own}");
+
+    let mut ruled = Gateway::start(RULES);
+    mosquitto_pub(ruled.port("devices"), &["-i", "d1", "-t", "plant/d2/x", "-m", "x"]);
+    let denied = ruled.wait_for_log("plant/d2/x");
+    assert!(denied.to_string().contains("not allowed by the access rules"), "{denied}");
+}
+
 /// A subscription with a hole in it gets everything else: live, and what was retained.
 #[test]
 fn a_wildcard_subscription_is_filtered() {

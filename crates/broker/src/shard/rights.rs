@@ -47,7 +47,8 @@ impl Shard {
             },
         };
         let identity = self.identity(slot);
-        self.note_denied(Denied::Publish, identity.as_deref(), topic.as_str(), now);
+        let why = if refusal == Refusal::ReservedTopic { OWN_TOPIC } else { BY_RULES };
+        self.note_refused(why, Denied::Publish, identity.as_deref(), topic.as_str(), now);
         Err(refusal)
     }
 
@@ -74,10 +75,12 @@ impl Shard {
     /// Whether a will may be published now: the rules may have changed since its client connected.
     pub(super) fn may_publish_will(&mut self, held: &HeldWill, now: Instant) -> bool {
         let (identity, topic) = (&held.identity, &held.will.topic);
-        let may = !is_closed(topic)
-            && self.node.router.rules().is_none_or(|rules| rules.may_publish(identity, topic));
+        let is_closed = is_closed(topic);
+        let may =
+            !is_closed && self.node.router.rules().is_none_or(|rules| rules.may_publish(identity, topic));
         if !may {
-            self.note_denied(Denied::Will, Some(identity), topic.as_str(), now);
+            let why = if is_closed { OWN_TOPIC } else { BY_RULES };
+            self.note_refused(why, Denied::Will, Some(identity), topic.as_str(), now);
             self.metrics.count_dropped(NOT_AUTHORIZED, 1);
         }
         may
@@ -109,7 +112,8 @@ impl Shard {
     ) -> Result<Clearance, Refusal> {
         let filter = subscribe.filter;
         if reply::concerns(filter) && !self.owns_address(slot, subscribe) {
-            self.note_denied(Denied::Subscribe, self.identity(slot).as_deref(), filter.as_str(), now);
+            let identity = self.identity(slot);
+            self.note_refused(OTHERS_REPLY, Denied::Subscribe, identity.as_deref(), filter.as_str(), now);
             return Err(Refusal::NotAuthorized);
         }
         let Some(rules) = self.node.router.rules() else { return Ok(Clearance::default()) };
@@ -207,7 +211,20 @@ impl Shard {
         lost
     }
 
+    /// Counts and logs what the access rules refuse.
     fn note_denied(&mut self, denied: Denied, identity: Option<&Identity>, topic: &str, now: Instant) {
+        self.note_refused(BY_RULES, denied, identity, topic, now);
+    }
+
+    /// The same for what may be refused without any rules: an operator who has none must not look for them.
+    fn note_refused(
+        &mut self,
+        why: &'static str,
+        denied: Denied,
+        identity: Option<&Identity>,
+        topic: &str,
+        now: Instant,
+    ) {
         let counters = &self.metrics.denied;
         match denied {
             Denied::Publish => &counters.publish,
@@ -220,7 +237,7 @@ impl Shard {
         let user = identity.and_then(|identity| identity.user.as_deref()).unwrap_or_default();
         let client_id = identity.and_then(|identity| identity.client_id.as_deref()).unwrap_or_default();
         let action = denied.label();
-        warn!(action, ?user, ?client_id, ?topic, before, "not allowed by the access rules");
+        warn!(action, ?user, ?client_id, ?topic, before, "{why}");
     }
 }
 
@@ -229,6 +246,13 @@ impl Shard {
 fn is_closed(topic: &Topic) -> bool {
     topic.is_reserved() && topic.queue_name().is_none_or(str::is_empty) && !reply::is_address(topic.as_str())
 }
+
+/// The words in logs for what the rules refuse.
+const BY_RULES: &str = "not allowed by the access rules";
+/// Those for topics that are closed to publishers whatever the rules say.
+const OWN_TOPIC: &str = "the topic is the gateway's own: clients cannot publish to it";
+/// Those for reply addresses of other connections, and for filters that would find them.
+const OTHERS_REPLY: &str = "reply addresses are open to the connection that made them, and only one by one";
 
 /// The label of messages, deliveries and wills that went nowhere because of the rules.
 pub(super) const NOT_AUTHORIZED: &str = "not_authorized";
