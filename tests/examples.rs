@@ -99,6 +99,26 @@ fn python_stomp_listener_prints_mqtt_messages() {
     listener.succeed();
 }
 
+/// `examples/python/stomp_listener.py`: an ERROR is printed with its body, which alone says what was wrong.
+#[test]
+fn python_stomp_listener_prints_why_it_was_refused() {
+    let gateway = Gateway::standard();
+    let port = gateway.port("stomp").to_string();
+    let listener =
+        Program::start(python("examples/python/stomp_listener.py").args(["--port", &port, "/nowhere"]));
+    assert!(listener.succeed().contains("the destination must begin with /topic/"));
+}
+
+/// `examples/browser/index.html` in Chromium: what was refused is said and not tried again.
+#[test]
+fn page_says_why_it_was_refused() {
+    let gateway = Gateway::standard();
+    let url = format!("ws://127.0.0.1:{}/", gateway.port("websocket"));
+    let mut page = Program::start(node("example_refused.js").args([&url]));
+    passes(&mut page, &["refused"]);
+    page.succeed();
+}
+
 /// `examples/browser/index.html` in Chromium with a device of the examples: its values, its answer, and its end by its will.
 fn page_shows_device(device: StartDevice, name: &str, metric: &str) {
     let gateway = Gateway::standard();

@@ -19,8 +19,14 @@ client.onConnect = () => {
   client.watchForReceipt("subscribed", () => { state.textContent = `connected to ${gateway}, showing ${destination}`; });
   client.subscribe(destination, show, { receipt: "subscribed" });
 };
-client.onWebSocketClose = () => { state.textContent = `no connection to ${gateway}, trying again`; };
-client.onStompError = (frame) => { state.textContent = `refused: ${frame.headers.message}`; };
+client.onWebSocketClose = () => {
+  if (client.active) state.textContent = `no connection to ${gateway}, trying again`;
+};
+// What was refused once would be refused again, so the page stops here and goes on showing why.
+client.onStompError = (frame) => {
+  state.textContent = `refused: ${frame.body || frame.headers.message}`;
+  client.deactivate();
+};
 client.activate();
 
 /** A message on /topic/plant/<area>/<device>/<metric>; other topics are none of this page's business. */

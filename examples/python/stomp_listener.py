@@ -34,7 +34,8 @@ class Printer(stomp.ConnectionListener):
             finished.set()
 
     def on_error(self, frame):
-        print("the gateway refused:", frame.headers.get("message"), flush=True)
+        # The header names the kind of mistake, the body says what was wrong.
+        print("the gateway refused:", frame.headers.get("message"), frame.body.decode(errors="replace"), flush=True)
         finished.set()
 
     def on_disconnected(self):
