@@ -30,7 +30,7 @@ fn demo_page_passes(device: &str, checks: &[&str]) {
     browser.succeed();
 }
 
-const CHECKS: [&str; 11] = [
+const CHECKS: [&str; 12] = [
     "every machine appears",
     "a retained value is there at once, and marked",
     "live values move",
@@ -38,6 +38,7 @@ const CHECKS: [&str; 11] = [
     "a command shows its answer",
     "charts draw the machine that is looked at",
     "a machine whose link is cut by command is lost, and comes back",
+    "a machine that is away is offline, for its charts and for commands",
     "the keyboard closes a machine and is back on its tile",
     "filters show what they say",
     "nothing is wider than the screen",

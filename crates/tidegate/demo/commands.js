@@ -13,6 +13,7 @@ const commands = [
 export class Commands {
   #machine;
   #link;
+  #waiting = document.createElement("ul");
   #answers = document.createElement("ul");
 
   constructor(machine, link) {
@@ -23,9 +24,10 @@ export class Commands {
     const heading = Object.assign(document.createElement("h3"), { textContent: "Commands" });
     const buttons = Object.assign(document.createElement("div"), { className: "commands-buttons" });
     buttons.append(...commands.map((entry) => this.#button(entry)));
+    this.#waiting.className = "waiting";
     this.#answers.className = "answers";
-    this.#answers.setAttribute("aria-live", "polite");
-    this.element.append(heading, buttons, this.#answers);
+    for (const list of [this.#waiting, this.#answers]) list.setAttribute("aria-live", "polite");
+    this.element.append(heading, buttons, this.#waiting, this.#answers);
   }
 
   #button({ command, words, is_first }) {
@@ -34,20 +36,25 @@ export class Commands {
     button.className = is_first ? "action" : "action plain";
     button.textContent = words;
     button.dataset.command = command;
-    button.addEventListener("click", () => this.#send(command, button));
+    button.addEventListener("click", () => this.#send(command, words, button));
     return button;
   }
 
-  async #send(command, button) {
+  async #send(command, words, button) {
     if (button.ariaDisabled === "true") return;
+    // Nothing keeps a command for a machine that is away, so nobody should wait for its answer.
+    if (this.#machine.is_online === false) return this.#show("failed", `${words}: not sent, it is offline`, "");
+    const waiting = Object.assign(document.createElement("li"), { textContent: `${words}: waiting for an answer` });
+    this.#waiting.append(waiting);
     // Not `disabled`: that would take the keyboard's place away from it.
     button.ariaDisabled = "true";
     try {
       const answer = await this.#link.request(`/topic/plant/${this.#machine.key}/command`, { command });
-      this.#show("answered", `${command} answered in ${format.span(answer.milliseconds)}`, answer.body);
+      this.#show("answered", `${words}: answered in ${format.span(answer.milliseconds)}`, answer.body);
     } catch (error) {
-      this.#show("failed", `${command}: ${error.message}`, "");
+      this.#show("failed", `${words}: ${error.message}`, "");
     } finally {
+      waiting.remove();
       button.ariaDisabled = "false";
     }
   }

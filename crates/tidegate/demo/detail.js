@@ -55,7 +55,7 @@ export class Detail {
     this.#badge.textContent = signs[machine.status];
     this.#since.textContent = since(machine);
     this.#where.textContent = [machine.kind, `in ${machine.area}`, machine.line === null ? "" : `line ${machine.line}`].filter(Boolean).join(" · ");
-    for (const metric of machine.metrics.values()) this.#card(metric).update(this.#palette);
+    for (const metric of machine.metrics.values()) this.#card(metric).update(this.#palette, machine.is_online);
   }
 
   #head(machine) {
@@ -85,7 +85,7 @@ export class Detail {
 }
 
 function since({ is_online, since }) {
-  if (is_online === null) return "its link has said nothing yet";
-  const words = is_online ? "link stands" : "its will says that the link is gone";
+  if (is_online === null) return "it has not said whether it is online";
+  const words = is_online ? "online" : "offline";
   return since === 0 ? words : `${words}, for ${format.span(Date.now() - since)}`;
 }

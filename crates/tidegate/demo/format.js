@@ -11,6 +11,11 @@ export function count(number) {
   return Math.round(number).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
+/** The word behind a number of machines. */
+export function machines(number) {
+  return number === 1 ? "machine" : "machines";
+}
+
 /** A span of milliseconds, short. */
 export function span(milliseconds) {
   if (milliseconds < 10) return `${milliseconds.toFixed(1)} ms`;

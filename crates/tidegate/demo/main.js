@@ -39,18 +39,30 @@ function look() {
   if (machine === null && before !== null) overview.focus(before.key);
 }
 
+/** Leaves an element alone that has the text already, because a browser would lay it out again. */
+function show_text(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function show_counts() {
   for (const { number, name } of chips) {
-    const text = format.count(fleet.counts[name]);
-    if (number.textContent !== text) number.textContent = text;
+    show_text(number, format.count(fleet.counts[name]));
   }
-  by_id("empty").hidden = fleet.machines.size > 0;
+  show_text(by_id("machines"), format.machines(fleet.counts.all));
+}
+
+/** Says why no machine is shown, where none is. */
+function show_absence() {
+  const empty = by_id("empty");
+  empty.hidden = !overview.is_empty;
+  show_text(empty, fleet.machines.size === 0 ? "Waiting for the first message." : "No machine matches.");
 }
 
 function draw(now) {
   overview.draw(now);
   detail.draw();
   show_counts();
+  show_absence();
   if (meters.drawn(now)) bar.figures(meters.figures);
   // A machine that the address names may not have been heard of until now.
   if (detail.machine === null && location.hash !== "") look();

@@ -32,7 +32,8 @@ export class MetricCard {
     this.#canvas.addEventListener("pointerleave", () => (this.#pointer = null));
   }
 
-  update(palette) {
+  /** Whether its machine is online decides whether the last value is a live one. */
+  update(palette, is_online) {
     const metric = this.#metric;
     if (metric.value === null) return;
     const now = Date.now();
@@ -41,15 +42,16 @@ export class MetricCard {
     this.#unit.textContent = metric.unit;
     this.element.dataset.level = metric.level;
     this.element.dataset.retained = metric.is_retained;
-    this.#canvas.ariaLabel = `Chart of the ${metric.name} over the last minutes; now ${value} ${metric.unit}`;
+    this.#canvas.ariaLabel = `Chart of the ${metric.name} over the last minutes; ${is_online === false ? "last" : "now"} ${value} ${metric.unit}`;
     const marked = this.#pointed(now);
-    this.#note.textContent = marked < 0 ? this.#origin(now) : this.#point(marked, now);
+    this.#note.textContent = marked < 0 ? this.#origin(now, is_online) : this.#point(marked, now);
     chart(this.#canvas, metric, now, chart_span, palette, marked);
   }
 
-  #origin(now) {
+  #origin(now, is_online) {
     const age = format.span(Math.max(0, now - this.#metric.at));
     if (this.#metric.is_retained) return `• retained by the gateway, measured ${age} ago`;
+    if (is_online === false) return `offline · measured ${age} ago`;
     const limits = [`warning at ${format.value(this.#metric.warning)}`, `alarm at ${format.value(this.#metric.alarm)}`];
     return Number.isFinite(this.#metric.warning) ? `live · ${limits.join(" · ")}` : "live";
   }

@@ -2,6 +2,7 @@
 // makes tiles a little older and never the page slower.
 
 import { colours } from "./chart.js";
+import * as format from "./format.js";
 import { Tile } from "./tile.js";
 
 /** Tiles that a drawing brings up to date, and the shortest time between two updates of the same one, in milliseconds. */
@@ -34,6 +35,11 @@ export class Overview {
     this.#filter = { ...this.#filter, ...change };
     for (const tile of this.#tiles.values()) this.#sift(tile);
     for (const area of this.#areas.values()) this.#sum(area);
+  }
+
+  /** Whether the filter leaves nothing to show. */
+  get is_empty() {
+    return [...this.#areas.values()].every((area) => area.section.hidden);
   }
 
   /** Marks the machine that is looked at. */
@@ -113,7 +119,7 @@ export class Overview {
     const counts = { alarm: 0, warning: 0, lost: 0 };
     for (const { machine } of area.tiles) if (machine.status in counts) counts[machine.status] += 1;
     const parts = Object.entries(counts).filter(([, count]) => count > 0).map(([status, count]) => `${count} ${status}`);
-    area.summary.textContent = [`${area.tiles.length} machines`, ...parts].join(" · ");
+    area.summary.textContent = [`${area.tiles.length} ${format.machines(area.tiles.length)}`, ...parts].join(" · ");
     area.section.hidden = area.tiles.every((tile) => tile.item.hidden);
   }
 

@@ -74,7 +74,7 @@ const checks = {
     const answer = page.locator(".answers li").first();
     await answer.waitFor();
     assert.equal(await answer.getAttribute("data-outcome"), "answered", await answer.textContent());
-    assert.match(await answer.textContent(), /^report answered in .*s\{.*"load":/);
+    assert.match(await answer.textContent(), /^Ask for a report: answered in .*s\{.*"load":/);
   },
   "charts draw the machine that is looked at": async () => {
     const is_drawn = () => {
@@ -92,6 +92,21 @@ const checks = {
     await badge_is(true);
     await badge_is(false);
   },
+  "a machine that is away is offline, for its charts and for commands": async () => {
+    await page.evaluate(() => (location.hash = "test/probe"));
+    await page.locator("#detail-name", { hasText: "probe" }).waitFor();
+    await press(page.locator('[data-command="report"]'));
+    await page.locator(".waiting li", { hasText: "Ask for a report: waiting for an answer" }).waitFor();
+    probe.stream.destroy();
+    await badge_is(true);
+    await page.locator(".metric-note", { hasText: /^offline · measured .* ago$/ }).waitFor();
+    await press(page.locator('[data-command="repair"]'));
+    await page.locator(".answers li", { hasText: "Repair: not sent, it is offline" }).waitFor();
+    probe = await connect_probe();
+    await badge_is(false);
+    await page.goBack();
+    await page.locator("#detail-name", { hasNotText: "probe" }).waitFor();
+  },
   "the keyboard closes a machine and is back on its tile": async () => {
     await page.keyboard.press("Escape");
     await page.locator("#detail").waitFor({ state: "hidden" });
@@ -106,9 +121,11 @@ const checks = {
     await wait_for(() => document.querySelectorAll(".tiles li:not([hidden])").length === 1);
     await press(page.locator('[data-filter="lost"]'));
     await wait_for(() => [...document.querySelectorAll(".tiles li")].every((item) => item.hidden));
+    await page.locator("#empty", { hasText: "No machine matches." }).waitFor();
     await page.locator("#search").fill("");
     await press(page.locator('[data-filter="all"]'));
     await wait_for(() => [...document.querySelectorAll(".tiles li")].every((item) => !item.hidden));
+    await page.locator("#empty").waitFor({ state: "hidden" });
   },
   "nothing is wider than the screen": async () => {
     const [content, screen] = await page.evaluate(() => [document.scrollingElement.scrollWidth, innerWidth]);
