@@ -25,17 +25,14 @@ pub(crate) fn covers<O, I>(
     {
         return false;
     }
-    // A topic has at least one level, so `#` alone is `+/#`.
-    let is_everything = inner.iter().all(|level| matches!(level, Shape::Many));
     let mut at = 0;
-    if is_everything && matches!(outer.first(), Some(Shape::One)) {
-        at = 1;
-    }
     for (index, level) in inner.iter().enumerate() {
         match (outer.get(at), level) {
             (Some(Shape::Many), _) => return true,
             (Some(Shape::One), Shape::Many) => {
-                return has_as_many_levels(inner.iter().skip(index), outer.iter().skip(at));
+                let rest = inner.iter().skip(index);
+                let is_longer = index == 0 && cannot_begin_with_rest(inner, is_reserved);
+                return needs_at_most(levels_min(rest) + usize::from(is_longer), outer.iter().skip(at));
             }
             (Some(Shape::One), _) => at += 1,
             (Some(Shape::Name(name)), Shape::Name(other)) if same(name, other) => at += 1,
@@ -45,13 +42,23 @@ pub(crate) fn covers<O, I>(
     matches!(outer.get(at), None | Some(Shape::Many))
 }
 
-/// Both continue with a wildcard and any levels may come, so `outer` must have nothing but wildcards left, and what is left of
-/// `inner` must have the levels that these need.
-fn has_as_many_levels<'a, O: 'a, I: 'a>(
-    inner: impl Iterator<Item = &'a Shape<I>>,
-    outer: impl Iterator<Item = &'a Shape<O>>,
-) -> bool {
-    let given = inner.filter(|level| !matches!(level, Shape::Many)).count();
+/// Whether the `#` at the front has to stand for a level at least: a topic has one, and a wildcard does not let a topic begin with a
+/// reserved name that follows it.
+fn cannot_begin_with_rest<I>(inner: &[Shape<I>], is_reserved: impl Fn(&I) -> bool) -> bool {
+    match inner.iter().find(|level| !matches!(level, Shape::Many)) {
+        Some(Shape::Name(name)) => is_reserved(name),
+        Some(_) => false,
+        None => true,
+    }
+}
+
+/// The fewest levels that these let through.
+fn levels_min<'a, I: 'a>(inner: impl Iterator<Item = &'a Shape<I>>) -> usize {
+    inner.filter(|level| !matches!(level, Shape::Many)).count()
+}
+
+/// Any levels may come, this many at least: so nothing but wildcards may be left, and they must not need more.
+fn needs_at_most<'a, O: 'a>(given: usize, outer: impl Iterator<Item = &'a Shape<O>>) -> bool {
     let mut needed = 0;
     for level in outer {
         match level {
