@@ -137,7 +137,7 @@ pub(crate) enum Popped {
     NeedsCredit,
     /// What waits has to wait for older deliveries.
     Held,
-    /// Retained messages may come, but a part of them was searched without finding any.
+    /// There may be something, but a part of what there is was searched without finding any.
     Searching,
     /// Nothing waits.
     Empty,

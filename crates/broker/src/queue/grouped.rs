@@ -11,6 +11,9 @@ use std::time::Instant;
 use tidegate_message::QoS;
 use tidegate_protocol::Settlement;
 
+/// Expired deliveries that one look for the next one takes out. More of them make it a search that goes on in the next turn.
+const EXPIRED_PER_LOOK: usize = 256;
+
 /// Gaps that may stand between deliveries, beside as many as there are deliveries.
 const GAPS_MAX: usize = 1024;
 
@@ -254,6 +257,9 @@ impl Queue {
             let Some(next) = waiting.grouped().first() else {
                 return (Popped::Empty, expired);
             };
+            if expired.len() == EXPIRED_PER_LOOK {
+                return (Popped::Searching, expired);
+            }
             let is_expired = next.message.is_expired(now);
             if !is_expired && !has_credit && needs_settling(settlement, next.qos.min(level)) {
                 return (Popped::NeedsCredit, expired);

@@ -280,8 +280,9 @@ impl Shard {
                 }
                 Taken::One
             }
-            Popped::NeedsCredit => Taken::NotPossible,
-            Popped::Held | Popped::Searching | Popped::Empty => Taken::Nothing,
+            // It looks by itself in the next turn.
+            Popped::NeedsCredit | Popped::Searching => Taken::NotPossible,
+            Popped::Held | Popped::Empty => Taken::Nothing,
         }
     }
 
@@ -377,7 +378,7 @@ pub(super) fn next_shared(
         }
         let (popped, expired) = share.group.pop(&share.grant, has_credit, settlement, now);
         dead.extend(expired);
-        if let Popped::Delivery(_) | Popped::NeedsCredit = popped {
+        if let Popped::Delivery(_) | Popped::NeedsCredit | Popped::Searching = popped {
             // There may be more.
             consumer.queue.call();
             return popped;
