@@ -86,16 +86,13 @@ impl Shard {
         }
     }
 
-    /// Publishes the dead letters of this event. Returns whether there were any.
-    pub(super) fn publish_dead_letters(&mut self, now: Instant) -> bool {
-        let letters = std::mem::take(&mut self.dead_letters);
-        let were_any = !letters.is_empty();
-        for DeadLetter { to, message } in letters {
+    /// Publishes the dead letters that there are. What dies of that has to wait for the next turn: full queues that push each other's
+    /// messages out would move them sixteen times round before anybody else came.
+    pub(super) fn publish_dead_letters(&mut self, now: Instant) {
+        for DeadLetter { to, message } in std::mem::take(&mut self.dead_letters) {
             let message = Arc::new(message);
-            let outcome = self
-                .route_anyway(&to, now)
-                .and_then(|route| self.distribute(&route, &mut Publication::kept(&message), now));
-            match outcome {
+            let route = self.route_anyway(&to, now);
+            match self.distribute(&route, &mut Publication::kept(&message), now) {
                 Ok(published) if published.matched => {}
                 Ok(_) => self.metrics.count_dropped("dead_letter_unmatched", 1),
                 // Counted where it was found full.
@@ -103,7 +100,6 @@ impl Shard {
                 Err(refusal) => self.metrics.count_dropped(refusal_label(refusal), 1),
             }
         }
-        were_any
     }
 }
 

@@ -7,7 +7,7 @@
 use super::burying::Death;
 use super::parcel::Parcel;
 use super::rights::NOT_AUTHORIZED;
-use super::slot::{Consumer, Slot};
+use super::slot::Slot;
 use super::{Shard, SlotKey, publication::Publication};
 use crate::group::Group;
 use crate::mailbox::Letter;
@@ -60,16 +60,31 @@ impl Shard {
         Ok(route)
     }
 
-    pub(super) fn cached_route(&mut self, topic: &[u8], generation: u64) -> Result<Rc<Route>, Refusal> {
+    fn cached_route(&mut self, topic: &[u8], generation: u64) -> Result<Rc<Route>, Refusal> {
         if let Some(route) = self.cache.get(topic, generation) {
             self.metrics.route_cache_hits.add(1);
             return Ok(route);
         }
-        self.metrics.route_cache_misses.add(1);
         let topic = self.check_topic(topic)?;
+        Ok(self.look_up(topic))
+    }
+
+    /// The same for a topic that was checked where it was published: limits that have become narrower since do not count.
+    pub(super) fn route_of_accepted(&mut self, topic: &Topic, generation: u64) -> Rc<Route> {
+        match self.cache.get(topic.as_str().as_bytes(), generation) {
+            Some(route) => {
+                self.metrics.route_cache_hits.add(1);
+                route
+            }
+            None => self.look_up(topic.clone()),
+        }
+    }
+
+    fn look_up(&mut self, topic: Topic) -> Rc<Route> {
+        self.metrics.route_cache_misses.add(1);
         let route = Rc::new(self.node.router.route(topic, self.worker));
         self.cache.insert(route.clone());
-        Ok(route)
+        route
     }
 
     fn check_topic(&self, bytes: &[u8]) -> Result<Topic, Refusal> {
@@ -230,7 +245,7 @@ impl Shard {
         if self.node.router.generation() != generation {
             return self.deliver_to_former(publication, generation, now);
         }
-        let Some(route) = self.mailed_route(publication.topic, generation) else { return };
+        let route = self.mailed_route(publication.topic, generation);
         if route.generation != generation {
             return self.deliver_to_former(publication, generation, now);
         }
@@ -240,15 +255,15 @@ impl Shard {
         }
     }
 
-    /// The route of a message from another worker: that of the last one, or as for a connection.
-    fn mailed_route(&mut self, topic: &Topic, generation: u64) -> Option<Rc<Route>> {
+    /// The route of a message from another worker: that of the last one, the worker's cache, or the tree.
+    fn mailed_route(&mut self, topic: &Topic, generation: u64) -> Rc<Route> {
         let last = self.mailed.take();
         let route = match last.filter(|last| last.generation == generation && last.topic == *topic) {
             Some(last) => last,
-            None => self.cached_route(topic.as_str().as_bytes(), generation).ok()?,
+            None => self.route_of_accepted(topic, generation),
         };
         self.mailed = Some(route.clone());
-        Some(route)
+        route
     }
 
     /// The subscriptions have changed since the letter was written: whoever was at home here then is served by this
@@ -454,13 +469,6 @@ pub(super) fn make_room(slot: &mut Slot, metrics: &WorkerMetrics, output_bytes: 
     }
     slot.send(metrics);
     slot.output.len() < output_bytes
-}
-
-impl Consumer {
-    /// Whether an unsettled delivery may come again, so that its message has to be kept.
-    pub(super) fn keeps_unsettled(&self) -> bool {
-        self.settlement == tidegate_protocol::Settlement::Always || self.queue.survives()
-    }
 }
 
 /// Whether the topic of a route can have a retained message.

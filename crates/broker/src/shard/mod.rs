@@ -367,9 +367,13 @@ impl Shard {
         }
     }
 
-    /// Whether a flush is due at the end of this turn, or a consumer that has to search for more waits for the next one.
+    /// Whether a flush is due at the end of this turn, or something waits for the next one: a consumer that has to search for more, or
+    /// dead letters.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.listed.is_empty() || !self.listed_audiences.is_empty()
+        !self.dirty.is_empty()
+            || !self.listed.is_empty()
+            || !self.listed_audiences.is_empty()
+            || !self.dead_letters.is_empty()
     }
 
     /// Sends what has gathered in the outputs: one write a connection. Consumers that were waiting for room get more,

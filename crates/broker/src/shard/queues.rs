@@ -24,7 +24,7 @@ impl Shard {
         let Joined { group, given_up } = declared.map_err(|reason| refusal_of(reason, &self.limits))?;
         self.look_after(&group, now);
         self.tell_of_end(given_up.as_ref());
-        self.cached_route(topic.as_str().as_bytes(), node.router.generation())
+        Ok(self.route_of_accepted(topic, node.router.generation()))
     }
 
     /// The queue that a topic names, made where it is missing: for what was accepted before.
@@ -36,14 +36,13 @@ impl Shard {
     }
 
     /// The route of a topic, to a queue that exists where it names one: for what was accepted before.
-    pub(super) fn route_anyway(&mut self, topic: &Topic, now: Instant) -> Result<Rc<Route>, Refusal> {
-        let bytes = topic.as_str().as_bytes();
-        let route = self.cached_route(bytes, self.node.router.generation())?;
+    pub(super) fn route_anyway(&mut self, topic: &Topic, now: Instant) -> Rc<Route> {
+        let route = self.route_of_accepted(topic, self.node.router.generation());
         if !route.lacks_queue() {
-            return Ok(route);
+            return route;
         }
         self.queue_anyway(topic, now);
-        self.cached_route(bytes, self.node.router.generation())
+        self.route_of_accepted(topic, self.node.router.generation())
     }
 
     /// The route of a topic for what the gateway publishes on somebody's behalf.
@@ -55,10 +54,7 @@ impl Shard {
     /// Delivers to a queue what another worker's client has published to it by a route of another generation: to the queue as it is now,
     /// because it may have ended meanwhile, and to nobody else, because one receiver is all that such a topic has.
     pub(super) fn deliver_to_queue(&mut self, publication: &mut Publication<'_>, now: Instant) {
-        // Its topic was checked when it was published; and only by limits that became narrower since is it refused.
-        let Ok(route) = self.route_anyway(publication.topic, now) else {
-            return self.metrics.count_dropped("topic_refused", 1);
-        };
+        let route = self.route_anyway(publication.topic, now);
         publication.generation = route.generation;
         self.encoded.start(false);
         for entry in &route.here {

@@ -159,6 +159,11 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
+    /// Whether an unsettled delivery may come again, so that its message has to be kept.
+    pub(super) fn keeps_unsettled(&self) -> bool {
+        self.settlement == tidegate_protocol::Settlement::Always || self.queue.survives()
+    }
+
     pub(crate) fn new(
         slot: usize,
         id: ConsumerId,

@@ -103,7 +103,8 @@ impl Shard {
     /// Delivers what can be delivered now of what waits, and what has died meanwhile to where it goes.
     pub(super) fn deliver_waiting(&mut self, now: Instant) {
         self.pump_listed(now);
-        while self.publish_dead_letters(now) {
+        if !self.dead_letters.is_empty() {
+            self.publish_dead_letters(now);
             self.pump_listed(now);
         }
     }

@@ -38,6 +38,10 @@ fn undertaker(world: &mut World, worker: usize) -> Toy {
     toy
 }
 
+fn waiting(world: &World) -> usize {
+    world.node().gauges().named_queue_messages
+}
+
 fn dead_letters(world: &World, reason: &str) -> u64 {
     let of = |worker: &std::sync::Arc<tidegate_broker::WorkerMetrics>| {
         worker.dead_letters().get(reason).copied().unwrap_or_default()
@@ -346,7 +350,6 @@ fn a_hundred_thousand_messages_expire_in_portions() {
     });
     world.now += 2 * MINUTE;
     let now = world.now;
-    let waiting = |world: &World| world.node().gauges().named_queue_messages;
     let before = waiting(&world);
     assert_eq!(before, 100_000);
     world.shard(0).handle_timers(now);
@@ -354,4 +357,50 @@ fn a_hundred_thousand_messages_expire_in_portions() {
     assert_eq!(world.shard(0).next_timer(), Some(now));
     world.advance(Duration::ZERO);
     assert_eq!((waiting(&world), world.dropped("expired")), (0, 100_000));
+}
+
+/// The same where a consumer comes before the timer does.
+#[test]
+fn a_consumer_that_meets_very_many_expired_messages_takes_turns() {
+    let mut world = world_with(|policy| policy.message_ttl = Some(MINUTE));
+    let alice = world.toy(0);
+    alice.ask(&mut world, |broker| {
+        for _ in 0..99_000 {
+            broker.publish(&message("$queue/orders", "x", QOS0)).unwrap();
+        }
+    });
+    world.now += 2 * MINUTE;
+    alice.publish(&mut world, "$queue/orders", "fresh", QOS1).unwrap();
+    let stomp = world.toy(0);
+    consume(&mut world, &stomp, 1);
+    assert!(world.dropped("expired") < 1000, "{}", world.dropped("expired"));
+    world.run();
+    assert_eq!(attempts(&stomp), [("fresh".to_owned(), 1)]);
+    assert_eq!((waiting(&world), world.dropped("expired")), (0, 99_000));
+}
+
+/// Full queues that push each other's messages out: one message moves one other a turn, not sixteen times as many as wait.
+#[test]
+fn a_circle_of_full_queues_moves_a_step_a_turn() {
+    let mut world = World::new(1);
+    let full = |name: &str, other: &str| {
+        let mut full = policy(name);
+        (full.max_messages, full.overflow) = (Some(50), QueueOverflow::DropOldest);
+        full.dead_letter = topic(other);
+        full
+    };
+    world.set_queue_policies(vec![full("$queue/one", "$queue/two"), full("$queue/two", "$queue/one")]);
+    let alice = world.toy(0);
+    for _ in 0..50 {
+        for queue in ["$queue/one", "$queue/two"] {
+            alice.publish(&mut world, queue, "x", QOS1).unwrap();
+        }
+    }
+    world.run();
+    let before = dead_letters(&world, "overflow");
+    alice.publish(&mut world, "$queue/one", "y", QOS1).unwrap();
+    assert!(dead_letters(&world, "overflow") - before <= 2, "{}", dead_letters(&world, "overflow") - before);
+    world.run();
+    assert_eq!(waiting(&world), 100);
+    assert_eq!(world.dropped("queue_full"), 1, "in the end one has died often enough");
 }

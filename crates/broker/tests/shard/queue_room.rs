@@ -2,11 +2,11 @@
 
 use crate::QOS1;
 use crate::queues::{publish, subscriber};
-use tidegate_broker::QueuePolicy;
+use tidegate_broker::{Limits, QueuePolicies, QueuePolicy, Reconfiguration};
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{Broker, Refusal};
 use tidegate_testkit::pair::World;
-use tidegate_testkit::pair::toy::message;
+use tidegate_testkit::pair::toy::{message, session};
 
 const QUEUE: &str = "$queue/orders";
 
@@ -99,4 +99,39 @@ fn a_promise_outlives_a_change_of_the_policy() {
     let bob = subscriber(&mut world, 0, "bob", 10);
     world.run();
     assert_eq!(bob.got_payloads(), ["1", "2", "3", "4"]);
+}
+
+/// What a publisher was told is kept by a worker that has narrower limits already: its topic was checked where it was published. `change`
+/// makes a generation that neither of them has a route for.
+fn taken_by_a_narrower_worker(topic: &'static str, change: bool) -> Vec<String> {
+    let mut world = World::new(2);
+    let bob = world.attached(1, session("bob").credit(100));
+    bob.subscribe(&mut world, topic);
+    let alice = world.toy(0);
+    world.run();
+    let limits = Limits { topic_bytes: 5, ..Limits::default() };
+    world.node().reconfigure(Reconfiguration {
+        limits,
+        authenticator: None,
+        access: None,
+        rings: Vec::new(),
+        queues: QueuePolicies::default(),
+    });
+    world.handle_mail(1);
+    alice.publish(&mut world, topic, "1", QOS1).unwrap();
+    if change {
+        world.attached(0, session("carol")).subscribe(&mut world, "x");
+    }
+    world.run();
+    assert_eq!(world.dropped("topic_refused"), 0);
+    bob.got_payloads()
+}
+
+#[test]
+fn a_promise_outlives_a_change_of_the_limits() {
+    for topic in ["$queue/orders", "plant/1/temperature"] {
+        for change in [false, true] {
+            assert_eq!(taken_by_a_narrower_worker(topic, change), ["1"], "{topic} {change}");
+        }
+    }
 }
