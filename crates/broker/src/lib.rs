@@ -13,6 +13,7 @@ mod authenticator;
 mod budget;
 mod filters;
 mod group;
+mod keeping;
 mod limits;
 mod mailbox;
 mod metrics;

@@ -4,6 +4,7 @@ use crate::Limits;
 use crate::access::AccessRules;
 use crate::authenticator::Authenticator;
 use crate::budget::TotalBytes;
+use crate::keeping::Keeper;
 use crate::mailbox::{Bell, Letter, Mailbox};
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
@@ -16,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_protocol::{Identity, Proof};
+use tidegate_storage::Storage;
 
 /// The most workers that a node can have: a route names them in the bits of one word.
 pub const WORKERS_MAX: usize = 64;
@@ -36,6 +38,8 @@ pub struct NodeOptions {
     pub rings: Vec<RingOptions>,
     /// What holds for named queues.
     pub queues: QueuePolicies,
+    /// What keeps everything that outlives the process; without it nothing does.
+    pub storage: Option<Arc<dyn Storage>>,
 }
 
 /// What can change while a node runs.
@@ -67,6 +71,8 @@ pub struct Node {
     pub(crate) system: System,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) total: Arc<TotalBytes>,
+    /// The durable store, where there is one.
+    pub(crate) keeper: Option<Keeper>,
     metrics: Vec<Arc<WorkerMetrics>>,
     protocols: Vec<&'static str>,
     next_id: AtomicU64,
@@ -82,6 +88,8 @@ impl Node {
         router.set_rules(options.access);
         router.set_rings(&options.rings);
         router.set_policies(options.queues);
+        let keeper = options.storage.map(Keeper::new);
+        let first_id = keeper.as_ref().map_or(1, Keeper::first_free_id);
         Arc::new(Node {
             router,
             sessions: Sessions::new(&options.limits),
@@ -91,7 +99,8 @@ impl Node {
             mailboxes,
             protocols: options.protocols,
             limits: Mutex::new(Arc::new(options.limits)),
-            next_id: AtomicU64::new(1),
+            next_id: AtomicU64::new(first_id),
+            keeper,
             authenticator: RwLock::new(options.authenticator),
         })
     }

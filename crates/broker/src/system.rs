@@ -122,6 +122,7 @@ mod tests {
             access: None,
             rings: Vec::new(),
             queues: QueuePolicies::default(),
+            storage: None,
         })
     }
 

@@ -116,6 +116,7 @@ pub fn node(
         authenticator: None,
         access: None,
         queues: QueuePolicies::default(),
+        storage: None,
         rings: Vec::new(),
     });
     (node, flags)

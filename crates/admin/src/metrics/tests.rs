@@ -17,6 +17,7 @@ pub(crate) fn node() -> Arc<Node> {
         access: None,
         rings: Vec::new(),
         queues: QueuePolicies::default(),
+        storage: None,
     })
 }
 

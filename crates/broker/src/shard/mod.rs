@@ -12,6 +12,7 @@ mod closing;
 pub(crate) mod cursor;
 mod deliver;
 mod following;
+mod keeping;
 pub(crate) mod parcel;
 mod publication;
 mod queues;
@@ -46,6 +47,7 @@ use burying::DeadLetter;
 use foldhash::fast::RandomState;
 use following::Audience;
 use hashbrown::HashMap;
+use keeping::Keeping;
 use requests::Requests;
 use review::Review;
 use slab::Slab;
@@ -125,6 +127,8 @@ pub struct Shard {
     upkeep: Upkeep,
     /// What has died in named queues in this event.
     dead_letters: Vec<DeadLetter>,
+    /// What this event changes in the durable store.
+    keeping: Keeping,
 }
 
 impl Shard {
@@ -153,6 +157,7 @@ impl Shard {
             denial_log: DenialLog::default(),
             upkeep: Upkeep::default(),
             dead_letters: Vec::new(),
+            keeping: Keeping::default(),
             limits: node.limits(),
             node,
         }
@@ -354,6 +359,7 @@ impl Shard {
     }
 
     fn post_letters(&mut self) {
+        self.commit();
         for (mailbox, letters) in self.node.mailboxes.iter().zip(&mut self.outgoing) {
             if !letters.is_empty() {
                 mailbox.post(letters);

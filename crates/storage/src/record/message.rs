@@ -1,0 +1,191 @@
+//! A message as it is kept.
+
+use super::{Reader, Writer};
+use crate::Damaged;
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, Origin, Properties, QoS, Topic};
+
+const VERSION: u8 = 1;
+const RETAIN: u8 = 0b100;
+const HAS_PROPERTIES: u8 = 0b1000;
+
+/// A message whose deadline is told in the store's time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRecord {
+    /// The message, without a deadline.
+    pub message: Message,
+    /// When it expires, in milliseconds of the store's time.
+    pub expires_at_millis: Option<u64>,
+}
+
+impl MessageRecord {
+    /// Writes a message as a record; at `now` the store's time is `now_millis`.
+    pub fn write(message: &Message, now: Instant, now_millis: u64, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        writer.byte(VERSION);
+        let properties = message.properties.as_deref();
+        let retain = if message.retain { RETAIN } else { 0 };
+        writer.byte(message.qos as u8 | retain | properties.map_or(0, |_| HAS_PROPERTIES));
+        let left = message.expires_at.map(|at| at.saturating_duration_since(now).as_millis());
+        writer.optional(left.map(|left| now_millis.saturating_add(u64::try_from(left).unwrap_or(u64::MAX))));
+        writer.number(message.origin.0);
+        writer.text(message.topic.as_str());
+        if let Some(properties) = properties {
+            write_properties(properties, &mut writer);
+        }
+        writer.bytes(&message.payload);
+    }
+
+    /// Reads a record.
+    pub fn read(bytes: &[u8]) -> Result<MessageRecord, Damaged> {
+        let mut reader = Reader::new(bytes);
+        if reader.byte()? != VERSION {
+            return Err(Damaged);
+        }
+        let flags = reader.byte()?;
+        let qos = QoS::from_number(flags & 0b11).ok_or(Damaged)?;
+        if flags & !(0b11 | RETAIN | HAS_PROPERTIES) != 0 {
+            return Err(Damaged);
+        }
+        let expires_at_millis = reader.optional()?;
+        let origin = Origin(reader.number()?);
+        let topic = Topic::parse(reader.bytes()?).map_err(|_| Damaged)?;
+        let properties = match flags & HAS_PROPERTIES != 0 {
+            true => Some(Box::new(read_properties(&mut reader)?)),
+            false => None,
+        };
+        let payload = Bytes::copy_from_slice(reader.bytes()?);
+        reader.finish()?;
+        let message = Message {
+            topic,
+            payload,
+            qos,
+            retain: flags & RETAIN != 0,
+            properties,
+            expires_at: None,
+            origin,
+        };
+        Ok(MessageRecord { message, expires_at_millis })
+    }
+
+    /// The message at a moment at which the store's time is `now_millis`; nothing where it has expired.
+    pub fn at(self, now: Instant, now_millis: u64) -> Option<Message> {
+        let expires_at = match self.expires_at_millis {
+            None => None,
+            Some(at) if at <= now_millis => return None,
+            // What a clock cannot say is as good as never.
+            Some(at) => now.checked_add(Duration::from_millis(at - now_millis)),
+        };
+        Some(Message { expires_at, ..self.message })
+    }
+}
+
+const CONTENT_TYPE: u8 = 1;
+const REPLY_TO: u8 = 2;
+const CORRELATION: u8 = 4;
+const IS_TEXT: u8 = 8;
+const IS_NO_TEXT: u8 = 16;
+
+fn write_properties(properties: &Properties, writer: &mut Writer<'_>) {
+    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    writer.byte(
+        bit(properties.content_type.is_some(), CONTENT_TYPE)
+            | bit(properties.reply_to.is_some(), REPLY_TO)
+            | bit(properties.correlation.is_some(), CORRELATION)
+            | bit(properties.payload_is_text == Some(true), IS_TEXT)
+            | bit(properties.payload_is_text == Some(false), IS_NO_TEXT),
+    );
+    properties.content_type.iter().for_each(|text| writer.text(text));
+    properties.reply_to.iter().for_each(|text| writer.text(text));
+    properties.correlation.iter().for_each(|bytes| writer.bytes(bytes));
+    writer.number(properties.user.len() as u64);
+    for (name, value) in &properties.user {
+        writer.text(name);
+        writer.text(value);
+    }
+}
+
+fn read_properties(reader: &mut Reader<'_>) -> Result<Properties, Damaged> {
+    let flags = reader.byte()?;
+    let has = |bit: u8| flags & bit != 0;
+    let mut text = |is_there: bool| match is_there {
+        true => reader.text().map(|text| Some(Box::from(text))),
+        false => Ok(None),
+    };
+    let (content_type, reply_to) = (text(has(CONTENT_TYPE))?, text(has(REPLY_TO))?);
+    let correlation = match has(CORRELATION) {
+        true => Some(Bytes::copy_from_slice(reader.bytes()?)),
+        false => None,
+    };
+    let payload_is_text = match (has(IS_TEXT), has(IS_NO_TEXT)) {
+        (false, false) => None,
+        (is_text, _) => Some(is_text),
+    };
+    let mut user = Vec::new();
+    for _ in 0..reader.number()? {
+        user.push((Box::from(reader.text()?), Box::from(reader.text()?)));
+    }
+    Ok(Properties { content_type, reply_to, correlation, payload_is_text, user })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_properties() -> impl Strategy<Value = Properties> {
+        let text = || proptest::option::of("[a-zü]{0,5}".prop_map(|text| Box::from(text.as_str())));
+        let pair = ("[a-z]{0,3}", "[a-z]{0,3}").prop_map(|(name, value)| (name.into(), value.into()));
+        let correlation =
+            proptest::option::of(proptest::collection::vec(any::<u8>(), 0..4).prop_map(Bytes::from));
+        (text(), text(), correlation, any::<Option<bool>>(), proptest::collection::vec(pair, 0..3)).prop_map(
+            |(content_type, reply_to, correlation, payload_is_text, user)| Properties {
+                content_type,
+                reply_to,
+                correlation,
+                payload_is_text,
+                user,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back_as_it_was(
+            topic in "[a-c/]{1,6}",
+            payload in proptest::collection::vec(any::<u8>(), 0..20),
+            qos in 0_u8..3,
+            retain in any::<bool>(),
+            properties in proptest::option::of(any_properties().prop_map(Box::new)),
+            origin in any::<u64>(),
+            lifetime in proptest::option::of(1_u64..1_000_000),
+        ) {
+            let now = Instant::now();
+            let message = Message {
+                topic: Topic::parse(topic.as_bytes()).unwrap(),
+                payload: payload.into(),
+                qos: QoS::from_number(qos).unwrap(),
+                retain,
+                properties,
+                expires_at: lifetime.map(|millis| now + Duration::from_millis(millis)),
+                origin: Origin(origin),
+            };
+            let mut bytes = Vec::new();
+            MessageRecord::write(&message, now, 5000, &mut bytes);
+            let record = MessageRecord::read(&bytes).unwrap();
+            prop_assert_eq!(record.clone().at(now, 5000), Some(message.clone()));
+            if let Some(lifetime) = lifetime {
+                prop_assert_eq!(record.at(now, 5000 + lifetime), None);
+            }
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(MessageRecord::read(&bytes[..cut]), Err(Damaged));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            drop(MessageRecord::read(&bytes));
+        }
+    }
+}

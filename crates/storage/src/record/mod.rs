@@ -1,0 +1,10 @@
+//! What entries are, as bytes: the broker's things on their way to the disk and back.
+//!
+//! Each record begins with the version of its layout. A reader takes every version that was ever written, and answers any other bytes with
+//! [`Damaged`](crate::Damaged): what comes from a disk is as little to be believed as what comes from a socket.
+
+mod message;
+mod text;
+
+pub use message::MessageRecord;
+pub use text::{Reader, Writer};

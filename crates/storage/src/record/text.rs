@@ -1,0 +1,147 @@
+//! Numbers, bytes and text one behind the other.
+
+use crate::Damaged;
+
+/// The most bytes that a number takes: seven bits each.
+const NUMBER_BYTES_MAX: u32 = 10;
+
+/// Writes behind what stands in a buffer.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes behind what stands here.
+    pub fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer { out }
+    }
+
+    /// One byte.
+    pub fn byte(&mut self, byte: u8) {
+        self.out.push(byte);
+    }
+
+    /// A number: seven bits a byte, the lowest first; all bytes but the last have the highest bit set (LEB128).
+    pub fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.out.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.out.push(number as u8);
+    }
+
+    /// Bytes behind their number.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Text as its UTF-8 bytes.
+    pub fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    /// A number that may be missing: 0 where it is, otherwise one more than it.
+    pub fn optional(&mut self, number: Option<u64>) {
+        self.number(number.map_or(0, |number| number.saturating_add(1)));
+    }
+}
+
+/// Reads what a [`Writer`] has written, and doubts every byte.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from the front.
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Says that nothing may be left.
+    pub fn finish(self) -> Result<(), Damaged> {
+        self.rest.is_empty().then_some(()).ok_or(Damaged)
+    }
+
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, Damaged> {
+        let (first, rest) = self.rest.split_first().ok_or(Damaged)?;
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    /// A number. Only its shortest form is taken.
+    pub fn number(&mut self) -> Result<u64, Damaged> {
+        let mut number = 0;
+        for place in 0..NUMBER_BYTES_MAX {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            let shifted = bits << (7 * place);
+            if shifted >> (7 * place) != bits || (byte == 0 && place > 0) {
+                return Err(Damaged);
+            }
+            number |= shifted;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Damaged)
+    }
+
+    /// Bytes behind their number.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
+        let length = usize::try_from(self.number()?).map_err(|_| Damaged)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Damaged)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// Text.
+    pub fn text(&mut self) -> Result<&'a str, Damaged> {
+        str::from_utf8(self.bytes()?).map_err(|_| Damaged)
+    }
+
+    /// A number that may be missing.
+    pub fn optional(&mut self) -> Result<Option<u64>, Damaged> {
+        Ok(self.number()?.checked_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(numbers in proptest::collection::vec(any::<u64>(), 0..20), text in any::<String>()) {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out);
+            numbers.iter().for_each(|number| writer.number(*number));
+            writer.text(&text);
+            writer.optional(None);
+            writer.optional(Some(5));
+            let mut reader = Reader::new(&out);
+            for number in numbers {
+                prop_assert_eq!(reader.number(), Ok(number));
+            }
+            prop_assert_eq!(reader.text(), Ok(text.as_str()));
+            prop_assert_eq!((reader.optional(), reader.optional()), (Ok(None), Ok(Some(5))));
+            prop_assert_eq!(reader.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn numbers_have_one_form_and_fit() {
+        for bytes in [&[0x80, 0x00][..], &[0xff; 10], &[0x80; 3], &[]] {
+            assert_eq!(Reader::new(bytes).number(), Err(Damaged), "{bytes:?}");
+        }
+    }
+}
