@@ -18,6 +18,7 @@ use tidegate_broker::{
     Reconfiguration, RingOptions, Shard, SlotKey,
 };
 use tidegate_protocol::{Close, CloseReason, Connection, Output};
+use tidegate_storage::Storage;
 
 /// Turns in which one worker's timers come to rest, where no machine wants to be called again and again.
 const TIMER_TURNS_MAX: usize = 10_000;
@@ -103,6 +104,16 @@ pub fn node(
     limits: Limits,
     protocols: Vec<&'static str>,
 ) -> (Arc<Node>, Vec<Arc<AtomicBool>>) {
+    node_on(workers, limits, protocols, None)
+}
+
+/// The same with a store, or without one.
+fn node_on(
+    workers: usize,
+    limits: Limits,
+    protocols: Vec<&'static str>,
+    storage: Option<Arc<dyn Storage>>,
+) -> (Arc<Node>, Vec<Arc<AtomicBool>>) {
     let flags: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
     let ring = |flag: &Arc<AtomicBool>| -> Bell {
         let flag = flag.clone();
@@ -116,7 +127,7 @@ pub fn node(
         authenticator: None,
         access: None,
         queues: QueuePolicies::default(),
-        storage: None,
+        storage,
         rings: Vec::new(),
     });
     (node, flags)
@@ -146,7 +157,21 @@ impl World {
 
     /// A world that counts by these protocols.
     pub fn with_protocols(workers: usize, limits: Limits, protocols: Vec<&'static str>) -> World {
-        let (node, bells) = node(workers, limits, protocols);
+        World::on(workers, limits, protocols, None)
+    }
+
+    /// A world with one protocol whose node keeps in this store what outlives it, and finds there what an earlier one has left.
+    pub fn on_storage(workers: usize, limits: Limits, storage: Arc<dyn Storage>) -> World {
+        World::on(workers, limits, vec!["toy"], Some(storage))
+    }
+
+    fn on(
+        workers: usize,
+        limits: Limits,
+        protocols: Vec<&'static str>,
+        storage: Option<Arc<dyn Storage>>,
+    ) -> World {
+        let (node, bells) = node_on(workers, limits, protocols, storage);
         let shards = (0..workers).map(|worker| Shard::new(node.clone(), worker)).collect();
         World { now: Instant::now(), node, shards, bells, links: Vec::new() }
     }
