@@ -4,12 +4,15 @@
 //! queue arrives in order without a lock being held on the way. Behind the queue's own lock stand only the deliveries that
 //! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
 
+mod address;
 mod grouped;
 mod resuming;
+mod taking;
 
 use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
+pub(crate) use address::Address;
 use grouped::Grouped;
 pub(crate) use grouped::{Claim, Reserved};
 use parking_lot::{Mutex, MutexGuard};
@@ -21,29 +24,6 @@ use tidegate_protocol::{Identity, Settlement};
 
 /// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
 const MOVES_MAX: usize = 16;
-
-/// Where a queue's deliveries are handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// The home worker.
-    pub(crate) worker: u8,
-    /// The consumer's key on that worker, while one is attached.
-    pub(crate) consumer: Option<u32>,
-}
-
-impl Address {
-    const ATTACHED: u64 = 1 << 32;
-
-    fn pack(self) -> u64 {
-        let consumer = self.consumer.map_or(0, |key| u64::from(key) | Address::ATTACHED);
-        u64::from(self.worker) << 40 | consumer
-    }
-
-    fn unpack(packed: u64) -> Address {
-        let consumer = (packed & Address::ATTACHED != 0).then_some(packed as u32);
-        Address { worker: (packed >> 40) as u8, consumer }
-    }
-}
 
 /// A queue; shared by the routes that lead to it and by its home worker.
 #[derive(Debug)]
@@ -272,96 +252,6 @@ impl Queue {
     /// Whether it has been called since the last answer.
     pub(crate) fn answer(&self) -> bool {
         self.is_called.load(Ordering::SeqCst) && self.is_called.swap(false, Ordering::SeqCst)
-    }
-
-    /// Appends a delivery that was routed with this generation, unless a limit forbids it or the queue has ended. Returns how many
-    /// older ones were dropped for it.
-    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<usize, NotTaken> {
-        let weight = queued.weight_bytes();
-        let mut waiting = self.waiting.lock();
-        if waiting.has_ended {
-            return Err(NotTaken::Ended);
-        }
-        let dropped = match self.has_room(waiting.len(), waiting.bytes, weight) {
-            true => 0,
-            false => self.make_room(&mut waiting, weight).ok_or(NotTaken::Full)?,
-        };
-        waiting.bytes += weight;
-        self.total.add(weight);
-        waiting.place(generation).push_back(queued);
-        Ok(dropped)
-    }
-
-    /// Drops the oldest deliveries until one of this weight has room; returns how many. Nothing where that is not wanted or cannot
-    /// help.
-    fn make_room(&self, waiting: &mut Waiting, weight: usize) -> Option<usize> {
-        let (kept, kept_bytes) = waiting.kept();
-        let can_help = kept < self.total.queue_messages_max()
-            && kept_bytes + weight <= self.total.queue_bytes_max()
-            && self.total.has_room((kept_bytes + weight).saturating_sub(waiting.bytes));
-        if !self.total.drops_oldest() || !can_help {
-            return None;
-        }
-        let mut dropped = 0;
-        while !self.has_room(waiting.len(), waiting.bytes, weight) {
-            let Some(oldest) = waiting.pop_oldest(kept) else { break };
-            let freed = oldest.weight_bytes();
-            waiting.bytes -= freed;
-            self.total.subtract(1, freed);
-            dropped += 1;
-        }
-        Some(dropped)
-    }
-
-    /// Whether a delivery of this weight would be taken behind so many others that are not here yet. Nobody minds what comes to a queue
-    /// that has ended.
-    pub(crate) fn would_take(&self, messages: usize, bytes: usize, weight: usize) -> bool {
-        let waiting = self.waiting.lock();
-        if waiting.has_ended {
-            return true;
-        }
-        match self.total.drops_oldest() {
-            // Those before it may have to go for it, but what comes again may not.
-            true => {
-                let (kept, kept_bytes) = waiting.kept();
-                kept < self.total.queue_messages_max()
-                    && kept_bytes + weight <= self.total.queue_bytes_max()
-                    && self.total.has_room((kept_bytes + weight).saturating_sub(waiting.bytes))
-            }
-            false => {
-                waiting.len() + messages < self.total.queue_messages_max()
-                    && waiting.bytes + bytes + weight <= self.total.queue_bytes_max()
-                    && self.total.has_room(bytes + weight)
-            }
-        }
-    }
-
-    fn has_room(&self, messages: usize, bytes: usize, weight: usize) -> bool {
-        messages < self.total.queue_messages_max()
-            && bytes + weight <= self.total.queue_bytes_max()
-            && self.total.has_room(weight)
-    }
-
-    /// Inserts deliveries that have not been in a queue yet behind the first `count`, in their order, as far as the limits
-    /// allow; returns how many found no room.
-    pub(crate) fn insert_behind(&self, count: usize, deliveries: impl Iterator<Item = Queued>) -> usize {
-        let mut waiting = self.waiting.lock();
-        let (mut messages, mut dropped) = (waiting.len(), 0);
-        let count = count.min(waiting.deliveries.len());
-        let mut behind = waiting.deliveries.split_off(count);
-        for queued in deliveries {
-            let weight = queued.weight_bytes();
-            if !self.has_room(messages, waiting.bytes, weight) {
-                dropped += 1;
-                continue;
-            }
-            messages += 1;
-            waiting.bytes += weight;
-            self.total.add(weight);
-            waiting.deliveries.push_back(queued);
-        }
-        waiting.deliveries.append(&mut behind);
-        dropped
     }
 
     /// Holds back what is routed with this generation, that of a move, until [`Queue::note_passed`] was called `workers` times for it.

@@ -5,7 +5,6 @@
 //! queue, and the direct way stays closed until the queue is empty, so that order is kept.
 
 use super::burying::Death;
-use super::parcel::Parcel;
 use super::rights::NOT_AUTHORIZED;
 use super::slot::Slot;
 use super::{Shard, SlotKey, publication::Publication};
@@ -18,11 +17,9 @@ use crate::reply;
 use crate::retained::Change;
 use crate::route::{Grant, Route, RouteEntry};
 use crate::router::NotRetained;
-use std::num::NonZeroU64;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_message::{Message, QoS, Topic};
+use tidegate_message::QoS;
 use tidegate_protocol::{Publish, Published, Refusal, Refused};
 
 /// The generation of what a connection has sent to itself: nothing of its own can be older and still under way.
@@ -38,73 +35,6 @@ pub(super) enum Accepted {
 }
 
 impl Shard {
-    /// The route of a topic: the connection's last one, the worker's cache, or the tree.
-    ///
-    /// A client that publishes to another topic than before is asked for its right to; a kept route says that it had it, because other
-    /// rules make another generation.
-    pub(super) fn route_of(&mut self, slot: usize, topic: &[u8], now: Instant) -> Result<Rc<Route>, Refusal> {
-        let generation = self.node.router.generation();
-        let last = self.slots.get(slot).and_then(|here| here.last_route.as_ref());
-        if let Some(route) =
-            last.filter(|route| route.generation == generation && route.topic.as_str().as_bytes() == topic)
-        {
-            self.metrics.route_cache_hits.add(1);
-            return Ok(route.clone());
-        }
-        let route = self.cached_route(topic, generation)?;
-        self.check_publish(slot, &route.topic, now)?;
-        let route = if route.lacks_queue() { self.declare_queue(&route.topic, now)? } else { route };
-        if let Some(here) = self.slots.get_mut(slot) {
-            here.last_route = Some(route.clone());
-        }
-        Ok(route)
-    }
-
-    fn cached_route(&mut self, topic: &[u8], generation: u64) -> Result<Rc<Route>, Refusal> {
-        if let Some(route) = self.cache.get(topic, generation) {
-            self.metrics.route_cache_hits.add(1);
-            return Ok(route);
-        }
-        let topic = self.check_topic(topic)?;
-        Ok(self.look_up(topic))
-    }
-
-    /// The same for a topic that was checked where it was published: limits that have become narrower since do not count.
-    pub(super) fn route_of_accepted(&mut self, topic: &Topic, generation: u64) -> Rc<Route> {
-        match self.cache.get(topic.as_str().as_bytes(), generation) {
-            Some(route) => {
-                self.metrics.route_cache_hits.add(1);
-                route
-            }
-            None => self.look_up(topic.clone()),
-        }
-    }
-
-    fn look_up(&mut self, topic: Topic) -> Rc<Route> {
-        self.metrics.route_cache_misses.add(1);
-        let route = Rc::new(self.node.router.route(topic, self.worker));
-        self.cache.insert(route.clone());
-        route
-    }
-
-    fn check_topic(&self, bytes: &[u8]) -> Result<Topic, Refusal> {
-        self.check_size(bytes)?;
-        Ok(Topic::parse(bytes)?)
-    }
-
-    /// The limits that topics and filters share.
-    pub(super) fn check_size(&self, text: &[u8]) -> Result<(), Refusal> {
-        let limits = &self.limits;
-        if text.len() > limits.topic_bytes {
-            return Err(Refusal::TopicTooLong { bytes: text.len(), limit: limits.topic_bytes });
-        }
-        let levels = memchr::memchr_iter(b'/', text).count() + 1;
-        match levels > limits.topic_levels {
-            true => Err(Refusal::TooManyLevels { levels, limit: limits.topic_levels }),
-            false => Ok(()),
-        }
-    }
-
     /// Keeps the message for later subscribers if it asks for it or its topic has a ring, and gives it to every receiver.
     pub(super) fn distribute(
         &mut self,
@@ -187,96 +117,6 @@ impl Shard {
                 Err(NotRetained::RouteIsOld) => {
                     newer = Some(self.node.router.route(route.topic.clone(), self.worker));
                 }
-            }
-        }
-    }
-
-    /// Sends a message to the other workers that are home to receivers.
-    pub(super) fn mail(&mut self, route: &Route, publication: &mut Publication<'_>) {
-        let mut workers = route.elsewhere;
-        while workers != 0 {
-            let worker = workers.trailing_zeros() as u8;
-            workers &= workers - 1;
-            if Parcel::suits(publication) {
-                self.pack(worker, publication);
-                continue;
-            }
-            let (message, reserved) = (publication.message(), publication.reserved);
-            let letter = Letter::Deliver { message, generation: route.generation, reserved };
-            self.letter_to(worker, letter);
-        }
-    }
-
-    /// Puts a small message into the parcel for a worker: behind everything that it is sent already, so that order is kept.
-    fn pack(&mut self, worker: u8, publication: &Publication<'_>) {
-        let Some(letters) = self.outgoing.get_mut(usize::from(worker)) else { return };
-        match letters.last_mut() {
-            Some(Letter::Parcel(parcel)) if !parcel.is_full() => parcel.push(publication),
-            _ => {
-                let mut parcel = Parcel::default();
-                parcel.push(publication);
-                letters.push(Letter::Parcel(parcel));
-            }
-        }
-    }
-
-    /// Delivers what another worker's client has published.
-    pub(super) fn deliver_mailed(
-        &mut self,
-        message: &Arc<Message>,
-        generation: u64,
-        reserved: Option<NonZeroU64>,
-        now: Instant,
-    ) {
-        let publication =
-            Publication { generation, is_promised: true, reserved, ..Publication::kept(message) };
-        self.deliver_foreign(&mut { publication }, now);
-    }
-
-    /// Delivers what other workers' clients have published.
-    pub(super) fn deliver_parcel(&mut self, parcel: &Parcel, now: Instant) {
-        for mut publication in parcel.publications() {
-            self.deliver_foreign(&mut publication, now);
-        }
-    }
-
-    fn deliver_foreign(&mut self, publication: &mut Publication<'_>, now: Instant) {
-        let generation = publication.generation;
-        if self.node.router.generation() != generation {
-            return self.deliver_to_former(publication, generation, now);
-        }
-        let route = self.mailed_route(publication.topic, generation);
-        if route.generation != generation {
-            return self.deliver_to_former(publication, generation, now);
-        }
-        self.encoded.start(route.here.len() > 1);
-        for entry in &route.here {
-            self.deliver_to(entry, publication, now);
-        }
-    }
-
-    /// The route of a message from another worker: that of the last one, the worker's cache, or the tree.
-    fn mailed_route(&mut self, topic: &Topic, generation: u64) -> Rc<Route> {
-        let last = self.mailed.take();
-        let route = match last.filter(|last| last.generation == generation && last.topic == *topic) {
-            Some(last) => last,
-            None => self.route_of_accepted(topic, generation),
-        };
-        self.mailed = Some(route.clone());
-        route
-    }
-
-    /// The subscriptions have changed since the letter was written: whoever was at home here then is served by this
-    /// worker, wherever its home is now. So nobody is forgotten and nobody is served twice.
-    fn deliver_to_former(&mut self, publication: &mut Publication<'_>, generation: u64, now: Instant) {
-        if publication.topic.queue_name().is_some() {
-            return self.deliver_to_queue(publication, now);
-        }
-        let receivers = self.node.router.receivers(publication.topic, generation);
-        self.encoded.start(receivers.len() > 1);
-        for entry in receivers {
-            if entry.queue.home_at(generation) == self.worker {
-                self.deliver_to(&entry, publication, now);
             }
         }
     }

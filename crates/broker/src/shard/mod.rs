@@ -13,6 +13,8 @@ pub(crate) mod cursor;
 mod deliver;
 mod following;
 mod keeping;
+mod lookup;
+mod mailing;
 pub(crate) mod parcel;
 mod publication;
 mod queues;
