@@ -29,6 +29,9 @@ const PREFIX: &str = "TIDEGATE_";
 /// Names the configuration file; read by the binary before anything is loaded.
 const RESERVED: &str = "TIDEGATE_CONFIG";
 
+/// The only tables that have names; others exist in the file only.
+const LISTENERS: &str = "listener";
+
 /// A setting given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
@@ -110,7 +113,9 @@ impl<'n> Names<'n> {
             let target = parent.child(setting.key, Some(setting.kind));
             match setting.kind {
                 Kind::Table(nested) => self.add_section(nested, &child, &target),
-                Kind::Tables(nested) if parent.path.is_empty() => self.add_listeners(nested, &child, &target),
+                Kind::Tables(nested) if target.path == LISTENERS => {
+                    self.add_listeners(nested, &child, &target)
+                }
                 Kind::Tables(_) => {}
                 Kind::Protocols => self.add_options(setting.key, name, parent),
                 _ => self.targets.entry(child).or_default().push(target),

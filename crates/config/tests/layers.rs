@@ -237,3 +237,14 @@ fn ignores_service_links() {
     outcome(&links, &[]).unwrap();
     assert_refused(&[("TIDEGATE_PORT", "1883")], &[], &["TIDEGATE_PORT: error"]);
 }
+
+/// Policies and rings have no names: one that is called like a listener is no setting.
+#[test]
+fn tables_without_names_are_in_the_file_only() {
+    assert_refused(
+        &[],
+        &["queue.devices.max_messages=5"],
+        &["there is no setting `queue.devices.max_messages`"],
+    );
+    assert_refused(&[("TIDEGATE_TOPIC__DEVICES__DISK_FULL", "reject")], &[], &["there is no setting"]);
+}
