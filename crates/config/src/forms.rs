@@ -36,6 +36,11 @@ pub(crate) const TOPIC_PATTERN: Form =
 /// The topics of a replay ring.
 pub(crate) const RING_TOPICS: Form =
     Form { name: "a topic filter such as \"plant/#\"", check: check_ring_topics };
+
+/// The topics of a policy.
+pub(crate) const TOPIC_FILTER: Form =
+    Form { name: "a topic filter such as \"plant/#\"", check: check_policy_topics };
+
 /// The names of queues in a policy.
 pub(crate) const QUEUE_PATTERN: Form =
     Form { name: "a name of queues such as \"orders/#\"", check: check_queue_pattern };
@@ -81,6 +86,17 @@ fn check_topic_pattern(text: &str) -> Result<(), Problem> {
 fn check_ring_topics(text: &str) -> Result<(), Problem> {
     if text.starts_with('$') {
         return Err(Problem::new("topics that begin with `$` are the gateway's own, and in no ring"));
+    }
+    check_filter(text)
+}
+
+fn check_policy_topics(text: &str) -> Result<(), Problem> {
+    if let Some((_, filter)) = text.strip_prefix("$share/").and_then(|rest| rest.split_once('/')) {
+        let suggestion = format!("a message has a topic and no group: write {}", quoted(filter));
+        return Err(Problem::with_suggestion("policies are about topics, not about groups", suggestion));
+    }
+    if text.starts_with('$') && !text.starts_with("$queue/") {
+        return Err(Problem::new("topics that begin with `$` are the gateway's own, but for `$queue/…`"));
     }
     check_filter(text)
 }

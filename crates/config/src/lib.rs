@@ -56,8 +56,8 @@ pub use overlay::{Override, OverrideError};
 pub use reference::reference_page;
 pub use registry::{OptionError, ProtocolEntry, Registry};
 pub use schema::{
-    Access, AccessRule, ClientAuth, ClientIdentity, Config, Http, Limits, Listener, Log, LogFormat, LogLevel,
-    NamedQueue, NamedQueueOverflow, Permission, QueueOverflow, Replay, RuleAction, ServerName, Tls,
-    Transport, WebSocket,
+    Access, AccessRule, Acknowledge, ClientAuth, ClientIdentity, Config, DiskFull, Http, Limits, Listener,
+    Log, LogFormat, LogLevel, NamedQueue, NamedQueueOverflow, Permission, QueueOverflow, Replay, RuleAction,
+    ServerName, Store, Tls, TopicPolicy, Transport, WebSocket,
 };
 pub use tidegate_message::{ByteSize, TimeSpan, UnitError};

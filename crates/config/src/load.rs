@@ -18,7 +18,7 @@ use crate::layer::{Layer, merge};
 use crate::node::{cores, machine_name};
 use crate::overlay::{self, Override};
 use crate::registry::Registry;
-use crate::schema::Config;
+use crate::schema::{Config, PARTS_OF_MEMORY};
 use crate::{check, value};
 
 /// The configuration that is used without a file, as a file would say it.
@@ -72,6 +72,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Report> {
         Ok(config) => config,
         Err(error) => return Err(findings.fail(format!("the settings cannot be combined: {error}"))),
     };
+    config.limits.divide_memory();
     if config.workers == 0 {
         config.workers = cores();
     }
@@ -98,8 +99,11 @@ fn read_source(file: Option<&Path>, embedded: &str) -> Result<SourceFile, Report
 
 fn typed(mut layers: Vec<Layer>) -> Result<Config, ConfigError> {
     if let Some(defaults) = layers.first_mut() {
-        // An empty name stands for the machine's, which is asked for only when nothing else is set.
+        // An empty name stands for the machine's, which is asked for only when nothing else is set; zero for a part of the memory.
         defaults.root.insert("node".to_owned(), value::plain(""));
+        for (part, _) in PARTS_OF_MEMORY {
+            defaults.set(&["limits", part].map(str::to_owned), value::plain("0B"));
+        }
     }
     merge(layers, &Config::SECTION)?.try_deserialize::<Config>()
 }

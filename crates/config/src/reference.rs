@@ -26,7 +26,7 @@ Flags win over the environment, the environment over the file, the file over the
 | a field of a listener, in the environment | the name in upper case, `_` for `.` and `-` | `TIDEGATE_LISTENER__DEVICES__TLS__CERT=/run/cert.pem` |
 
 Values are written without quotes; items of a list are separated by commas (`stomp,mqtt`). Listeners, access rules, replay rings and policies
-for queues are added in the file only, and so are the entries of `tls.sni`. Two listeners whose names differ only in `.`, `-`, `_` or case share their variables, which is
+for topics and queues are added in the file only, and so are the entries of `tls.sni`. Two listeners whose names differ only in `.`, `-`, `_` or case share their variables, which is
 an error as soon as one is set. `TIDEGATE_CONFIG` names the file. Any other variable that begins with `TIDEGATE_` and is no setting
 is an error, except those that container platforms make up for a service called `tidegate` (`TIDEGATE_SERVICE_HOST`,
 `TIDEGATE_PORT_1883_TCP_ADDR` and the like).
@@ -47,12 +47,13 @@ This holds for the options of protocols as well. A duration or a size is never w
 The file is checked as a whole before anything starts, and every mistake is reported with its line: keys that do not exist, values
 of the wrong kind or out of range, two listeners (or `[http]`) on one port of overlapping addresses, names or protocols used twice,
 certificates and keys that cannot be read or do not belong together, access rules for listeners that do not exist. A listener that nobody could log in to is refused as well, and
-so is one that is open to the network without client certificates or passwords, unless it says `allow_anonymous = true`. An expired certificate
-is a warning, and so are an access rule that never decides anything and a replay ring that never gets anything.
+so is one that is open to the network without client certificates or passwords, unless it says `allow_anonymous = true`. A `data_dir`
+that cannot be a folder of this user is refused, a `limits.memory` below its parts, and a `limits.disk` that is too small for `store.segment_bytes`. An expired certificate
+is a warning, and so are an access rule that never decides anything, a policy that is never asked and a replay ring that never gets anything.
 
 ## What takes effect without a restart
 
-On SIGHUP the file, the environment and the flags are read again and everything takes effect but `node`, `data_dir`, `workers`,
+On SIGHUP the file, the environment and the flags are read again and everything takes effect but `node`, `data_dir`, `[store]`, `workers`,
 `shutdown_timeout`, `[http]` and `log.format`, which the log then names. See `docs/guides/reload.md`.
 ";
 

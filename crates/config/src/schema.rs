@@ -3,6 +3,13 @@
 //! The doc comments are what the user reads in the reference page. What can only be judged by looking at several settings
 //! (two listeners on one port, a certificate and its key) is in `check`.
 
+mod limits;
+mod store;
+
+pub(crate) use limits::PARTS_OF_MEMORY;
+pub use limits::{Limits, QueueOverflow};
+pub use store::{Acknowledge, DiskFull, Store, TopicPolicy};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,8 +53,8 @@ section! {
     pub struct Config {
         /// The stable name of this gateway, which the log tells when it is ready.
         node: String = Name, Optional("the name of the machine, or `tidegate` where it has no usable one");
-        /// The folder for what is kept over a restart. This version keeps everything in memory and stores nothing there
-        /// yet: the setting is checked and answered with a warning that says so.
+        /// The folder for what is kept over a restart ([guide](../guides/durable.md)). It is made where it is not there, and belongs to one
+        /// gateway at a time.
         data_dir: Option<PathBuf> = Path, Optional("nothing is kept over a restart");
         /// Worker threads. Each owns its connections; 0 means one per processor core that this process may use.
         workers: usize = count(0, 64), Default("0");
@@ -64,6 +71,10 @@ section! {
         log: Log = Table(&Log::SECTION), Default("");
         /// Who clients are, and what they may do.
         access: Access = Table(&Access::SECTION), Default("");
+        /// How the store keeps what is in `data_dir`.
+        store: Store = Table(&Store::SECTION), Default("");
+        /// What holds for messages by their topics.
+        topics as "topic": Vec<TopicPolicy> = Tables(&TopicPolicy::SECTION), Default("");
         /// The last messages of some topics, for clients that come back.
         rings as "replay": Vec<Replay> = Tables(&Replay::SECTION), Default("");
         /// What holds for named queues.
@@ -370,58 +381,4 @@ pub enum NamedQueueOverflow {
     Reject,
     /// The message that has waited longest is dropped.
     DropOldest,
-}
-
-section! {
-    /// What the gateway holds at most. What goes beyond is refused or dropped, answered where the protocol can, and counted.
-    pub struct Limits {
-        /// Connections at one time, all listeners together.
-        connections: usize = count(1, 10_000_000), Default("100000");
-        /// Sessions, connected and disconnected together.
-        sessions: usize = count(1, 10_000_000), Default("200000");
-        /// Subscriptions of one session. Generous, because clients that are gateways themselves subscribe to every device.
-        subscriptions_per_session: usize = count(1, 10_000_000), Default("200000");
-        /// Subscriptions of all sessions together.
-        subscriptions: usize = count(1, 100_000_000), Default("2000000");
-        /// Bytes of the subscriptions of all sessions together, with the levels of their filters.
-        subscription_bytes: ByteSize = size(MIB, 1024 * GIB), Default("1GiB");
-        /// Named queues (`$queue/…`). At the limit an empty one without consumers goes for a new one, or the new one is refused.
-        queues: usize = count(1, 10_000_000), Default("10000");
-        /// Messages waiting in one queue.
-        queued_messages: usize = count(1, 100_000_000), Default("100000");
-        /// Bytes waiting in one queue.
-        queued_bytes: ByteSize = size(KIB, 1024 * GIB), Default("64MiB");
-        /// Bytes waiting in all queues together. Deliveries that wait to be acknowledged and wills count as well.
-        queued_bytes_total: ByteSize = size(KIB, 1024 * GIB), Default("512MiB");
-        /// What happens when a queue is full: the message that has waited longest makes room for the new one, the new one is dropped, or
-        /// the client that is too slow is disconnected as well (while it is away, and for what waits in a shared subscription for
-        /// anybody, the new one is dropped). Messages that a client may have received already are never dropped for others.
-        queue_overflow: QueueOverflow = Word(&["drop-oldest", "drop-newest", "disconnect"]), Default("drop-newest");
-        /// Topics with a retained message.
-        retained_messages: usize = count(1, 100_000_000), Default("1000000");
-        /// Bytes of all retained messages together.
-        retained_bytes: ByteSize = size(KIB, 1024 * GIB), Default("256MiB");
-        /// Levels of a topic or filter (`a/b/c` has three).
-        topic_levels: usize = count(1, 1024), Default("128");
-        /// Bytes of a topic or filter. MQTT itself ends at 65535.
-        topic_bytes: usize = count(16, 65_535), Default("4096");
-        /// Bytes of a client identifier. More are refused.
-        client_id_bytes: usize = count(23, 65_535), Default("1024");
-        /// The longest time for which the session of a disconnected client is kept, whatever the client asks for.
-        session_expiry_max: TimeSpan = time(0, 3650 * DAY), Default("7d");
-        /// Unsent bytes of one connection before further messages wait in its queue.
-        output_buffer: ByteSize = size(4 * KIB, 64 * MIB), Default("256KiB");
-    }
-}
-
-/// What happens when a queue is full and one more message arrives for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum QueueOverflow {
-    /// The oldest message that waits is dropped.
-    DropOldest,
-    /// The arriving message is dropped.
-    DropNewest,
-    /// The client that is too slow is disconnected.
-    Disconnect,
 }

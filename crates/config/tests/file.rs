@@ -231,21 +231,6 @@ fn warns_of_pointless_limits() {
     assert_eq!(lines, [7, 10], "{warnings:?}");
 }
 
-/// The data folder is checked, and the warning says plainly that nothing is stored in it.
-#[test]
-fn warns_that_nothing_is_stored() {
-    let folder = Folder::new();
-    folder.write("plain", "");
-    let file = folder.write("gate.toml", format!("data_dir = 'a/b/c'\n{LISTENER}"));
-    let loaded = load_all(Some(&file), &[], &[]).unwrap();
-    assert_eq!(loaded.config.data_dir.unwrap(), folder.path().join("a/b/c"));
-    assert!(loaded.warnings[0].to_string().contains("stores nothing"), "{:?}", loaded.warnings);
-    assert!(!folder.path().join("a").exists());
-    let file = folder.write("gate.toml", format!("data_dir = 'plain/b'\n{LISTENER}"));
-    let report = load_all(Some(&file), &[], &[]).unwrap_err().to_string();
-    assert!(report.contains("gate.toml:1:12: error: `data_dir`: "), "{report}");
-}
-
 /// What is no readable text file is an error about the file.
 #[test]
 fn refuses_files_that_are_none() {

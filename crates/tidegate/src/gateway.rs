@@ -87,6 +87,7 @@ pub(crate) fn run(configuration: &Configuration) -> ExitCode {
     if configuration.config.is_none() {
         note_defaults(&loaded.config);
     }
+    note_storage(&loaded.config);
     match serve(configuration, loaded.config, level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refused) => {
@@ -218,6 +219,15 @@ fn note_defaults(config: &Config) {
         true => info!("no configuration file: listening on loopback only, anonymous clients are accepted"),
         false => {
             warn!("no configuration file: open to the network, and anonymous clients are accepted");
+        }
+    }
+}
+
+fn note_storage(config: &Config) {
+    match &config.data_dir {
+        None => info!("nothing survives a restart: no `data_dir` is set"),
+        Some(folder) => {
+            warn!(folder = %folder.display(), "this version stores nothing in `data_dir` yet");
         }
     }
 }

@@ -85,6 +85,7 @@ fn keep_fixed(new: &mut Config, old: &Config) -> Vec<&'static str> {
     let kept = [
         keep("node", &mut new.node, &old.node),
         keep("data_dir", &mut new.data_dir, &old.data_dir),
+        keep("store", &mut new.store, &old.store),
         keep("workers", &mut new.workers, &old.workers),
         keep("shutdown_timeout", &mut new.shutdown_timeout, &old.shutdown_timeout),
         keep("http", &mut new.http, &old.http),
@@ -173,9 +174,17 @@ mod tests {
     #[test]
     fn what_needs_a_restart_is_named_and_kept() {
         let old = config(&["node=a", "workers=1"]);
-        let mut new =
-            config(&["node=b", "workers=2", "shutdown_timeout=1s", "log.format=json", "log.level=debug"]);
-        assert_eq!(keep_fixed(&mut new, &old), ["node", "workers", "shutdown_timeout", "log.format"]);
+        let mut new = config(&[
+            "node=b",
+            "workers=2",
+            "shutdown_timeout=1s",
+            "log.format=json",
+            "log.level=debug",
+            "data_dir=data",
+            "store.lazy_interval=2s",
+        ]);
+        let fixed = ["node", "data_dir", "store", "workers", "shutdown_timeout", "log.format"];
+        assert_eq!(keep_fixed(&mut new, &old), fixed);
         assert_eq!((new.node.as_str(), new.workers, new.log.format), ("a", 1, LogFormat::Text));
         assert_eq!(new.log.level, LogLevel::Debug);
         assert!(keep_fixed(&mut new, &old).is_empty());

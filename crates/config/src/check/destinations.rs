@@ -33,6 +33,12 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
             warn(&item(&topics, at), topic, in_no_ring.or_else(|| topic_instead(topic)), findings);
         }
     }
+    for (index, policy) in config.topics.iter().enumerate() {
+        let topics = join(&item("topic", index), "topics");
+        for (at, topic) in policy.topics.iter().enumerate() {
+            warn(&item(&topics, at), topic, topic_instead(topic), findings);
+        }
+    }
     for (index, rule) in config.access.rules.iter().enumerate() {
         let topics = join(&item("access.rule", index), "topics");
         for (at, topic) in rule.topics.iter().enumerate() {

@@ -6,6 +6,7 @@
 mod access;
 mod addresses;
 mod certificates;
+mod covered;
 mod destinations;
 mod limits;
 mod listeners;
@@ -14,6 +15,7 @@ mod replay;
 mod rules;
 mod storage;
 mod tls;
+mod topics;
 
 use std::time::SystemTime;
 
@@ -28,6 +30,7 @@ pub(crate) fn check(config: &Config, registry: &Registry, now: SystemTime, findi
     access::check(config, findings);
     rules::check(config, findings);
     replay::check(config, findings);
+    topics::check(config, findings);
     tls::check(config, now, findings);
     queues::check(config, findings);
     destinations::check(config, findings);

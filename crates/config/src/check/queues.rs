@@ -1,6 +1,6 @@
 //! The policies of named queues among each other: which one is never asked, and where dead letters lead.
 
-use tidegate_message::{Topic, TopicFilter, TopicPattern};
+use tidegate_message::{ByteSize, Topic, TopicFilter, TopicPattern};
 
 use crate::diagnostic::quoted;
 use crate::findings::{Findings, Part, item, join};
@@ -44,7 +44,9 @@ impl<'c> Policy<'c> {
 
 fn check_bytes(policy: &Policy<'_>, config: &Config, findings: &mut Findings<'_>) {
     let total = config.limits.queued_bytes_total;
-    if let Some(own) = policy.written.max_bytes.filter(|own| *own > total) {
+    // With a store most of a long queue is on the disk.
+    let in_memory = |own: &ByteSize| config.data_dir.is_none() && *own > total;
+    if let Some(own) = policy.written.max_bytes.filter(in_memory) {
         let message = format!("`max_bytes` ({own}) is never reached: all queues together may hold {total}");
         findings.warning(&join(&policy.path, "max_bytes"), message, None);
     }
