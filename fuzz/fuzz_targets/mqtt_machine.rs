@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
 use tidegate_mqtt::codec::{Version, decode};
 use tidegate_mqtt::{Mqtt, MqttOptions};
-use tidegate_protocol::{Attached, Attachment, CloseReason, Published, Refusal};
+use tidegate_protocol::{Answer, Attached, Attachment, CloseReason, Published, Refusal};
 use tidegate_testkit::script::{Harness, parcel};
 
 const CONNECT_3: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x05\x00\x01a";
@@ -49,16 +49,16 @@ fuzz_target!(|data: &[u8]| {
                 rest = behind;
             }
             5 => harness.broker.published.push_back(Err(Refusal::QueueFull)),
-            6 => harness.broker.published.push_back(Ok(Published { matched: false })),
+            6 => harness.broker.published.push_back(Ok(Published { matched: false, answer: Answer::Now })),
             7 => harness.broker.attachments.push_back(Attachment::Later),
             8 => {
                 let saved = bytes.to_vec();
-                let attached = Attached { present: true, saved, expiry: Duration::from_secs(9) };
+                let attached = Attached { present: true, saved: vec![saved], expiry: Duration::from_secs(9), is_durable: false };
                 harness.broker.attachments.push_back(Attachment::Now(attached));
             }
             9 if harness.broker.owes_attachment() && harness.closed().is_none() => {
                 let saved = bytes.to_vec();
-                harness.reply(Ok(Attached { present: true, saved, expiry: Duration::ZERO }));
+                harness.reply(Ok(Attached { present: true, saved: vec![saved], expiry: Duration::ZERO, is_durable: false }));
             }
             10 if action & 0xF0 == 0xF0 => drop(harness.close(CloseReason::ServerShutdown)),
             _ => drop(harness.feed(bytes)),

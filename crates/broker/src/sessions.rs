@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_message::Origin;
-use tidegate_protocol::{Identity, SavedState, Will, WillAction};
+use tidegate_protocol::{Identity, SAVED_BYTES_MAX, SAVED_PIECES_MAX, Saved, SavedState, Will, WillAction};
 
 const SHARDS: usize = 16;
 
@@ -45,7 +45,8 @@ struct Session {
     queue: Arc<Queue>,
     holder: Option<Holder>,
     expiry: Duration,
-    saved: SavedState,
+    /// Pieces, oldest first.
+    saved: Vec<SavedState>,
     will: Option<HeldWill>,
     /// The moment at which something is due while nobody holds it: the will's delay or the session's end.
     due: Option<Instant>,
@@ -87,7 +88,7 @@ pub(crate) struct Claim {
 #[derive(Debug)]
 pub(crate) enum Claimed {
     /// The session is held. `ended` is what a clean start has ended.
-    Held { queue: Arc<Queue>, present: bool, saved: SavedState, expiry: Duration, ended: Option<Ended> },
+    Held { queue: Arc<Queue>, present: bool, saved: Vec<SavedState>, expiry: Duration, ended: Option<Ended> },
     /// Another connection holds it and has to be closed first; the claim comes back.
     HeldBy(Holder, Claim),
     /// It belongs to another user.
@@ -193,7 +194,8 @@ impl Sessions {
                 session.expiry = claim.expiry;
                 session.will = claim.will;
                 session.queue.set_identity(claim.identity);
-                let saved = std::mem::take(&mut session.saved);
+                // They stay: should the process end before the session is released, nothing else would say what they say.
+                let saved = session.saved.clone();
                 Claimed::Held {
                     queue: session.queue.clone(),
                     present: true,
@@ -217,7 +219,7 @@ impl Sessions {
                 queue.set_identity(claim.identity);
                 let expiry = claim.expiry;
                 shard.insert(claim.key, Session::held(queue.clone(), claim.holder, expiry, claim.will));
-                Claimed::Held { queue, present: false, saved: SavedState::new(), expiry, ended }
+                Claimed::Held { queue, present: false, saved: Vec::new(), expiry, ended }
             }
         }
     }
@@ -230,6 +232,23 @@ impl Sessions {
     /// A session is held from now on, that was held by this connection before.
     fn count_attached(&self, before: Option<Holder>) {
         self.attached.fetch_add(usize::from(before.is_none()), Ordering::Relaxed);
+    }
+
+    /// Keeps what a session's protocol wants back. Nothing happens where the connection does not hold it.
+    pub(crate) fn save(&self, key: &SessionKey, holder: Holder, saved: Saved<'_>) {
+        let mut shard = self.shard(key).lock();
+        let Some(session) = shard.get_mut(key).filter(|session| session.holder == Some(holder)) else {
+            return;
+        };
+        match saved {
+            Saved::Whole(piece) => session.saved = vec![piece.to_vec()],
+            Saved::More(piece) => {
+                let bytes = session.saved.iter().map(Vec::len).sum::<usize>() + piece.len();
+                let has_room = session.saved.len() < SAVED_PIECES_MAX && bytes <= SAVED_BYTES_MAX;
+                debug_assert!(has_room, "a machine writes the whole before its pieces are too many");
+                session.saved.extend(has_room.then(|| piece.to_vec()));
+            }
+        }
     }
 
     /// Takes the session from its holder. Returns what has to be done now; the rest is put on the agenda.
@@ -249,7 +268,7 @@ impl Sessions {
         };
         session.holder = None;
         self.attached.fetch_sub(1, Ordering::Relaxed);
-        session.saved = saved;
+        session.saved = Some(saved).filter(|saved| !saved.is_empty()).into_iter().collect();
         session.expiry = expiry.unwrap_or(session.expiry).min(expiry_max);
         session.queue.set_survives(!session.expiry.is_zero());
         if will == WillAction::Discard {
@@ -331,7 +350,7 @@ impl Sessions {
 
 impl Session {
     fn held(queue: Arc<Queue>, holder: Holder, expiry: Duration, will: Option<HeldWill>) -> Session {
-        let (saved, due, ends_at, will_at) = (SavedState::new(), None, None, None);
+        let (saved, due, ends_at, will_at) = (Vec::new(), None, None, None);
         Session { queue, holder: Some(holder), expiry, saved, will, due, ends_at, will_at }
     }
 }

@@ -127,7 +127,7 @@ impl Opening {
     ) -> (Connected, Result<(), Close>) {
         let saved = match attached.present {
             // Bytes that cannot be read are as good as none: messages come again under new identifiers.
-            true => Saved::from_bytes(&attached.saved).unwrap_or_default(),
+            true => Saved::from_pieces(&attached.saved).unwrap_or_default(),
             false => Saved::default(),
         };
         // [MQTT-3.2.2-2] [MQTT-3.2.2-3]

@@ -24,7 +24,7 @@ use crate::reason::{fault, in_connack, last_word, undecodable};
 use crate::wire::Wire;
 use std::time::Instant;
 use tidegate_protocol::{
-    Attachment, Close, CloseReason, Connection, Context, Delivery, Encoded, Output, Refused, Reply,
+    Attachment, Close, CloseReason, Connection, Context, Delivery, Encoded, Output, Refusal, Refused, Reply,
 };
 
 /// The first byte of every CONNECT.
@@ -201,6 +201,11 @@ impl Connection for MqttConnection {
                 Err(fault(crate::reason::of_attach(refusal), refusal.to_string()))
             }
         }
+    }
+
+    /// So far nothing that it asks for waits.
+    fn handle_answer(&mut self, _: Result<(), Refusal>, _: &mut Context<'_>) -> Result<(), Close> {
+        Ok(())
     }
 
     fn handle_delivery(

@@ -258,9 +258,9 @@ impl Inbound {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         };
         match context.broker.publish(&request) {
-            Ok(Published { matched: true }) => Ok(Verdict::Acknowledge(ReasonCode::Success, "".into())),
+            Ok(Published { matched: true, .. }) => Ok(Verdict::Acknowledge(ReasonCode::Success, "".into())),
             // Section 3.4.2.1: a server that knows that nobody subscribes may say so.
-            Ok(Published { matched: false }) => {
+            Ok(Published { matched: false, .. }) => {
                 Ok(Verdict::Acknowledge(ReasonCode::NoMatchingSubscribers, "".into()))
             }
             Err(refusal) => judge(refusal, publish.qos, wire.version, self.denied),

@@ -108,7 +108,10 @@ pub(crate) fn of_denial(denial: Denial) -> Close {
 /// Why a session was not attached, for the CONNACK.
 pub(crate) fn of_attach(refusal: Refusal) -> ReasonCode {
     match refusal {
-        Refusal::TooManySessions { .. } | Refusal::QueueFull => ReasonCode::QuotaExceeded,
+        Refusal::TooManySessions { .. } | Refusal::QueueFull | Refusal::StoreFull => {
+            ReasonCode::QuotaExceeded
+        }
+        Refusal::StoreFailing => ReasonCode::ServerUnavailable,
         Refusal::ClientIdTooLong { .. } => ReasonCode::ClientIdentifierNotValid,
         // The will's.
         Refusal::InvalidTopic(_)
@@ -128,7 +131,9 @@ pub(crate) fn of_subscribe(refusal: Refusal) -> ReasonCode {
         Refusal::TooManySubscriptions { .. }
         | Refusal::SubscriptionsFull
         | Refusal::TooManyQueues { .. }
+        | Refusal::StoreFull
         | Refusal::QueueFull => ReasonCode::QuotaExceeded,
+        Refusal::StoreFailing => ReasonCode::ImplementationSpecificError,
         // A queue's filter is well formed, but cannot be had so (section 3.9.3).
         Refusal::InvalidTopic(_)
         | Refusal::TooManyLevels { .. }
@@ -176,8 +181,10 @@ pub(crate) fn of_publish(refusal: Refusal) -> Rejection {
         Refusal::ReservedTopic => Rejection::Reserved(ReasonCode::NotAuthorized),
         Refusal::RetainedFull
         | Refusal::QueueFull
+        | Refusal::StoreFull
         | Refusal::TooManyQueues { .. }
         | Refusal::SubscriptionsFull => Rejection::Passing(ReasonCode::QuotaExceeded),
+        Refusal::StoreFailing => Rejection::Passing(ReasonCode::ImplementationSpecificError),
         _ => Rejection::Passing(ReasonCode::UnspecifiedError),
     }
 }
@@ -203,6 +210,8 @@ mod tests {
             Refusal::ClientIdTooLong { bytes: 2, limit: 1 },
             Refusal::RetainedFull,
             Refusal::QueueFull,
+            Refusal::StoreFull,
+            Refusal::StoreFailing,
             Refusal::InvalidQueueName,
             Refusal::QueueInGroup,
             Refusal::QueueNoLocal,

@@ -46,6 +46,15 @@ impl Saved {
         bytes
     }
 
+    /// Reads what was saved back: so far there is never more than one piece.
+    pub(crate) fn from_pieces(pieces: &[SavedState]) -> Option<Saved> {
+        match pieces {
+            [] => Some(Saved::default()),
+            [whole] => Saved::from_bytes(whole),
+            _ => None,
+        }
+    }
+
     /// Reads the bytes back; nothing where any of them is not as [`Saved::to_bytes`] writes it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Saved> {
         if bytes.is_empty() {

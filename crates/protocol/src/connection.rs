@@ -1,6 +1,6 @@
 //! One client's state machine, and the factory that makes it.
 
-use crate::{Broker, Close, Delivery, Encoded, Output, Refused, Reply};
+use crate::{Broker, Close, Delivery, Encoded, Output, Refusal, Refused, Reply};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -87,6 +87,10 @@ pub trait Connection {
 
     /// Handles the answer to a request that was answered [`crate::Attachment::Later`] or [`crate::Authentication::Later`].
     fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close>;
+
+    /// Handles what became of the oldest request that was answered [`crate::Answer::Later`] and of which it has not been told:
+    /// it may be acknowledged, or the disk does not keep it. Never called from within such a request.
+    fn handle_answer(&mut self, answer: Result<(), Refusal>, context: &mut Context<'_>) -> Result<(), Close>;
 
     /// Encodes one delivery for the peer.
     ///

@@ -8,6 +8,7 @@
 //!            handle_bytes ──► ┌────────────┐ ──► Output (bytes for the peer)
 //!         handle_delivery ──► │ Connection │
 //!            handle_reply ──► │            │ ──► Broker (authenticate, attach, subscribe, publish, settle, ...)
+//!           handle_answer ──► │            │
 //!          handle_timeout ──► │            │
 //!            handle_close ──► └────────────┘ ──► next_timeout
 //! ```
@@ -32,7 +33,8 @@ pub use connection::{Connection, Context, MessageKind, Peer, Protocol, Recogniti
 pub use delivery::{Delivery, DeliveryTag, Refused, SubscriptionIds};
 pub use output::{Encoded, Layout, Output};
 pub use request::{
-    Attach, Attached, Attachment, Broker, Consume, ConsumerId, Detach, Outcome, Publish, Published, Refusal,
-    Reply, RetainedDelivery, SavedState, Settlement, Subscribe, Subscribed, Will, WillAction,
+    Answer, Attach, Attached, Attachment, Broker, Consume, ConsumerId, Detach, Outcome, Publish, Published,
+    Refusal, Reply, RetainedDelivery, SAVED_BYTES_MAX, SAVED_PIECES_MAX, Saved, SavedState, Settlement,
+    Subscribe, Subscribed, Will, WillAction,
 };
 pub use resuming::{Follow, Following, Position, ResumeToken, Start, StateDelivery};

@@ -3,7 +3,10 @@
 //! Each request is a structure and each answer has its own type, so that an answer cannot be mistaken for another
 //! one. All of them are short and answered at once, but two, whose answer may come later, through `Connection::handle_reply`: a
 //! session that is held by a connection of another worker has to be given up there first ([`Broker::attach`]), and a password
-//! takes long to check ([`Broker::authenticate`]). A connection waits for one answer at a time.
+//! takes long to check ([`Broker::authenticate`]). A connection waits for one such reply at a time.
+//!
+//! What has to be on the disk before anybody may rely on it is done at once as well, but [`Answer::Later`] says that its
+//! acknowledgement has to wait. Many of these may be outstanding, and nothing else waits for them.
 
 use crate::{Authenticate, Authenticated, Authentication, DeliveryTag, Denial, Follow, Following};
 use bytes::Bytes;
@@ -20,6 +23,32 @@ pub struct ConsumerId(pub u32);
 /// Bytes rather than an object, so that a durable store can keep it.
 pub type SavedState = Vec<u8>;
 
+/// When a request that was taken may be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Now.
+    Now,
+    /// When `Connection::handle_answer` says so, once for each such request of the connection and in their order. Whatever
+    /// comes meanwhile is handled.
+    Later,
+}
+
+/// What a protocol wants back at the next attachment should the process end before it detaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved<'a> {
+    /// This, in place of everything before.
+    Whole(&'a [u8]),
+    /// This behind what was saved before. A machine writes the whole again before the pieces come to [`SAVED_PIECES_MAX`] or
+    /// [`SAVED_BYTES_MAX`], past which they are not taken.
+    More(&'a [u8]),
+}
+
+/// The most pieces that a session keeps of its protocol's state.
+pub const SAVED_PIECES_MAX: usize = 4096;
+
+/// The most bytes of all these pieces.
+pub const SAVED_BYTES_MAX: usize = 2 << 20;
+
 /// The broker as one connection sees it.
 pub trait Broker {
     /// Says who the client is. Comes before [`Broker::attach`] and [`Broker::consume`], which are refused to a client that
@@ -35,6 +64,11 @@ pub trait Broker {
     /// Gives a session up and ends its consumer. Unsettled deliveries go back to the front of its queue, or vanish with a session that
     /// ends here. Nothing happens where the consumer has none.
     fn detach(&mut self, detach: Detach);
+
+    /// Keeps a piece of what the protocol wants back at the next attachment, together with everything else that this call of the machine
+    /// asks for: after the end of the process either all of it has happened or nothing. Makes sense where
+    /// [`Attached::is_durable`]; nothing happens where the consumer has no session.
+    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>) -> Answer;
 
     /// Opens a queue that ends with the connection, with this connection as its only consumer.
     fn consume(&mut self, consume: Consume) -> Result<(), Refusal>;
@@ -60,13 +94,14 @@ pub trait Broker {
     /// the same as long as the connection lasts.
     fn reply_prefix(&mut self) -> Result<Box<str>, Refusal>;
 
-    /// Routes a message. `Ok` is the acknowledgement event: what it promises is what the publisher may be told.
+    /// Routes a message. `Ok` with [`Answer::Now`], or the `Ok` that comes later, is the acknowledgement event: what it promises is what
+    /// the publisher may be told.
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal>;
 
     /// Routes several messages, or none of them: everything that one could be refused for is looked at first, room in named queues, in the
     /// other queues of this worker and for retained messages included. The error says which message is refused, counted from 0, and why; then
     /// nothing was published. What `Ok` promises of each message is what [`Broker::publish`] promises.
-    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<(), (usize, Refusal)>;
+    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<Answer, (usize, Refusal)>;
 
     /// Lets the driver read nothing more from this connection for a while, because its peer sends more than it may. What has been read
     /// already is still handled.
@@ -117,10 +152,13 @@ pub enum Attachment {
 pub struct Attached {
     /// Whether the session existed before.
     pub present: bool,
-    /// What the protocol left in it; empty for a new session.
-    pub saved: SavedState,
+    /// What the protocol left in it, oldest piece first; empty for a new session. May come from a disk.
+    pub saved: Vec<SavedState>,
     /// How long the session will outlive its connection, after the broker's limit.
     pub expiry: Duration,
+    /// Whether the session outlives the process, so that what must not be forgotten has to be saved when it happens
+    /// ([`Broker::save`]).
+    pub is_durable: bool,
 }
 
 /// An answer that comes later than its request.
@@ -141,7 +179,7 @@ pub struct Detach {
     pub will: WillAction,
     /// How long the session outlives the connection from now, where that changes (MQTT 5.0 section 3.14.2.2.2).
     pub expiry: Option<Duration>,
-    /// What the protocol wants back with the next attachment.
+    /// What the protocol wants back with the next attachment; takes the place of everything saved before.
     pub saved: SavedState,
 }
 
@@ -233,6 +271,8 @@ pub enum RetainedDelivery {
 pub struct Subscribed {
     /// Whether the same filter was subscribed before.
     pub existed: bool,
+    /// When it may be acknowledged.
+    pub answer: Answer,
 }
 
 /// A message to route; everything borrowed from the reader's buffer.
@@ -252,12 +292,14 @@ pub struct Publish<'a> {
     pub expiry: Option<Duration>,
 }
 
-/// The acknowledgement event: the message is with every queue that is to receive it, or on its way to the worker that has the
+/// The message is with every queue that is to receive it, or on its way to the worker that has the
 /// queue. What that worker then finds full is counted, and not told to the publisher; in a named queue the room is reserved before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// Whether any subscription matched.
     pub matched: bool,
+    /// When it may be acknowledged: where it has to survive the end of the process, not before it does.
+    pub answer: Answer,
 }
 
 /// What became of a delivery.
@@ -322,6 +364,12 @@ pub enum Refusal {
     /// There is no room: the queue of every receiver is full, or what was asked for would exceed what all queues may hold.
     #[error("there is no room left in the queues")]
     QueueFull,
+    /// What has to be kept on the disk has no room there: `limits.disk` is reached, or the file system is full.
+    #[error("the disk is full, or its limit is reached")]
+    StoreFull,
+    /// What has to be kept on the disk cannot be: the disk answers with errors.
+    #[error("the disk cannot be written to")]
+    StoreFailing,
     /// The topic or filter names no queue: the name is empty, or has wildcards.
     #[error("a queue is `$queue/` and a name, which is not empty and has no wildcards")]
     InvalidQueueName,

@@ -309,6 +309,11 @@ impl Connection for StompConnection {
         admitted.map_err(|fault| self.fail(fault, None, context.output))
     }
 
+    /// So far nothing that it asks for waits.
+    fn handle_answer(&mut self, _: Result<(), Refusal>, _: &mut Context<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
     fn handle_delivery(
         &mut self,
         delivery: &Delivery<'_>,

@@ -245,7 +245,7 @@ impl DurableSubscriptions {
         retained: RetainedDelivery,
         broker: &mut dyn Broker,
     ) -> Result<(), Fault> {
-        let before = TopicFilter::parse(&attached.saved).ok();
+        let before = attached.saved.last().and_then(|saved| TopicFilter::parse(saved).ok());
         if let Err(refusal) = broker.subscribe(&binding(consumer, None, filter, retained)) {
             let expiry = (!attached.present).then_some(Duration::ZERO);
             let kept = before.map_or_else(Box::default, |before| before.as_str().into());

@@ -201,6 +201,8 @@ impl Fault {
                 | Refusal::QueueNoLocal
                 | Refusal::QueueRetain,
             ) => "not possible with a queue",
+            Fault::Refused(Refusal::StoreFull) => "store full",
+            Fault::Refused(Refusal::StoreFailing) => "store failing",
             Fault::Refused(_) => "request refused",
             Fault::Silent { .. } => "heart-beat missing",
             Fault::ConnectTimeout => "connect timeout",
@@ -280,6 +282,8 @@ fn kind_of(refusal: Refusal) -> FaultKind {
     match refusal {
         Refusal::QueueFull
         | Refusal::RetainedFull
+        | Refusal::StoreFull
+        | Refusal::StoreFailing
         | Refusal::SubscriptionsFull
         | Refusal::TooManySessions { .. }
         | Refusal::TooManyQueues { .. } => FaultKind::Busy,

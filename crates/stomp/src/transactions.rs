@@ -101,7 +101,7 @@ impl Transactions {
         }
         let batch: Vec<_> = transaction.letters.iter().map(|(_, letter)| letter.as_publish()).collect();
         if !batch.is_empty() {
-            broker.publish_all(&batch).map_err(|(at, refusal)| {
+            broker.publish_all(&batch).map(drop).map_err(|(at, refusal)| {
                 let frame = transaction.letters.get(at).map_or(at + 1, |(frame, _)| *frame);
                 Fault::NotCommitted { frame, refusal }
             })?;

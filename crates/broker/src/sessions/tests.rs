@@ -67,13 +67,32 @@ fn a_session_comes_back_unless_the_start_is_clean() {
     let Claimed::Held { present, saved, queue, .. } = claim(&sessions, 2, false, MINUTE, None) else {
         panic!()
     };
-    assert_eq!((present, saved, queue.id), (true, vec![1], 1));
+    assert_eq!((present, saved, queue.id), (true, vec![vec![1]], 1));
     release(&sessions, 2, WillAction::Publish, now);
     let Claimed::Held { present, saved, queue, ended, .. } = claim(&sessions, 3, true, MINUTE, None) else {
         panic!()
     };
     assert_eq!((present, saved, queue.id, ended.unwrap().queue.id), (false, vec![], 3, 1));
     assert_eq!(sessions.len(), 1);
+}
+
+/// What was saved piece by piece comes back in that order; the whole takes the place of what came before.
+#[test]
+fn saved_pieces_come_back_in_order() {
+    let sessions = Sessions::new(&Limits::default());
+    let held = |connection| match claim(&sessions, connection, false, MINUTE, None) {
+        Claimed::Held { saved, .. } => saved,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(held(1), Vec::<SavedState>::new());
+    for saved in [Saved::More(b"a"), Saved::Whole(b"b"), Saved::More(b"c"), Saved::More(b"d")] {
+        sessions.save(&key(), holder(1), saved);
+        // Not its to save.
+        sessions.save(&key(), holder(2), Saved::Whole(b"x"));
+    }
+    assert_eq!(held(1), [b"b", b"c", b"d"]);
+    release(&sessions, 1, WillAction::Publish, Instant::now());
+    assert_eq!(held(2), [[1]]);
 }
 
 /// MQTT 5.0 section 5.4.2: a client identifier alone opens nobody else's session, and ends none.

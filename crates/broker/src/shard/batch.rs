@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
-use tidegate_protocol::{Publish, Refusal};
+use tidegate_protocol::{Answer, Publish, Refusal};
 
 /// Which message of a batch is refused, counted from 0, and why.
 pub(super) type Refused = (usize, Refusal);
@@ -96,7 +96,7 @@ impl Shard {
         slot: usize,
         batch: &[Publish<'_>],
         now: Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<Answer, Refused> {
         let planned = self.plan(slot, batch, now);
         let ready = planned.and_then(|mut planned| {
             let kept = self.check_room(slot, &mut planned).and_then(|()| self.keep_all(&mut planned, now));
@@ -114,7 +114,7 @@ impl Shard {
                 Publication { reserved: planned.reserved, ..Publication::kept(&planned.message) };
             self.give_out(planned.route(), &mut { publication }, now);
         }
-        Ok(())
+        Ok(Answer::Now)
     }
 
     /// Checks topics and rights, and looks the routes up.

@@ -51,7 +51,7 @@ impl Shard {
         };
         let route = newer.as_ref().unwrap_or(route);
         match self.give_out(route, publication, now) {
-            Accepted::Yes => Ok(Published { matched: route.is_matched() }),
+            Accepted::Yes => Ok(Published { matched: route.is_matched(), answer: publication.answer() }),
             Accepted::No => {
                 if let Some(change) = change {
                     self.node.router.take_back(&publication.message(), change);
@@ -325,6 +325,8 @@ pub(super) fn refusal_label(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::QueueFull => "queue_full",
         Refusal::RetainedFull => "retained_full",
+        Refusal::StoreFull => "store_full",
+        Refusal::StoreFailing => "store_failing",
         Refusal::InvalidTopic(_)
         | Refusal::TooManyLevels { .. }
         | Refusal::TopicTooLong { .. }

@@ -8,6 +8,7 @@ use super::publication::Publication;
 use std::num::NonZeroU64;
 use std::time::Instant;
 use tidegate_message::{Properties, QoS, Topic};
+use tidegate_storage::Urgency;
 
 /// A payload up to this size is copied rather than shared.
 const PAYLOAD_MAX: usize = 2 << 10;
@@ -100,6 +101,7 @@ impl Parcel {
                 message: None,
                 is_promised: true,
                 reserved: packed.reserved,
+                waits_for: Urgency::Lazy,
             })
         })
     }
@@ -128,6 +130,7 @@ mod tests {
             message: None,
             is_promised: false,
             reserved: NonZeroU64::new(9),
+            waits_for: Urgency::Lazy,
         }
     }
 

@@ -12,7 +12,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, Origin, Properties, QoS, Topic};
-use tidegate_protocol::{Delivery, Encoded, Publish, Refused};
+use tidegate_protocol::{Answer, Delivery, Encoded, Publish, Refused};
+use tidegate_storage::Urgency;
 
 /// A message on its way; a [`Message`] is made of it only where somebody has to keep it.
 pub(super) struct Publication<'a> {
@@ -32,6 +33,8 @@ pub(super) struct Publication<'a> {
     pub(super) is_promised: bool,
     /// The number of the named queue in which room is reserved for it.
     pub(super) reserved: Option<NonZeroU64>,
+    /// What its publisher is told waits for: the most that was kept of it asks for.
+    pub(super) waits_for: Urgency,
 }
 
 impl<'a> Publication<'a> {
@@ -54,6 +57,7 @@ impl<'a> Publication<'a> {
             message: None,
             is_promised: false,
             reserved: None,
+            waits_for: Urgency::Lazy,
         }
     }
 
@@ -71,6 +75,7 @@ impl<'a> Publication<'a> {
             message: Some(message.clone()),
             is_promised: false,
             reserved: None,
+            waits_for: Urgency::Lazy,
         }
     }
 
@@ -108,6 +113,14 @@ impl<'a> Publication<'a> {
     pub(super) fn give_up_room(&mut self, group: &Group) {
         if self.reserved.is_some() && self.take_claim(group) == Claim::Room {
             group.give_up_room(self.queued_bytes());
+        }
+    }
+
+    /// When its publisher is told that it was taken.
+    pub(super) fn answer(&self) -> Answer {
+        match self.waits_for {
+            Urgency::Lazy => Answer::Now,
+            Urgency::Written | Urgency::Synced => Answer::Later,
         }
     }
 

@@ -18,8 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
-    Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag, Detach,
-    Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Subscribe, Subscribed,
+    Answer, Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag,
+    Detach, Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Saved, Subscribe,
+    Subscribed,
 };
 
 pub(super) struct Requests<'a> {
@@ -118,7 +119,7 @@ impl<'a> Requests<'a> {
         self.shard.list(key);
         self.shard.look_after(&joined, self.now);
         self.shard.tell_of_end(given_up.as_ref());
-        Ok(Subscribed { existed: !is_new })
+        Ok(Subscribed { existed: !is_new, answer: Answer::Now })
     }
 
     /// Ends a membership. What the consumer has under way stays with it until it is settled or its connection ends ([MQTT-3.10.4-3]).
@@ -146,6 +147,10 @@ impl Broker for Requests<'_> {
 
     fn detach(&mut self, detach: Detach) {
         self.shard.detach(self.slot, detach, self.now);
+    }
+
+    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>) -> Answer {
+        self.shard.save(self.slot, consumer, saved)
     }
 
     fn consume(&mut self, consume: Consume) -> Result<(), Refusal> {
@@ -222,7 +227,7 @@ impl Broker for Requests<'_> {
                 }
             })?;
         }
-        Ok(Subscribed { existed: !is_new })
+        Ok(Subscribed { existed: !is_new, answer: Answer::Now })
     }
 
     fn follow(&mut self, follow: &Follow<'_>) -> Result<Following, Refusal> {
@@ -265,7 +270,7 @@ impl Broker for Requests<'_> {
         outcome.inspect_err(|error| self.count(*error))
     }
 
-    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<(), (usize, Refusal)> {
+    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<Answer, (usize, Refusal)> {
         batch.iter().for_each(|publish| self.take_pace(publish));
         self.shard.publish_all(self.slot, batch, self.now)
     }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin};
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Identity, Refusal, Reply,
-    SavedState, Settlement, WillAction,
+    Answer, Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Identity, Refusal, Reply,
+    Saved, SavedState, Settlement, WillAction,
 };
 use tracing::debug;
 
@@ -97,9 +97,10 @@ impl Shard {
                         Consumer::new(holder.slot, consumer, queue.clone(), settlement, credit);
                     consumer.session = Some(key);
                     self.install(holder.slot, consumer);
+                    let is_durable = self.node.keeper.is_some() && !expiry.is_zero();
                     // Not before: until the consumer is there, other workers keep for it what they have.
                     queue.set_survives(!expiry.is_zero());
-                    return Attachment::Now(Attached { present, saved, expiry });
+                    return Attachment::Now(Attached { present, saved, expiry, is_durable });
                 }
                 Claimed::HeldBy(other, claim) => {
                     pending.claim = claim;
@@ -210,6 +211,17 @@ impl Shard {
         if let Some(outlet) = self.slots.get_mut(open.slot).and_then(|here| here.outlet.as_mut()) {
             outlet.resume();
         }
+    }
+
+    /// Keeps a piece of what the protocol of a session wants back.
+    pub(super) fn save(&mut self, slot: usize, consumer: ConsumerId, saved: Saved<'_>) -> Answer {
+        let Some(here) = self.slots.get(slot) else { return Answer::Now };
+        let holder = Holder { worker: self.worker, slot, connection: here.connection };
+        let key = here.consumer_key(consumer).and_then(|key| self.consumers.get(key));
+        if let Some(session) = key.and_then(|consumer| consumer.session.as_ref()) {
+            self.node.sessions.save(session, holder, saved);
+        }
+        Answer::Now
     }
 
     pub(super) fn detach(&mut self, slot: usize, detach: Detach, now: Instant) {

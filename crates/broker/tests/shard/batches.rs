@@ -7,10 +7,10 @@ use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Toy, filter, message, session};
 
 /// What a batch is answered with.
-type Answer = Result<(), (usize, Refusal)>;
+type Outcome = Result<(), (usize, Refusal)>;
 
 /// Publishes payloads of topics at QoS 1 together.
-fn publish_all(toy: &Toy, world: &mut World, batch: &[(&'static str, &'static str)]) -> Answer {
+fn publish_all(toy: &Toy, world: &mut World, batch: &[(&'static str, &'static str)]) -> Outcome {
     publish_all_with(toy, world, batch, |_| {})
 }
 
@@ -19,7 +19,7 @@ fn publish_all_with(
     world: &mut World,
     batch: &[(&'static str, &'static str)],
     options: fn(&mut Publish<'_>),
-) -> Answer {
+) -> Outcome {
     let batch = batch.to_vec();
     toy.ask(world, move |broker| {
         let publish = |&(topic, payload)| {
@@ -27,7 +27,7 @@ fn publish_all_with(
             options(&mut publish);
             publish
         };
-        broker.publish_all(&batch.iter().map(publish).collect::<Vec<_>>())
+        broker.publish_all(&batch.iter().map(publish).collect::<Vec<_>>()).map(drop)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{HOUR, QOS0, QOS1, QOS2, assert_nothing_is_left};
 use tidegate_message::QoS;
-use tidegate_protocol::{Close, CloseReason, Published, Refused};
+use tidegate_protocol::{Answer, Close, CloseReason, Published, Refused};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
 
@@ -12,7 +12,10 @@ fn a_message_reaches_a_receiver_on_the_same_worker() {
     let mut world = World::new(1);
     let (alice, bob) = (world.attached(0, session("alice")), world.attached(0, session("bob")));
     bob.subscribe(&mut world, "a/+");
-    assert_eq!(alice.publish(&mut world, "a/b", "hello", QOS1), Ok(Published { matched: true }));
+    assert_eq!(
+        alice.publish(&mut world, "a/b", "hello", QOS1),
+        Ok(Published { matched: true, answer: Answer::Now })
+    );
     world.run();
     let got = bob.got();
     assert_eq!((got[0].topic.as_str(), got[0].payload.as_str(), got[0].qos), ("a/b", "hello", 1));
@@ -29,7 +32,10 @@ fn a_message_reaches_receivers_on_other_workers() {
     for other in &others {
         other.subscribe(&mut world, "a");
     }
-    assert_eq!(alice.publish(&mut world, "a", "hello", QOS0), Ok(Published { matched: true }));
+    assert_eq!(
+        alice.publish(&mut world, "a", "hello", QOS0),
+        Ok(Published { matched: true, answer: Answer::Now })
+    );
     assert!(others.iter().all(|other| other.got().is_empty()));
     world.run();
     assert!(others.iter().all(|other| other.got_payloads() == ["hello"]));
@@ -40,7 +46,10 @@ fn a_message_reaches_receivers_on_other_workers() {
 fn a_message_that_nobody_has_subscribed_to_is_not_matched() {
     let mut world = World::new(2);
     let alice = world.attached(0, session("alice"));
-    assert_eq!(alice.publish(&mut world, "a", "x", QOS1), Ok(Published { matched: false }));
+    assert_eq!(
+        alice.publish(&mut world, "a", "x", QOS1),
+        Ok(Published { matched: false, answer: Answer::Now })
+    );
 }
 
 /// [MQTT-3.8.4-8] [MQTT-3.1.1/3.8.4-6]: the level of a delivery is the lower of both.
@@ -158,7 +167,10 @@ fn nothing_is_delivered_after_the_subscription_has_ended() {
         assert!(bob.unsubscribe(&mut world, "a"));
         assert!(!bob.unsubscribe(&mut world, "a"));
     }
-    assert_eq!(alice.publish(&mut world, "a", "x", QOS1), Ok(Published { matched: false }));
+    assert_eq!(
+        alice.publish(&mut world, "a", "x", QOS1),
+        Ok(Published { matched: false, answer: Answer::Now })
+    );
     world.run();
     assert!(near.got().is_empty() && far.got().is_empty());
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use tidegate_broker::Limits;
 use tidegate_message::Topic;
-use tidegate_protocol::{Attachment, Published, Refusal, RetainedDelivery, Subscribe, WillAction};
+use tidegate_protocol::{Answer, Attachment, Published, Refusal, RetainedDelivery, Subscribe, WillAction};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{filter, session, subscription};
 
@@ -16,7 +16,10 @@ fn a_full_queue_drops_the_newest_and_the_publisher_is_told() {
     let bob = world.attached(0, session("bob").credit(1));
     bob.subscribe(&mut world, "a");
     for number in ["1", "2", "3"] {
-        assert_eq!(alice.publish(&mut world, "a", number, QOS1), Ok(Published { matched: true }));
+        assert_eq!(
+            alice.publish(&mut world, "a", number, QOS1),
+            Ok(Published { matched: true, answer: Answer::Now })
+        );
     }
     assert_eq!(alice.publish(&mut world, "a", "4", QOS1), Err(Refusal::QueueFull));
     assert_eq!(world.dropped("queue_full"), 1);

@@ -71,7 +71,9 @@ fn batches_under_way_count() {
         publish(&mut world, &first, &["1"], QOS1);
         let [alice, bob] = [0, 1].map(|worker| world.toy(worker));
         let of = |count: usize| {
-            move |broker: &mut dyn Broker| broker.publish_all(&vec![message(QUEUE, "x", QOS1); count])
+            move |broker: &mut dyn Broker| {
+                broker.publish_all(&vec![message(QUEUE, "x", QOS1); count]).map(drop)
+            }
         };
         for _ in 0..3 {
             assert_eq!(alice.ask(&mut world, of(3)), Err((2, Refusal::QueueFull)));

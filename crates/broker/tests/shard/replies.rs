@@ -2,7 +2,7 @@
 
 use crate::access::{attached_as, put, rules};
 use crate::{HOUR, QOS0, QOS1, assert_nothing_is_left};
-use tidegate_protocol::{CloseReason, Consume, ConsumerId, Published, Refusal, Settlement};
+use tidegate_protocol::{Answer, CloseReason, Consume, ConsumerId, Published, Refusal, Settlement};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Toy, filter, session, subscription};
 
@@ -40,7 +40,7 @@ fn an_answer_reaches_who_asked_on_every_worker() {
         assert_eq!(prefix(&mut world, &asking) + "answers/7", address, "it stays the same");
         assert_eq!(wait_at(&mut world, &asking, &address), Ok(()));
         let sent = answering.publish(&mut world, &address, "yes", QOS1);
-        assert_eq!(sent, Ok(Published { matched: true }));
+        assert_eq!(sent, Ok(Published { matched: true, answer: Answer::Now }));
         world.run();
         let got = asking.got();
         assert_eq!((got.len(), &*got[0].topic, &*got[0].payload, got[0].qos), (1, &*address, "yes", 1));
@@ -81,11 +81,14 @@ fn an_answer_that_nobody_waits_for_is_dropped() {
     let asking = world.attached(0, session("asking"));
     let answering = world.attached(1, session("answering"));
     let address = prefix(&mut world, &asking) + "a";
-    let dropped = Ok(Published { matched: false });
+    let dropped = Ok(Published { matched: false, answer: Answer::Now });
     assert_eq!(answering.publish(&mut world, &address, "too early", QOS1), dropped);
     assert_eq!(answering.publish(&mut world, NOBODY, "to nobody", QOS0), dropped);
     assert_eq!(wait_at(&mut world, &asking, &address), Ok(()));
-    assert_eq!(answering.publish(&mut world, &address, "now", QOS1), Ok(Published { matched: true }));
+    assert_eq!(
+        answering.publish(&mut world, &address, "now", QOS1),
+        Ok(Published { matched: true, answer: Answer::Now })
+    );
     world.run();
     assert_eq!(asking.got_payloads(), ["now"]);
     asking.fail(&mut world, CloseReason::PeerClosed);
@@ -125,10 +128,16 @@ fn rules_do_not_reach_reply_addresses() {
     let answering = attached_as(&mut world, 1, "bob", "b");
     let address = prefix(&mut world, &asking) + "a";
     assert_eq!(wait_at(&mut world, &asking, &address), Ok(()));
-    assert_eq!(answering.publish(&mut world, &address, "1", QOS1), Ok(Published { matched: true }));
+    assert_eq!(
+        answering.publish(&mut world, &address, "1", QOS1),
+        Ok(Published { matched: true, answer: Answer::Now })
+    );
     world.run();
     put(&mut world, Some(rules(&["deny all #"])));
-    assert_eq!(answering.publish(&mut world, &address, "2", QOS1), Ok(Published { matched: true }));
+    assert_eq!(
+        answering.publish(&mut world, &address, "2", QOS1),
+        Ok(Published { matched: true, answer: Answer::Now })
+    );
     world.run();
     assert_eq!((asking.got_payloads(), asking.link.ended()), (vec!["1".to_owned(), "2".to_owned()], None));
 }

@@ -40,7 +40,7 @@ fn the_saved_state_comes_back() {
     bob.vanish(&mut world);
     let bob = world.toy(1);
     let Attachment::Now(attached) = bob.attach(&mut world, session("bob")) else { panic!() };
-    assert_eq!((attached.present, attached.saved), (true, b"state".to_vec()));
+    assert_eq!((attached.present, attached.saved), (true, vec![b"state".to_vec()]));
 }
 
 /// [MQTT-4.4.0-1] [MQTT-4.4.0-2] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.6.0-6]

@@ -108,7 +108,7 @@ fn a_session_is_given_up_alone() {
     world.run();
     assert_eq!(payloads_of(&bob), owned(&[(2, "two", false)]));
     let Attachment::Now(attached) = attach(&mut world, &bob, named("one", 3)) else { panic!() };
-    assert_eq!((attached.present, attached.saved), (true, b"saved".to_vec()));
+    assert_eq!((attached.present, attached.saved), (true, vec![b"saved".to_vec()]));
     assert_eq!(payloads_of(&bob), owned(&[(3, "one", false)]));
 }
 

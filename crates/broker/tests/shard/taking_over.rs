@@ -14,7 +14,7 @@ fn a_second_connection_takes_the_session_over_on_the_same_worker() {
     let second = world.toy(0);
     let Attachment::Now(attached) = second.attach(&mut world, session("bob")) else { panic!() };
     assert_eq!(first.link.ended(), Some(CloseReason::SessionTakenOver));
-    assert_eq!((attached.present, attached.saved), (true, b"saved".to_vec()));
+    assert_eq!((attached.present, attached.saved), (true, vec![b"saved".to_vec()]));
     assert_eq!(world.shard(0).connection_count(), 1);
 }
 
@@ -30,7 +30,7 @@ fn a_second_connection_takes_the_session_over_across_workers() {
     world.run();
     let attached = second.take_reply().unwrap().unwrap();
     assert_eq!(first.link.ended(), Some(CloseReason::SessionTakenOver));
-    assert_eq!((attached.present, attached.saved), (true, b"saved".to_vec()));
+    assert_eq!((attached.present, attached.saved), (true, vec![b"saved".to_vec()]));
     assert!(!world.shard(1).is_waiting(second.link.key()));
 }
 

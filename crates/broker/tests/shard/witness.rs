@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 use tidegate_protocol::{
     Authenticate, Close, Connection, Consume, ConsumerId, Context, Delivery, Encoded, Evidence, Output,
-    Refused, Reply, Settlement, Subscribe,
+    Refusal, Refused, Reply, Settlement, Subscribe,
 };
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{filter, subscription};
@@ -71,6 +71,10 @@ impl Connection for Machine {
     }
 
     fn handle_reply(&mut self, _: Reply, _: &mut Context<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn handle_answer(&mut self, _: Result<(), Refusal>, _: &mut Context<'_>) -> Result<(), Close> {
         Ok(())
     }
 

@@ -143,7 +143,8 @@ fn resumed_messages_have_their_time_again() {
         let (saved, _) = before.is_lost();
 
         let mut client = Client::silent_with(version, options());
-        let attached = Attached { present: true, saved, expiry: Duration::MAX };
+        let attached =
+            Attached { present: true, saved: vec![saved], expiry: Duration::MAX, is_durable: false };
         client.harness.broker.attachments.push_back(Attachment::Now(attached));
         client.sends(connect(version).continued().bytes());
         client.harness.advance(seconds(9));

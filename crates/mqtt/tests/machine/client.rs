@@ -45,7 +45,8 @@ impl Client {
     /// A client that continues a session in which an earlier connection left `saved`. Its CONNACK is not read.
     pub(crate) fn continues(version: Version, saved: SavedState) -> Client {
         let mut client = Client::silent(version);
-        let attached = Attached { present: true, saved, expiry: Duration::MAX };
+        let attached =
+            Attached { present: true, saved: vec![saved], expiry: Duration::MAX, is_durable: false };
         client.harness.broker.attachments.push_back(Attachment::Now(attached));
         let never = tidegate_mqtt::codec::Property::SessionExpiryInterval(u32::MAX);
         let script = connect(version).continued();

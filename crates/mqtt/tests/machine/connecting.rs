@@ -264,7 +264,7 @@ fn response_information_is_told_on_request() {
 fn connack_says_whether_the_session_was_there() {
     for (version, present) in [(V3, false), (V3, true), (V5, false), (V5, true)] {
         let mut client = Client::silent(version);
-        let attached = Attached { present, saved: Vec::new(), expiry: Duration::ZERO };
+        let attached = Attached { present, saved: Vec::new(), expiry: Duration::ZERO, is_durable: false };
         client.harness.broker.attachments.push_back(Attachment::Now(attached));
         client.sends(connect(version).continued().bytes());
         let bytes = client.is_accepted();
@@ -276,7 +276,8 @@ fn connack_says_whether_the_session_was_there() {
 #[test]
 fn shortened_session_expiry_is_told() {
     let mut client = Client::silent(V5);
-    let attached = Attached { present: false, saved: Vec::new(), expiry: Duration::from_secs(100) };
+    let attached =
+        Attached { present: false, saved: Vec::new(), expiry: Duration::from_secs(100), is_durable: false };
     client.harness.broker.attachments.push_back(Attachment::Now(attached));
     client.sends(connect(V5).with(Property::SessionExpiryInterval(u32::MAX)).bytes());
     let mut expected = vec![Property::SessionExpiryInterval(100)];
@@ -355,7 +356,12 @@ fn packets_wait_for_a_session_that_comes_later() {
     for version in VERSIONS {
         let mut client = waiting(version);
         client.asks([]);
-        client.harness.reply(Ok(Attached { present: true, saved: Vec::new(), expiry: Duration::ZERO }));
+        client.harness.reply(Ok(Attached {
+            present: true,
+            saved: Vec::new(),
+            expiry: Duration::ZERO,
+            is_durable: false,
+        }));
         client.is_accepted();
         assert_eq!(client.harness.take_requests()[0].published_topic(), Some("a"));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidegate_message::{Properties, QoS};
 use tidegate_mqtt::codec::{Property, ReasonCode, Version, decode};
 use tidegate_mqtt::{Mqtt, MqttOptions};
-use tidegate_protocol::{CloseReason, Published, Refusal};
+use tidegate_protocol::{Answer, CloseReason, Published, Refusal};
 use tidegate_testkit::random::Random;
 use tidegate_testkit::script::{Harness, parcel, same_at_every_split};
 
@@ -116,7 +116,7 @@ fn play(random: &mut Random, mqtt: &Mqtt, version: Version, packets: &[Vec<u8>])
             1 if random.one_in(20) => drop(harness.advance(Duration::from_secs(random.below(20) as u64))),
             2 => drop(harness.handle_timeout()),
             3 if random.one_in(20) => harness.broker.published.push_back(Err(Refusal::QueueFull)),
-            3 => harness.broker.published.push_back(Ok(Published { matched: false })),
+            3 => harness.broker.published.push_back(Ok(Published { matched: false, answer: Answer::Now })),
             4 | 5 => drop(harness.feed(exchange(random, version))),
             _ => drop(harness.feed(mutated(random, packets))),
         }

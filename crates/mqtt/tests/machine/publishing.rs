@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate_message::{Properties, QoS, TopicError};
 use tidegate_mqtt::codec::{PacketType, Property, ReasonCode, Version};
 use tidegate_mqtt::{DeniedPublish, MqttOptions};
-use tidegate_protocol::{Published, Refusal};
+use tidegate_protocol::{Answer, Published, Refusal};
 use tidegate_testkit::script::Request;
 
 pub(crate) fn published(topic: &str, payload: &str, qos: QoS) -> Request {
@@ -100,7 +100,7 @@ fn unknown_pubrel_is_answered() {
 #[test]
 fn publisher_is_told_that_nobody_subscribes() {
     let reason = ReasonCode::NoMatchingSubscribers;
-    let nobody = || Ok(Published { matched: false });
+    let nobody = || Ok(Published { matched: false, answer: Answer::Now });
     let mut client = Client::connected(V5);
     client.harness.broker.published.extend([nobody(), nobody(), nobody()]);
     client.sends(publish(V5, "a", "x")).receives_nothing();

@@ -64,7 +64,7 @@ fn what_counts_against_the_receive_maximum() {
     let (saved, _) = client.is_lost();
 
     let mut client = Client::silent_with(V5, options());
-    let attached = Attached { present: true, saved, expiry: Duration::MAX };
+    let attached = Attached { present: true, saved: vec![saved], expiry: Duration::MAX, is_durable: false };
     client.harness.broker.attachments.push_back(Attachment::Now(attached));
     client.sends(connect(V5).continued().bytes()).is_accepted();
     // Released from here, they are not counted; sent again, they are.

@@ -142,7 +142,8 @@ fn message_that_became_too_large_keeps_its_identifier() {
         .delivers(parcel("a", "x".repeat(100)).at_least_once(2));
     let (saved, _) = client.is_lost();
     let mut client = Client::silent(V5);
-    let attached = |saved| Attached { present: true, saved, expiry: Duration::MAX };
+    let attached =
+        |saved| Attached { present: true, saved: vec![saved], expiry: Duration::MAX, is_durable: false };
     client.harness.broker.attachments.push_back(Attachment::Now(attached(saved)));
     client.sends(connect(V5).continued().packet_bytes_max(50).bytes()).is_accepted();
     for parcel in
@@ -192,7 +193,12 @@ fn qos_2_is_published_once_over_two_connections() {
 fn new_session_ignores_what_was_saved() {
     let saved = interrupted(V5);
     let mut client = Client::silent(V5);
-    let attached = tidegate_protocol::Attached { present: false, saved, expiry: std::time::Duration::ZERO };
+    let attached = tidegate_protocol::Attached {
+        present: false,
+        saved: vec![saved],
+        expiry: std::time::Duration::ZERO,
+        is_durable: false,
+    };
     client.harness.broker.attachments.push_back(tidegate_protocol::Attachment::Now(attached));
     client.sends(connect(V5).bytes()).is_accepted();
     client.delivers(parcel("a", "x").at_least_once(10)).receives([delivered_1(V5, 1, "a", "x")]);

@@ -71,7 +71,7 @@ fn unsubscribe(filter: &str) -> Request {
 
 /// What the broker says of a session that an earlier connection left behind.
 fn known(filter: &str) -> Attached {
-    Attached { present: true, saved: filter.as_bytes().to_vec(), expiry: WEEK }
+    Attached { present: true, saved: vec![filter.as_bytes().to_vec()], expiry: WEEK, is_durable: false }
 }
 
 /// A machine that holds the durable subscription `s` to `/topic/a/#`; its requests and output have been taken.

@@ -83,7 +83,8 @@ fn random_inputs_are_answered_or_closed_with_a_reason() {
 fn step(harness: &mut Harness, random: &mut Random, tag: u64) {
     if harness.broker.owes_attachment() && random.one_in(2) {
         let (present, saved) = (random.one_in(2), random.pick(&[b"d".as_slice(), b"e/#", b""]).to_vec());
-        let attached = Attached { present, saved, expiry: Duration::from_secs(60) };
+        let attached =
+            Attached { present, saved: vec![saved], expiry: Duration::from_secs(60), is_durable: false };
         harness.reply(if random.one_in(8) { Err(Refusal::NotAuthorized) } else { Ok(attached) });
         return;
     }

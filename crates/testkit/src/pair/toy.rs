@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use tidegate_broker::{Certificate, Entrance};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close, CloseReason,
-    Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence, Layout,
-    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Settlement, Subscribe,
-    Subscribed, Will, WillAction,
+    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close,
+    CloseReason, Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence,
+    Layout, Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Saved,
+    Settlement, Subscribe, Subscribed, Will, WillAction,
 };
 
 /// The consumer of the toy's session.
@@ -63,6 +63,7 @@ struct State {
     fail: Option<CloseReason>,
     reply: Option<(ConsumerId, Result<Attached, Refusal>)>,
     checked: Option<Result<Authenticated, Denial>>,
+    answers: Vec<Result<(), Refusal>>,
     detached: bool,
     /// Consumers that have asked for a session; those that have none are detached without effect.
     consumers: Vec<ConsumerId>,
@@ -176,6 +177,7 @@ impl World {
             fail: None,
             reply: None,
             checked: None,
+            answers: Vec::new(),
             detached: false,
             consumers: Vec::new(),
         }));
@@ -378,6 +380,21 @@ impl Toy {
         self.state.borrow_mut().checked.take()
     }
 
+    /// What became of requests that were answered later, oldest first.
+    pub fn take_answers(&self) -> Vec<Result<(), Refusal>> {
+        std::mem::take(&mut self.state.borrow_mut().answers)
+    }
+
+    /// Keeps a piece of what it wants back with its session, in place of everything before.
+    pub fn save(&self, world: &mut World, piece: &'static [u8]) -> Answer {
+        self.ask(world, move |broker| broker.save(SESSION, Saved::Whole(piece)))
+    }
+
+    /// The same behind what it saved before.
+    pub fn save_more(&self, world: &mut World, piece: &'static [u8]) -> Answer {
+        self.ask(world, move |broker| broker.save(SESSION, Saved::More(piece)))
+    }
+
     /// Whether the machine can be asked something now: it is open, waits for nothing and has room in its output.
     pub fn can_ask(&self, world: &mut World) -> bool {
         let (worker, key) = (self.link.worker(), self.link.key());
@@ -407,6 +424,11 @@ impl Connection for Machine {
             Reply::Attached(consumer, answer) => state.reply = Some((consumer, answer)),
             Reply::Authenticated(answer) => state.checked = Some(answer),
         }
+        Ok(())
+    }
+
+    fn handle_answer(&mut self, answer: Result<(), Refusal>, _: &mut Context<'_>) -> Result<(), Close> {
+        self.0.borrow_mut().answers.push(answer);
         Ok(())
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Consume, ConsumerId,
-    DeliveryTag, Detach, Follow, Following, Identity, Outcome, Proof, Publish, Published, Refusal,
-    ResumeToken, Start, Subscribe, Subscribed,
+    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Consume,
+    ConsumerId, DeliveryTag, Detach, Follow, Following, Identity, Outcome, Proof, Publish, Published,
+    Refusal, ResumeToken, Saved, Start, Subscribe, Subscribed,
 };
 
 /// What the reply addresses of a connection begin with where the test says nothing else.
@@ -42,7 +42,9 @@ pub struct RecordingBroker {
     /// The next answers to `publish`.
     pub published: VecDeque<Result<Published, Refusal>>,
     /// The next answers to `publish_all`.
-    pub published_all: VecDeque<Result<(), (usize, Refusal)>>,
+    pub published_all: VecDeque<Result<Answer, (usize, Refusal)>>,
+    /// The next answers to `save`; now when empty.
+    pub saved: VecDeque<Answer>,
     /// The next answers to `cancel`; true when empty.
     pub cancelled: VecDeque<bool>,
     /// The consumers of attached sessions.
@@ -50,6 +52,8 @@ pub struct RecordingBroker {
     /// The consumer for which the answer to `attach` is still to come.
     attaching: Option<ConsumerId>,
     checks_credentials: bool,
+    /// Requests of which the connection is to be told what became of them.
+    unanswered: usize,
     is_known: bool,
 }
 
@@ -77,6 +81,20 @@ impl RecordingBroker {
     /// Whether any answer is still to come.
     pub fn owes_an_answer(&self) -> bool {
         self.owes_attachment() || self.checks_credentials
+    }
+
+    /// How many requests were answered [`Answer::Later`] and are still to be answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    fn note(&mut self, answer: Option<Answer>) {
+        self.unanswered += usize::from(answer == Some(Answer::Later));
+    }
+
+    /// Notes that the oldest request is answered; the harness calls it with the answer.
+    pub(super) fn answer_request(&mut self) {
+        self.unanswered -= 1;
     }
 
     /// Notes the late answer about credentials; the harness calls it with the reply.
@@ -128,6 +146,17 @@ impl Broker for RecordingBroker {
         self.requests.push(detach.into());
     }
 
+    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>) -> Answer {
+        assert!(self.attached.contains(&consumer), "only what has a session is saved");
+        self.requests.push(match saved {
+            Saved::Whole(bytes) => Request::SaveWhole { consumer, bytes: bytes.to_vec() },
+            Saved::More(bytes) => Request::SaveMore { consumer, bytes: bytes.to_vec() },
+        });
+        let answer = self.saved.pop_front().unwrap_or(Answer::Now);
+        self.note(Some(answer));
+        answer
+    }
+
     fn consume(&mut self, consume: Consume) -> Result<(), Refusal> {
         assert!(self.is_known, "nobody consumes who is not known");
         self.requests.push(consume.into());
@@ -141,7 +170,10 @@ impl Broker for RecordingBroker {
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Subscribed, Refusal> {
         self.requests.push(subscribe.into());
-        self.subscribed.pop_front().unwrap_or(Ok(Subscribed { existed: false }))
+        let answer =
+            self.subscribed.pop_front().unwrap_or(Ok(Subscribed { existed: false, answer: Answer::Now }));
+        self.note(answer.map(|subscribed| subscribed.answer).ok());
+        answer
     }
 
     fn follow(&mut self, follow: &Follow<'_>) -> Result<Following, Refusal> {
@@ -163,12 +195,17 @@ impl Broker for RecordingBroker {
 
     fn publish(&mut self, publish: &Publish<'_>) -> Result<Published, Refusal> {
         self.requests.push(publish.into());
-        self.published.pop_front().unwrap_or(Ok(Published { matched: true }))
+        let answer = self.published.pop_front();
+        let answer = answer.unwrap_or(Ok(Published { matched: true, answer: Answer::Now }));
+        self.note(answer.map(|published| published.answer).ok());
+        answer
     }
 
-    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<(), (usize, Refusal)> {
+    fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<Answer, (usize, Refusal)> {
         self.requests.push(Request::PublishAll(batch.iter().map(Request::from).collect()));
-        self.published_all.pop_front().unwrap_or(Ok(()))
+        let answer = self.published_all.pop_front().unwrap_or(Ok(Answer::Now));
+        self.note(answer.ok());
+        answer
     }
 
     fn slow_down(&mut self, time: Duration) {
@@ -192,5 +229,5 @@ fn anonymous(client_id: Option<&str>) -> Arc<Identity> {
 
 /// A session that did not exist before.
 fn new_session(expiry: Duration) -> Attached {
-    Attached { present: false, saved: Vec::new(), expiry }
+    Attached { present: false, saved: Vec::new(), expiry, is_durable: false }
 }

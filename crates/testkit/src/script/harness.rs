@@ -107,6 +107,14 @@ impl Harness {
         self
     }
 
+    /// What became of the oldest request that was answered [`tidegate_protocol::Answer::Later`].
+    pub fn answer(&mut self, answer: Result<(), Refusal>) -> &mut Harness {
+        assert!(self.broker.unanswered() > 0 && self.closed.is_none(), "no answer is due");
+        self.broker.answer_request();
+        self.turn(|connection, context| connection.handle_answer(answer, context));
+        self
+    }
+
     /// A message with one receiver is delivered.
     pub fn deliver(&mut self, parcel: &Parcel) -> Result<(), Refused> {
         let mut encoded = std::mem::take(&mut self.encoded);

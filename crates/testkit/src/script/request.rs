@@ -32,6 +32,14 @@ pub enum Request {
         credit: u32,
         settlement: tidegate_protocol::Settlement,
     },
+    SaveWhole {
+        consumer: ConsumerId,
+        bytes: Vec<u8>,
+    },
+    SaveMore {
+        consumer: ConsumerId,
+        bytes: Vec<u8>,
+    },
     Cancel(ConsumerId),
     ReplyPrefix,
     Subscribe {
