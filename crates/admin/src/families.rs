@@ -150,6 +150,33 @@ pub(crate) const REPLAY_OVERRUNS: Family = Family::counter(
     &[],
     "Times that a subscription was overtaken by the replay ring that it follows: messages were gone before its client took them.",
 );
+pub(crate) const STORE_BYTES: Family = Family::gauge(
+    "tidegate_store_bytes",
+    &[],
+    "Bytes of the store on the disk, with what is dead and not given back yet.",
+);
+pub(crate) const STORE_LIMIT_BYTES: Family =
+    Family::gauge("tidegate_store_limit_bytes", &[], "The most bytes that the store may have on the disk.");
+pub(crate) const STORE_LIVE_BYTES: Family =
+    Family::gauge("tidegate_store_live_bytes", &[], "Bytes of what is alive in the store.");
+pub(crate) const STORE_INDEX_BYTES: Family =
+    Family::gauge("tidegate_store_index_bytes", &[], "Bytes of memory for finding what is in the store.");
+pub(crate) const STORE_FAILING: Family = Family::gauge(
+    "tidegate_store_failing",
+    &[],
+    "1 while the disk answers with errors and nothing can be kept, else 0.",
+);
+pub(crate) const STORE_APPENDED_BYTES: Family =
+    Family::counter("tidegate_store_appended_bytes", &[], "Bytes that were given to the store to keep.");
+pub(crate) const STORE_WRITTEN_BYTES: Family = Family::counter(
+    "tidegate_store_written_bytes",
+    &[],
+    "Bytes that the store wrote, with what it moved to make room; by those that were given to it, how often each byte is written.",
+);
+pub(crate) const STORE_SYNCS: Family =
+    Family::counter("tidegate_store_syncs", &[], "Times that the disk was made to keep what was written.");
+pub(crate) const STORE_ERRORS: Family =
+    Family::counter("tidegate_store_errors", &[], "Errors with which the disk has answered the store.");
 pub(crate) const ROUTE_CACHE_HITS: Family = Family::counter(
     "tidegate_route_cache_hits",
     &[],
@@ -188,7 +215,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 36] = [
+pub(crate) const ALL: [&Family; 45] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -218,6 +245,15 @@ pub(crate) const ALL: [&Family; 36] = [
     &REPLAY_BYTES,
     &REPLAY_STARTS,
     &REPLAY_OVERRUNS,
+    &STORE_BYTES,
+    &STORE_LIMIT_BYTES,
+    &STORE_LIVE_BYTES,
+    &STORE_INDEX_BYTES,
+    &STORE_FAILING,
+    &STORE_APPENDED_BYTES,
+    &STORE_WRITTEN_BYTES,
+    &STORE_SYNCS,
+    &STORE_ERRORS,
     &ROUTE_CACHE_HITS,
     &ROUTE_CACHE_MISSES,
     &DELIVERY_LATENCY,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_broker::{ByQoS, Counter, LATENCY_BUCKETS_MICROSECONDS, Node, ProtocolMetrics, WorkerMetrics};
 use tidegate_message::QoS;
+use tidegate_storage::Usage;
 
 const MICROSECONDS_PER_SECOND: f64 = 1e6;
 
@@ -32,6 +33,7 @@ impl Collector for NodeCollector {
         self.encode_traffic(&mut exposition)?;
         self.encode_gauges(&mut exposition)?;
         self.encode_replay(&mut exposition)?;
+        self.encode_store(&mut exposition)?;
         self.encode_routing(&mut exposition)?;
         self.encode_process(&mut exposition)
     }
@@ -102,6 +104,23 @@ impl NodeCollector {
         exposition.counters(&families::REPLAY_STARTS, starts)?;
         let overruns = self.total(|worker| &worker.replay_overruns);
         exposition.counters(&families::REPLAY_OVERRUNS, [([], overruns)])
+    }
+
+    /// Without a store the families have no series.
+    fn encode_store(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
+        let storage = self.node.storage();
+        let usage = storage.map(|storage| storage.usage());
+        let failing = storage.map(|storage| u64::from(storage.progress().is_failing));
+        let series = |read: fn(&Usage) -> u64| usage.as_ref().map(|usage| ([], read(usage)));
+        exposition.gauges(&families::STORE_BYTES, series(|usage| usage.disk_bytes))?;
+        exposition.gauges(&families::STORE_LIMIT_BYTES, series(|usage| usage.disk_bytes_max))?;
+        exposition.gauges(&families::STORE_LIVE_BYTES, series(|usage| usage.live_bytes))?;
+        exposition.gauges(&families::STORE_INDEX_BYTES, series(|usage| usage.index_bytes as u64))?;
+        exposition.gauges(&families::STORE_FAILING, failing.map(|failing| ([], failing)))?;
+        exposition.counters(&families::STORE_APPENDED_BYTES, series(|usage| usage.appended_bytes))?;
+        exposition.counters(&families::STORE_WRITTEN_BYTES, series(|usage| usage.written_bytes))?;
+        exposition.counters(&families::STORE_SYNCS, series(|usage| usage.syncs))?;
+        exposition.counters(&families::STORE_ERRORS, series(|usage| usage.errors))
     }
 
     fn encode_routing(&self, exposition: &mut Exposition<'_>) -> fmt::Result {

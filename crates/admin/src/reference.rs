@@ -12,7 +12,8 @@ const INTRODUCTION: &str = "\
 <!-- Written from the declarations in crates/admin/src/families.rs by `UPDATE=1 cargo test -p tidegate-admin`. -->
 
 `GET /metrics` on the HTTP port answers in the OpenMetrics text format 1.0, which Prometheus reads. Every family is there from the
-start with its help text; families with a `reason` label have no series until something happened for that reason. Counters begin
+start with its help text; families with a `reason` label have no series until something happened for that reason, and those of the store
+have none where there is no store. Counters begin
 at 0 when the gateway starts. Numbers of one scrape are read one after the other, so two of them may differ by what happened in
 between.
 
@@ -22,6 +23,12 @@ between.
 
 const REMARKS: &str = "
 A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…_count`.
+
+## Health
+
+`GET /healthz` answers 200 as long as the process answers. `GET /readyz` answers 200 while clients are welcome, with a word as its body: `ready`, or
+`degraded: the store is failing` while the disk answers with errors: what needs no disk is served on, and what would have to be kept is refused. It
+answers 503 with `starting` and `stopping`.
 
 ## Labels
 

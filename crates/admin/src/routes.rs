@@ -12,12 +12,18 @@ use axum::routing::get;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use tidegate_broker::Node;
 use tracing::error;
 
 /// The content type of OpenMetrics text 1.0.0, section "Content-Type".
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What a gateway that is ready says of itself while nothing can be kept. It serves what needs no disk and refuses the rest in each protocol's
+/// words, which is more than clients would get that are sent elsewhere, where their sessions are not.
+const DEGRADED: &str = "degraded: the store is failing";
+
 struct Exposed {
+    node: Arc<Node>,
     registry: Registry,
     readiness: Readiness,
     pages: Pages,
@@ -25,6 +31,7 @@ struct Exposed {
 
 /// The routes. An unknown path is answered with 404, another method than GET and HEAD with 405.
 pub(crate) fn router(collector: NodeCollector, readiness: Readiness, pages: Pages) -> Router {
+    let node = collector.node.clone();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(collector));
     Router::new()
@@ -32,7 +39,7 @@ pub(crate) fn router(collector: NodeCollector, readiness: Readiness, pages: Page
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(page)
-        .with_state(Arc::new(Exposed { registry, readiness, pages }))
+        .with_state(Arc::new(Exposed { node, registry, readiness, pages }))
 }
 
 async fn healthz() -> &'static str {
@@ -45,7 +52,11 @@ async fn readyz(State(exposed): State<Arc<Exposed>>) -> (StatusCode, &'static st
         Stage::Ready => StatusCode::OK,
         Stage::Starting | Stage::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, stage.word())
+    let is_failing = exposed.node.storage().is_some_and(|storage| storage.progress().is_failing);
+    match stage {
+        Stage::Ready if is_failing => (status, DEGRADED),
+        _ => (status, stage.word()),
+    }
 }
 
 async fn metrics(State(exposed): State<Arc<Exposed>>) -> Response {

@@ -163,6 +163,11 @@ impl Node {
         Arc::new(Queue::new(self.next_id(), home, self.total.clone()))
     }
 
+    /// What keeps everything that outlives the process, where anything does.
+    pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        self.keeper.as_ref().map(Keeper::storage)
+    }
+
     /// What the workers count, one entry each.
     pub fn metrics(&self) -> &[Arc<WorkerMetrics>] {
         &self.metrics

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_broker::{AccessRules, Authenticator, Limits, PublishLimits, QueuePolicies, RingOptions};
 use tidegate_protocol::Protocol;
+use tidegate_storage::Storage;
 
 /// Everything about the gateway's client side.
 pub struct ServerOptions {
@@ -25,6 +26,8 @@ pub struct ServerOptions {
     pub rings: Vec<RingOptions>,
     /// What holds for named queues.
     pub queues: QueuePolicies,
+    /// What keeps everything that outlives the process; without it nothing does.
+    pub storage: Option<Arc<dyn Storage>>,
     /// The names of all registered protocols, for metrics.
     pub protocols: Vec<&'static str>,
     /// The listeners.

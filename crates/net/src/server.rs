@@ -88,7 +88,7 @@ impl Server {
             access: options.access.clone(),
             rings: options.rings.clone(),
             queues: options.queues.clone(),
-            storage: None,
+            storage: options.storage.clone(),
         });
         Ok(Server { node, bells, options, doors })
     }

@@ -6,9 +6,15 @@ use prometheus_client::registry::Registry;
 use std::collections::HashSet;
 use std::time::Duration;
 use tidegate_broker::{Limits, NodeOptions, QueuePolicies};
+use tidegate_storage::{MemoryStorage, Storage};
 
 /// A node with two workers and two protocols that has seen nothing.
 pub(crate) fn node() -> Arc<Node> {
+    node_on(None)
+}
+
+/// The same with this store.
+pub(crate) fn node_on(storage: Option<Arc<dyn Storage>>) -> Arc<Node> {
     Node::new(NodeOptions {
         limits: Limits::default(),
         protocols: vec!["mqtt", "stomp"],
@@ -17,7 +23,7 @@ pub(crate) fn node() -> Arc<Node> {
         access: None,
         rings: Vec::new(),
         queues: QueuePolicies::default(),
-        storage: None,
+        storage,
     })
 }
 
@@ -285,4 +291,17 @@ fn exposition_keeps_the_rules_of_the_format() {
             assert!(value.ends_with('"') && !labels.is_empty(), "{line}");
         }
     }
+}
+
+/// What a store takes has series only where there is one.
+#[test]
+fn the_store_is_told_where_there_is_one() {
+    assert!(samples(&text_of(&node()), "tidegate_store_failing").is_empty());
+    let storage = Arc::new(MemoryStorage::manual());
+    let text = text_of(&node_on(Some(storage.clone())));
+    assert_eq!(samples(&text, "tidegate_store_failing"), ["tidegate_store_failing 0"]);
+    assert_eq!(samples(&text, "tidegate_store_syncs"), ["tidegate_store_syncs_total 0"]);
+    storage.set_failing(true);
+    let text = text_of(&node_on(Some(storage)));
+    assert_eq!(samples(&text, "tidegate_store_failing"), ["tidegate_store_failing 1"]);
 }

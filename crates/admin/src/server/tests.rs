@@ -1,10 +1,11 @@
 //! The HTTP port over real sockets on the loopback address.
 
 use super::*;
-use crate::metrics::tests::node;
+use crate::metrics::tests::{node, node_on};
 use crate::readiness::Stage;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
+use tidegate_storage::MemoryStorage;
 
 /// No test waits as long as this; it only turns a hang into a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -73,6 +74,27 @@ fn health_is_ok_in_every_stage() {
         let (status, answer) = ask(&server, "GET", "/healthz");
         assert_eq!((status, body(&answer)), (200, "ok"));
     }
+    server.stop();
+}
+
+/// A gateway whose disk fails serves on and says so.
+#[test]
+fn a_failing_store_leaves_the_gateway_ready() {
+    let storage = Arc::new(MemoryStorage::manual());
+    let readiness = Readiness::default();
+    let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let node = node_on(Some(storage.clone()));
+    let server = bound.serve_within(PATIENT, node, readiness.clone(), Pages::default()).unwrap();
+    readiness.set(Stage::Ready);
+    let ready = || {
+        let (status, answer) = ask(&server, "GET", "/readyz");
+        (status, body(&answer).to_owned())
+    };
+    assert_eq!(ready(), (200, "ready".to_owned()));
+    storage.set_failing(true);
+    assert_eq!(ready(), (200, "degraded: the store is failing".to_owned()));
+    readiness.set(Stage::Stopping);
+    assert_eq!(ready(), (503, "stopping".to_owned()));
     server.stop();
 }
 
