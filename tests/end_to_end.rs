@@ -13,6 +13,8 @@ mod cli;
 #[cfg(test)]
 mod configurations;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod crossing;
 #[cfg(test)]
 mod demo;

@@ -187,7 +187,7 @@ impl Drop for Process {
     }
 }
 
-async fn fetch(address: SocketAddr) -> io::Result<String> {
+pub(crate) async fn fetch(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n").await?;
     let mut text = String::new();
@@ -196,7 +196,7 @@ async fn fetch(address: SocketAddr) -> io::Result<String> {
 }
 
 /// The sum over all series of a name whose labels contain a text.
-fn sum(metrics: &str, name: &str, label: &str) -> u64 {
+pub(crate) fn sum(metrics: &str, name: &str, label: &str) -> u64 {
     let series = metrics.lines().filter_map(|line| line.strip_prefix(name));
     let wanted = series.filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label));
     wanted.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64

@@ -10,6 +10,8 @@
 //! sessions over, leave wills behind. Then they *drain*: everybody whose session survives comes back, and all that is owed has to
 //! arrive. Then they *leave*: sessions end, retained messages are cleared, and the gateway has to be as empty as before.
 //!
+//! [`crash`] is another run beside it: fewer clients, whose sessions all survive, and a gateway that is killed again and again.
+//!
 //! The seed determines what each client does, not how the machine interleaves it: a seed brings back the kind of a failure, and
 //! often the failure. Everything runs on one thread beside the gateway's own process.
 
@@ -17,6 +19,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod auditor;
+mod crash;
 mod device;
 mod gateway;
 mod options;
@@ -29,6 +32,7 @@ mod violations;
 mod wire;
 mod world;
 
+pub use crash::{CrashOptions, CrashReport, crash};
 pub use gateway::GatewayError;
 pub use options::{Options, Where};
 pub use report::Report;

@@ -29,6 +29,12 @@ pub(crate) enum Kind {
     WrongRetain,
     /// A retained message that had been replaced.
     StaleRetained,
+    /// A message that had been settled long before the gateway was killed.
+    CameBack,
+    /// A session that was promised to outlive the gateway.
+    SessionLost,
+    /// Some messages of a transaction without the others.
+    HalfTransaction,
     /// An answer that the protocol does not allow, or a refusal without a reason.
     Protocol,
     /// A connection that the gateway ended although nothing was wrong.

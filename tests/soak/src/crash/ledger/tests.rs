@@ -1,0 +1,164 @@
+//! The ledger notices each of the things that it is there for, and nothing else.
+
+use super::*;
+
+const ORDINARY: &str = "live/1";
+
+struct Scene {
+    ledger: Ledger,
+    stream: StreamId,
+    audience: AudienceId,
+}
+
+fn scene(qos: QoS, reach: Reach) -> Scene {
+    let mut ledger = Ledger::new(Violations::new(|_| {}));
+    let audience = ledger.audience("somebody".to_owned(), "live/#", qos, reach);
+    ledger.subscribed(audience);
+    let stream = ledger.stream(ORDINARY, qos);
+    Scene { ledger, stream, audience }
+}
+
+impl Scene {
+    fn publish(&mut self) -> Stamp {
+        let stamp = self.ledger.publishing(self.stream);
+        self.ledger.acknowledged(stamp);
+        stamp
+    }
+
+    fn receive(&mut self, stamp: Stamp) {
+        self.ledger.received(self.audience, ORDINARY, &stamp.payload(20));
+    }
+
+    fn verdict(&mut self) -> Vec<Kind> {
+        self.ledger.judge_round();
+        self.ledger.violations().counts().keys().copied().collect()
+    }
+}
+
+#[test]
+fn what_came_in_order_is_right() {
+    let mut scene = scene(QoS::ExactlyOnce, Reach::Session);
+    let stamps = [scene.publish(), scene.publish()];
+    assert_eq!(scene.ledger.owed(), 2);
+    stamps.into_iter().for_each(|stamp| scene.receive(stamp));
+    assert_eq!(scene.ledger.owed(), 0);
+    assert_eq!(scene.verdict(), []);
+}
+
+#[test]
+fn what_was_acknowledged_and_never_came_is_lost() {
+    let mut scene = scene(QoS::AtLeastOnce, Reach::Crowd);
+    scene.publish();
+    assert_eq!(scene.verdict(), [Kind::Lost]);
+}
+
+#[test]
+fn what_was_not_acknowledged_or_began_before_the_subscription_is_owed_to_nobody() {
+    let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
+    scene.ledger.publishing(scene.stream);
+    let early = scene.ledger.publishing(scene.stream);
+    let late = scene.ledger.audience("late".to_owned(), "live/#", QoS::AtLeastOnce, Reach::Session);
+    scene.ledger.subscribed(late);
+    scene.ledger.acknowledged(early);
+    assert_eq!(scene.ledger.owed(), 1);
+    scene.receive(early);
+    assert_eq!(scene.verdict(), []);
+}
+
+#[test]
+fn a_message_with_qos_2_comes_once() {
+    for (qos, verdict) in [(QoS::ExactlyOnce, &[Kind::Duplicate][..]), (QoS::AtLeastOnce, &[])] {
+        let mut scene = scene(qos, Reach::Crowd);
+        let stamp = scene.publish();
+        scene.receive(stamp);
+        scene.receive(stamp);
+        assert_eq!(scene.verdict(), verdict);
+    }
+}
+
+#[test]
+fn what_comes_first_comes_in_order_and_what_comes_again_may_step_back() {
+    let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
+    let stamps = [scene.publish(), scene.publish(), scene.publish()];
+    for at in [0, 2, 0, 2] {
+        scene.receive(stamps[at]);
+    }
+    assert_eq!(scene.ledger.violations().counts().len(), 0);
+    scene.receive(stamps[1]);
+    assert_eq!(scene.verdict(), [Kind::OutOfOrder]);
+}
+
+/// Settled, and kept with the later message that was acknowledged: only the kill before that may bring it back.
+#[test]
+fn what_was_settled_long_before_a_kill_stays_away() {
+    let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
+    let old = scene.publish();
+    scene.receive(old);
+    scene.ledger.settled(scene.audience, old);
+    scene.ledger.killing();
+    scene.receive(old);
+    assert_eq!(scene.ledger.violations().counts().len(), 0);
+    scene.ledger.settled(scene.audience, old);
+    let later = scene.publish();
+    scene.receive(later);
+    scene.ledger.killing();
+    scene.receive(old);
+    assert_eq!(scene.verdict(), [Kind::CameBack]);
+}
+
+#[test]
+fn what_a_round_has_judged_stays_away() {
+    let mut scene = scene(QoS::AtLeastOnce, Reach::Crowd);
+    let stamp = scene.publish();
+    scene.receive(stamp);
+    scene.ledger.judge_round();
+    scene.receive(stamp);
+    assert_eq!(scene.verdict(), [Kind::CameBack]);
+}
+
+#[test]
+fn foreign_bytes_and_foreign_topics_are_phantoms() {
+    let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
+    let stamp = scene.publish();
+    scene.receive(stamp);
+    assert_eq!(scene.ledger.received(scene.audience, "live/2", &stamp.payload(20)), None);
+    assert_eq!(scene.ledger.received(scene.audience, ORDINARY, b"else"), None);
+    let unsent = Stamp { sequence: 9, ..stamp };
+    assert_eq!(scene.ledger.received(scene.audience, ORDINARY, &unsent.payload(20)), None);
+    assert_eq!(scene.verdict(), [Kind::Phantom]);
+}
+
+#[test]
+fn retained_is_what_was_acknowledged_or_later() {
+    let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
+    let judge = |scene: &mut Scene, given| {
+        let before = scene.ledger.violations().counts().values().sum::<u64>();
+        let floor = scene.ledger.floor(scene.stream);
+        scene.ledger.judge_retained(scene.stream, floor, given);
+        scene.ledger.violations().counts().values().sum::<u64>() == before
+    };
+    assert!(judge(&mut scene, None));
+    scene.publish();
+    let second = scene.publish();
+    scene.ledger.publishing(scene.stream);
+    assert!(judge(&mut scene, Some(second.sequence)) && judge(&mut scene, Some(3)));
+    assert!(!judge(&mut scene, Some(1)) && !judge(&mut scene, None));
+    let clear = scene.ledger.clearing(scene.stream);
+    assert!(judge(&mut scene, None));
+    scene.ledger.acknowledged(clear);
+    assert!(judge(&mut scene, None) && !judge(&mut scene, Some(3)));
+}
+
+#[test]
+fn a_transaction_comes_whole_or_not_at_all() {
+    let mut scene = scene(QoS::ExactlyOnce, Reach::Session);
+    let whole = [(); 2].map(|()| scene.ledger.publishing(scene.stream));
+    let none = [(); 2].map(|()| scene.ledger.publishing(scene.stream));
+    whole.into_iter().for_each(|stamp| scene.receive(stamp));
+    [whole, none].into_iter().for_each(|batch| scene.ledger.cut(batch.to_vec()));
+    assert_eq!(scene.verdict(), []);
+    let half = [(); 2].map(|()| scene.ledger.publishing(scene.stream));
+    scene.receive(half[1]);
+    scene.ledger.cut(half.to_vec());
+    assert_eq!(scene.verdict(), [Kind::HalfTransaction]);
+}

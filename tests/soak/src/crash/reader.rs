@@ -1,0 +1,84 @@
+//! Who looks at retained messages in a crash audit: each visit is a new subscription, and judges what it is given.
+
+use super::mqtt::Identity;
+use super::scene::{Event, PATIENCE, Phase, Scene};
+use crate::auditor::StreamId;
+use crate::stamp::Stamp;
+use crate::violations::Kind;
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+use tidegate_message::QoS;
+use tidegate_mqtt::codec::{
+    PACKET_BYTES_MAX, Packet, PropertiesRef, SubscribeFilter, SubscriptionOptions, Version, encode_pingreq,
+    encode_subscribe,
+};
+use tidegate_testkit::random::Random;
+use tokio::time::{sleep, timeout};
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Looks again and again until the audit is over.
+pub(crate) async fn look_now_and_then(scene: &Scene, random: &mut Random, states: &[StreamId]) {
+    while scene.phase.get() != Phase::Over {
+        if scene.phase.get() == Phase::Load {
+            visit(scene, random, states, "reader").await;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Looks once when nobody publishes; everything that must be there has to come.
+pub(crate) async fn look_for_all(scene: &Scene, random: &mut Random, states: &[StreamId]) {
+    let looked = timeout(PATIENCE, async {
+        while visit(scene, random, states, "last-reader").await.is_none() {
+            sleep(PAUSE).await;
+        }
+    });
+    if looked.await.is_err() {
+        scene.accuse(Kind::Silence, || "the retained messages could not be read".to_owned());
+    }
+}
+
+/// One visit; nothing where it was cut off.
+async fn visit(scene: &Scene, random: &mut Random, states: &[StreamId], name: &str) -> Option<()> {
+    let identity = Identity { survives: false, ..Identity::new(name.to_owned(), Version::V5) };
+    let (mut link, _) = identity.connect(scene, random).await?;
+    let floors: Vec<u32> = states.iter().map(|stream| scene.ledger.borrow().floor(*stream)).collect();
+    let options = SubscriptionOptions::at_most(QoS::AtMostOnce);
+    let filters = std::iter::once(SubscribeFilter { filter: "state/#", options });
+    let properties = PropertiesRef::EMPTY;
+    encode_subscribe(
+        &mut link.wire.output,
+        Version::V5,
+        NonZeroU16::MIN,
+        &properties,
+        filters,
+        PACKET_BYTES_MAX,
+    )
+    .expect("the SUBSCRIBE is valid");
+    let (mut given, mut is_over) = (HashMap::<StreamId, u32>::new(), false);
+    while !is_over {
+        let is_right = identity.read(scene, &mut link, |output, packet| {
+            match packet {
+                Packet::SubAck(_) => encode_pingreq(output),
+                Packet::PingResp => is_over = true,
+                Packet::Publish(publish) if publish.retain => {
+                    let stamp = Stamp::read(publish.payload);
+                    let stamp = stamp.ok_or((Kind::Phantom, "retained bytes that nobody sent".to_owned()))?;
+                    given.insert(stamp.stream, stamp.sequence);
+                }
+                Packet::Publish(_) => {}
+                other => return Err((Kind::Protocol, format!("an unexpected {other:?}"))),
+            }
+            Ok(())
+        });
+        if !is_right || (!is_over && link.next(scene, random, name).await == Event::End) {
+            return None;
+        }
+    }
+    for (stream, floor) in states.iter().zip(floors) {
+        scene.ledger.borrow_mut().judge_retained(*stream, floor, given.get(stream).copied());
+    }
+    Some(())
+}
