@@ -11,10 +11,15 @@
 //! What an entry means is said by [`record`]: the one place where the broker's things become bytes.
 
 mod change;
+mod log;
 mod memory;
 pub mod record;
 
 pub use change::{Change, Damaged, Op, Ops};
+pub use log::{
+    Damage, DamageKind, Inspection, Log, LogOptions, OpenError, OpenReport, SegmentReport, StoppedLog,
+    TornTail,
+};
 pub use memory::MemoryStorage;
 
 use bytes::Bytes;

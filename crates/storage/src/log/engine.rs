@@ -1,0 +1,173 @@
+//! Holds the parts together: what whoever appends, whoever reads and the one who writes share.
+
+use super::reading::{self, Picked};
+use super::state::{State, Work};
+use super::time::{Clock, StoreTime};
+use super::writer::{self, Writer};
+use super::{frame, frame::Moment};
+use crate::{Bell, Change, Entry, Lsn, ReadError, ReadMax, StreamId, Urgency, Usage};
+use parking_lot::{Condvar, Mutex};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A log that is open. Locks are taken in the order writer, state; the others alone.
+pub(super) struct Engine {
+    pub(super) state: Mutex<State>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) clock: Arc<dyn Clock>,
+    time: Mutex<StoreTime>,
+    bell: Mutex<Option<Bell>>,
+    /// There is something to write.
+    work: Condvar,
+    /// Something was written.
+    drained: Condvar,
+}
+
+impl Engine {
+    pub(super) fn new(state: State, writer: Writer, time: StoreTime, clock: Arc<dyn Clock>) -> Engine {
+        Engine {
+            state: Mutex::new(state),
+            writer: Mutex::new(writer),
+            clock,
+            time: Mutex::new(time),
+            bell: Mutex::default(),
+            work: Condvar::new(),
+            drained: Condvar::new(),
+        }
+    }
+
+    pub(super) fn append(&self, change: &mut Change, urgency: Urgency) -> Lsn {
+        let check = frame::body_check(change.as_bytes());
+        let now = self.clock.monotonic_millis();
+        let mut state = self.state.lock();
+        if change.is_empty() {
+            state.want(urgency);
+            self.work.notify_one();
+            return Lsn(state.appended);
+        }
+        self.drained.wait_while(&mut state, |state| state.is_crowded());
+        let lsn = state.append(change.as_bytes(), check, urgency, now);
+        drop(state);
+        self.work.notify_one();
+        change.clear();
+        lsn
+    }
+
+    pub(super) fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {
+        let (key, picked) = {
+            let state = self.state.lock();
+            (state.key, Picked::pick(&state.index, &state.buffer, stream, from, max))
+        };
+        reading::read(key, stream, &picked)
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let state = self.state.lock();
+        let segments = &state.index.segments;
+        Usage {
+            disk_bytes: segments.bytes() + state.spare_bytes,
+            live_bytes: segments.live_bytes(),
+            index_bytes: state.index.memory_bytes(),
+            ..state.usage
+        }
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        self.time.lock().moment(&*self.clock)
+    }
+
+    pub(super) fn set_bell(&self, bell: Bell) {
+        *self.bell.lock() = Some(bell);
+    }
+
+    /// Says that the progress has changed.
+    pub(super) fn ring(&self) {
+        if let Some(bell) = &*self.bell.lock() {
+            bell();
+        }
+    }
+
+    /// Does what there is to do now.
+    pub(super) fn turn(&self) {
+        let mut writer = self.writer.lock();
+        let now = self.clock.monotonic_millis();
+        let retry = self.state.lock().retry(now);
+        let work = match retry {
+            Some(false) => return,
+            Some(true) => Some(self.take_all(&writer, now)),
+            None => self.state.lock().take_work(now, self.moment()),
+        };
+        if let Some(work) = work {
+            let result = writer.write(self, &work);
+            self.finish(&mut writer, &result, now);
+        }
+        writer.make_spare(self, now);
+    }
+
+    /// Everything that is not on the disk, in a place that can be believed.
+    fn take_all(&self, writer: &Writer, now: u64) -> Work {
+        let moment = self.moment();
+        let mut state = self.state.lock();
+        if state.retry(now).is_some() {
+            writer.remove_given_up(&state.relocate());
+        }
+        state.take_all(now, moment)
+    }
+
+    /// Writes and syncs everything, and behind it a mark that says so.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        let now = self.clock.monotonic_millis();
+        for _ in 0..2 {
+            let work = self.take_all(&writer, now);
+            let result = writer.write(self, &work);
+            self.finish(&mut writer, &result, now);
+            result?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, writer: &mut Writer, result: &io::Result<()>, now: u64) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(()) => state.recover(),
+            Err(error) => {
+                writer.give_up();
+                state.fail(writer::no_room(error), now);
+            }
+        }
+        drop(state);
+        self.drained.notify_all();
+        self.ring();
+    }
+
+    /// Goes on until [`Engine::close`] is called: the writer's thread.
+    pub(super) fn run(&self) {
+        loop {
+            self.turn();
+            let mut state = self.state.lock();
+            if state.is_closing {
+                return;
+            }
+            let now = self.clock.monotonic_millis();
+            if let Some(millis) = state.next_in_millis(now) {
+                self.work.wait_for(&mut state, Duration::from_millis(millis));
+            }
+        }
+    }
+
+    /// Has [`Engine::run`] come to its end.
+    pub(super) fn close(&self) {
+        self.state.lock().is_closing = true;
+        self.work.notify_all();
+        self.drained.notify_all();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Engine").field("progress", &self.state.lock().progress()).finish()
+    }
+}

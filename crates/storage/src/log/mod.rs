@@ -1,0 +1,161 @@
+//! The storage on a disk: one log for everything, in segments of equal size.
+//!
+//! ```text
+//! append ─► State (one short lock): index of living entries, buffer ──► Writer (one thread): write, sync, bell
+//!                    ▲                                                     │
+//! read ──────────────┘ ◄──────────── segments: files 0000000001.seg … ◄────┘
+//! ```
+//!
+//! Whatever is appended is copied into a buffer whose bytes stand in the file later, so its position is known and the index is right at
+//! once. The writer takes what has gathered, writes it, and syncs it where somebody waits for that: many changes share one sync. Changes
+//! are told apart by their checks when the log is read again; what was not synced when the machine went down is cut off there, and what
+//! is damaged is named.
+//!
+//! Neighbours: [`frame`] is a record, [`chain`] the order of the files, [`recovery`] reads them, [`index`] knows what lives. The format
+//! is described byte by byte in `docs/reference/storage-format.md`. Nothing here knows what an entry means.
+
+mod buffer;
+mod chain;
+mod damage;
+mod disk;
+mod engine;
+mod frame;
+mod index;
+mod names;
+mod open;
+mod place;
+mod reading;
+mod recovery;
+mod segments;
+mod state;
+mod stopped;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod time;
+mod writer;
+
+pub use damage::{Damage, DamageKind, OpenError, OpenReport, TornTail};
+pub use open::Inspection;
+pub use recovery::SegmentReport;
+pub use stopped::StoppedLog;
+
+use crate::{
+    Bell, Change, Entry, Lsn, NoRoom, Progress, ReadError, ReadMax, Storage, StreamId, StreamSummary,
+    Urgency, Usage,
+};
+use engine::Engine;
+use parking_lot::Mutex;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Where a log is, and how much of it there may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The data folder. The log is in its folder `log`; both are made where they are not there.
+    pub folder: PathBuf,
+    /// The most bytes that it may take on the disk, with what is kept free to be able to make room.
+    pub disk_bytes_max: u64,
+    /// What one file takes. Less where the limit is below sixteen of them, and more for a single change that is larger.
+    pub segment_bytes: u64,
+    /// Whether what is damaged is left out and reported, instead of being an error.
+    pub skip_damaged: bool,
+}
+
+impl LogOptions {
+    /// What one file takes where nobody says otherwise.
+    pub const SEGMENT_BYTES: u64 = 16 << 20;
+
+    /// A log in this data folder that may take so much.
+    pub fn new(folder: impl Into<PathBuf>, disk_bytes_max: u64) -> LogOptions {
+        let segment_bytes = LogOptions::SEGMENT_BYTES;
+        LogOptions { folder: folder.into(), disk_bytes_max, segment_bytes, skip_damaged: false }
+    }
+}
+
+/// The storage on a disk.
+#[derive(Debug)]
+pub struct Log {
+    engine: Arc<Engine>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Locked while it is open.
+    _lock: File,
+}
+
+impl Log {
+    /// Opens a log, or makes a new one.
+    pub fn open(options: &LogOptions) -> Result<(Log, OpenReport), OpenError> {
+        let folder = open::make_folders(&options.folder)?;
+        let lock = open::lock(&folder)?;
+        let (engine, report) = open::open(open::real_ground(&folder), options)?;
+        let engine = Arc::new(engine);
+        let writer = engine.clone();
+        let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|source| OpenError::Disk { path: folder, source })?;
+        Ok((Log { engine, thread: Mutex::new(Some(thread)), _lock: lock }, report))
+    }
+
+    /// Verifies every record of a log that nobody has open, and changes nothing.
+    pub fn inspect(folder: impl Into<PathBuf>) -> Result<Inspection, OpenError> {
+        let ground = open::real_ground(&open::log_folder(&folder.into()));
+        let recovered = open::read_only(&ground)?;
+        Ok(Inspection { segments: recovered.segments, report: recovered.report })
+    }
+
+    /// Writes and syncs everything and ends the thread. What is appended afterwards is not kept.
+    pub fn close(&self) -> std::io::Result<()> {
+        let Some(thread) = self.thread.lock().take() else { return Ok(()) };
+        self.engine.close();
+        // A thread that has panicked has nothing more to tell.
+        thread.join().ok();
+        self.engine.flush()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`.
+        self.close().ok();
+    }
+}
+
+impl Storage for Log {
+    fn append(&self, change: &mut Change, urgency: Urgency) -> Lsn {
+        self.engine.append(change, urgency)
+    }
+
+    fn progress(&self) -> Progress {
+        self.engine.state.lock().progress()
+    }
+
+    fn set_bell(&self, bell: Bell) {
+        self.engine.set_bell(bell);
+    }
+
+    fn room(&self, bytes: usize) -> Result<(), NoRoom> {
+        self.engine.state.lock().room(bytes)
+    }
+
+    fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {
+        self.engine.read(stream, from, max)
+    }
+
+    fn summary(&self, stream: StreamId) -> Option<StreamSummary> {
+        let state = self.engine.state.lock();
+        state.index.stream(stream).and_then(|found| found.summary(stream))
+    }
+
+    fn streams(&self) -> Vec<StreamSummary> {
+        self.engine.state.lock().index.summaries()
+    }
+
+    fn usage(&self) -> Usage {
+        self.engine.usage()
+    }
+
+    fn time_millis(&self) -> u64 {
+        self.engine.moment().time_millis
+    }
+}

@@ -1,0 +1,161 @@
+//! The segments of which the log consists, and how much of each is alive.
+
+use super::disk::DiskFile;
+use super::frame::{MARK_BYTES, START_BYTES};
+use super::place::{Place, Position};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One file of the log.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    /// Nothing until the first bytes are written.
+    pub(super) file: Option<Arc<dyn DiskFile>>,
+    /// What it takes on the disk.
+    pub(super) bytes: u64,
+    /// Where its last record ends, written or not.
+    pub(super) filled: u64,
+    /// Up to where the disk has it.
+    pub(super) synced: u64,
+    /// The number of the segment in front of it, and where that one ends.
+    pub(super) previous: (u64, u64),
+    pub(super) live_entries: u64,
+    /// About what it would take to write what is alive again.
+    pub(super) live_bytes: u64,
+}
+
+/// All segments, the oldest first.
+#[derive(Debug)]
+pub(super) struct Segments {
+    list: VecDeque<Segment>,
+    /// Whether records may still go into the newest one.
+    is_open: bool,
+    /// What a new one takes.
+    segment_bytes: u64,
+    last_number: u64,
+    live_bytes: u64,
+    bytes: u64,
+}
+
+impl Segments {
+    /// None yet; those that are opened have numbers above this one.
+    pub(super) fn new(segment_bytes: u64) -> Segments {
+        let list = VecDeque::new();
+        Segments { list, is_open: false, segment_bytes, last_number: 0, live_bytes: 0, bytes: 0 }
+    }
+
+    /// Takes over a segment from the disk, which is newer than the others and full.
+    pub(super) fn push(&mut self, segment: Segment) {
+        self.last_number = self.last_number.max(segment.number);
+        self.live_bytes += segment.live_bytes;
+        self.bytes += segment.bytes;
+        self.list.push_back(segment);
+    }
+
+    /// Numbers up to this one are not given any more.
+    pub(super) fn skip_numbers(&mut self, last: u64) {
+        self.last_number = self.last_number.max(last);
+    }
+
+    /// Begins a segment that has room for a record of this size.
+    pub(super) fn begin(&mut self, record_bytes: u64) -> Position {
+        const PAGE_BYTES: u64 = 4096;
+        let needed = START_BYTES as u64 + MARK_BYTES as u64 + record_bytes;
+        self.last_number += 1;
+        let segment = Segment {
+            number: self.last_number,
+            file: None,
+            bytes: self.segment_bytes.max(needed.next_multiple_of(PAGE_BYTES)),
+            filled: 0,
+            synced: 0,
+            previous: self.list.back().map_or((0, 0), |last| (last.number, last.filled)),
+            live_entries: 0,
+            live_bytes: 0,
+        };
+        self.push(segment);
+        self.is_open = true;
+        Position { segment: self.last_number, offset: 0 }
+    }
+
+    /// The segment into which records go.
+    pub(super) fn open(&mut self) -> Option<&mut Segment> {
+        self.list.back_mut().filter(|_| self.is_open)
+    }
+
+    pub(super) fn oldest(&self) -> Option<&Segment> {
+        self.list.front()
+    }
+
+    pub(super) fn newest(&self) -> Option<&Segment> {
+        self.list.back()
+    }
+
+    pub(super) fn oldest_number(&self) -> u64 {
+        self.oldest().map_or(0, |segment| segment.number)
+    }
+
+    fn forget(&mut self, segment: &Segment) {
+        self.live_bytes -= segment.live_bytes;
+        self.bytes -= segment.bytes;
+    }
+
+    /// Cuts off everything that is not known to be on the disk; the answer is the numbers of the segments of which nothing is left.
+    pub(super) fn cut_off_unsynced(&mut self) -> Vec<u64> {
+        self.is_open = false;
+        let mut given_up = Vec::new();
+        while let Some(last) = self.list.pop_back_if(|last| last.synced == 0) {
+            self.forget(&last);
+            given_up.push(last.number);
+        }
+        if let Some(last) = self.list.back_mut() {
+            last.filled = last.filled.min(last.synced);
+        }
+        given_up
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Segment> {
+        let index = self.list.partition_point(|segment| segment.number < number);
+        self.list.get(index).filter(|segment| segment.number == number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Segment> {
+        let index = self.list.partition_point(|segment| segment.number < number);
+        self.list.get_mut(index).filter(|segment| segment.number == number)
+    }
+
+    /// An entry stands at a place from now on.
+    pub(super) fn add(&mut self, place: Place) {
+        let oldest = self.oldest_number();
+        if let Some(segment) = self.get_mut(place.position(oldest).segment) {
+            segment.live_entries += 1;
+            segment.live_bytes += place.cost();
+            self.live_bytes += place.cost();
+        }
+    }
+
+    /// No entry stands there any more.
+    pub(super) fn remove(&mut self, place: Place) {
+        let oldest = self.oldest_number();
+        if let Some(segment) = self.get_mut(place.position(oldest).segment) {
+            segment.live_entries -= 1;
+            segment.live_bytes -= place.cost();
+            self.live_bytes -= place.cost();
+        }
+    }
+
+    /// What all take on the disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What is left in the one into which records go.
+    pub(super) fn bytes_left(&self) -> u64 {
+        self.list.back().filter(|_| self.is_open).map_or(0, |last| last.bytes - last.filled)
+    }
+
+    /// About what it would take to write everything that is alive again.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+}

@@ -1,0 +1,256 @@
+//! What the log knows at a moment, behind one short lock: the index, what is not on the disk yet, and who waits for what.
+
+use super::buffer::{Buffer, Run, Seal};
+use super::frame::{self, Kind, MARK_BYTES, Moment};
+use super::index::Index;
+use super::place::Position;
+use crate::{Lsn, NoRoom, Progress, Urgency, Usage};
+use std::sync::Arc;
+
+/// How long something may stay unwritten for which nobody waits.
+const LAZY_MILLIS: u64 = 1000;
+/// Nobody waits for it, but it is written when it has become this much.
+const LAZY_BYTES: u64 = 1 << 20;
+/// It is made to be on the disk when so much is not.
+const UNSYNCED_BYTES: u64 = 8 << 20;
+/// How often the time is written down where nothing else is written.
+const MARK_MILLIS: u64 = 10_000;
+/// After how long a disk that has answered with an error is asked again.
+pub(super) const RETRY_MILLIS: u64 = 1000;
+
+/// Everything that the lock protects.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) key: u64,
+    pub(super) index: Index,
+    pub(super) buffer: Buffer,
+    /// The last change that was appended.
+    pub(super) appended: u64,
+    written: u64,
+    synced: u64,
+    /// The last change that somebody waits for.
+    wanted_written: u64,
+    wanted_synced: u64,
+    /// Since when something is not on the disk.
+    unsynced_since: Option<u64>,
+    marked_at: u64,
+    failing: Option<Failing>,
+    /// Why the next segment could not be made ready.
+    pub(super) no_spare: Option<NoRoom>,
+    pub(super) usage: Usage,
+    /// What settlements, descriptions and copies may take beyond what messages may.
+    pub(super) reserve_bytes: u64,
+    /// What the next segment takes, where it is ready.
+    pub(super) spare_bytes: u64,
+    pub(super) is_closing: bool,
+}
+
+/// The disk has answered with an error.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    retry_at: u64,
+    room: NoRoom,
+}
+
+/// What the writer is to do.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) runs: Vec<Arc<Run>>,
+    /// The last change in them.
+    pub(super) lsn: u64,
+    pub(super) sync: bool,
+}
+
+impl State {
+    pub(super) fn new(key: u64, index: Index, disk_bytes_max: u64, reserve_bytes: u64, now: u64) -> State {
+        State {
+            key,
+            index,
+            buffer: Buffer::default(),
+            appended: 0,
+            written: 0,
+            synced: 0,
+            wanted_written: 0,
+            wanted_synced: 0,
+            unsynced_since: None,
+            marked_at: now,
+            failing: None,
+            no_spare: None,
+            usage: Usage { disk_bytes_max, ..Usage::default() },
+            reserve_bytes,
+            spare_bytes: 0,
+            is_closing: false,
+        }
+    }
+
+    /// Takes a change over.
+    pub(super) fn append(&mut self, change: &[u8], body_check: u32, urgency: Urgency, now: u64) -> Lsn {
+        let at = self.begin_record(frame::record_bytes(change.len()) as u64);
+        self.appended += 1;
+        self.buffer.push(self.key, change, body_check, self.appended);
+        self.index.apply(change, at);
+        self.usage.appended_bytes += change.len() as u64;
+        self.unsynced_since.get_or_insert(now);
+        self.want(urgency);
+        Lsn(self.appended)
+    }
+
+    /// Somebody waits for everything that was appended.
+    pub(super) fn want(&mut self, urgency: Urgency) {
+        match urgency {
+            Urgency::Lazy => {}
+            Urgency::Written => self.wanted_written = self.appended,
+            Urgency::Synced => self.wanted_synced = self.appended,
+        }
+    }
+
+    /// Takes room for a record, in a new segment where the present one has none.
+    fn begin_record(&mut self, bytes: u64) -> Position {
+        let segments = &mut self.index.segments;
+        let begins_run = segments.open().is_none_or(|open| self.buffer.begins_run(open.number));
+        let mark = if begins_run { MARK_BYTES as u64 } else { 0 };
+        if segments.bytes_left() < mark + bytes {
+            segments.begin(bytes);
+        }
+        let Some(open) = segments.open() else { return Position { segment: 0, offset: 0 } };
+        if self.buffer.begins_run(open.number) {
+            let at = Position { segment: open.number, offset: open.filled };
+            open.filled += self.buffer.begin_run(at, self.appended);
+        }
+        let at = Position { segment: open.number, offset: open.filled };
+        open.filled += bytes;
+        at
+    }
+
+    /// Has the time written down with the next thing that is written.
+    pub(super) fn mark(&mut self) {
+        if self.buffer.waiting_bytes() == 0 {
+            self.begin_record(0);
+        }
+    }
+
+    fn must_sync(&self, now: u64) -> bool {
+        let is_due = self.unsynced_since.is_some_and(|since| now >= since + LAZY_MILLIS);
+        self.wanted_synced > self.synced || is_due || self.buffer.bytes() > UNSYNCED_BYTES
+    }
+
+    fn must_write(&self, now: u64) -> bool {
+        self.must_sync(now) || self.wanted_written > self.written || self.buffer.waiting_bytes() > LAZY_BYTES
+    }
+
+    /// What the writer is to do now.
+    pub(super) fn take_work(&mut self, now: u64, moment: Moment) -> Option<Work> {
+        let is_marked = now < self.marked_at + MARK_MILLIS;
+        if !self.must_write(now) && is_marked {
+            return None;
+        }
+        self.mark();
+        Some(Work { sync: self.must_sync(now), ..self.take(now, moment) })
+    }
+
+    /// Everything that waits, to be synced.
+    pub(super) fn take_all(&mut self, now: u64, moment: Moment) -> Work {
+        self.mark();
+        Work { sync: true, ..self.take(now, moment) }
+    }
+
+    fn take(&mut self, now: u64, moment: Moment) -> Work {
+        let (key, segments) = (self.key, &self.index.segments);
+        let seal = |number: u64| {
+            let segment = segments.get(number);
+            let synced = segment.map_or(0, |segment| segment.synced);
+            let previous = segment.map_or((0, 0), |segment| segment.previous);
+            Seal { key, synced, previous, moment }
+        };
+        let runs = self.buffer.take(seal);
+        self.marked_at = now;
+        Work { runs, lsn: self.appended, sync: false }
+    }
+
+    /// In how many milliseconds there is something to do, if nothing happens; nothing where it is now.
+    pub(super) fn next_in_millis(&self, now: u64) -> Option<u64> {
+        let due = match self.failing {
+            Some(failing) => failing.retry_at,
+            None if self.must_write(now) => return None,
+            None => {
+                let lazy = self.unsynced_since.map(|since| since + LAZY_MILLIS);
+                let retry = self.no_spare.map(|_| now + RETRY_MILLIS);
+                let mark = self.marked_at + MARK_MILLIS;
+                lazy.into_iter().chain(retry).fold(mark, u64::min)
+            }
+        };
+        due.checked_sub(now).filter(|millis| *millis > 0)
+    }
+
+    /// The operating system has everything up to a change; true where somebody has waited for that.
+    pub(super) fn set_written(&mut self, lsn: u64) -> bool {
+        let is_news = self.wanted_written > self.written;
+        self.written = self.written.max(lsn);
+        is_news
+    }
+
+    /// The disk has everything up to a change, which ends there.
+    pub(super) fn set_synced(&mut self, lsn: u64, end: Position, now: u64) {
+        if let Some(segment) = self.index.segments.get_mut(end.segment) {
+            segment.synced = segment.synced.max(end.offset);
+        }
+        self.written = self.written.max(lsn);
+        self.synced = self.synced.max(lsn);
+        self.buffer.forget(lsn);
+        self.unsynced_since = Some(now).filter(|_| self.appended > lsn);
+        self.usage.syncs += 1;
+    }
+
+    /// The disk has answered with an error.
+    pub(super) fn fail(&mut self, room: NoRoom, now: u64) {
+        self.usage.errors += 1;
+        self.failing = Some(Failing { retry_at: now + RETRY_MILLIS, room });
+    }
+
+    /// The disk has taken everything that waited.
+    pub(super) fn recover(&mut self) {
+        self.failing = None;
+    }
+
+    /// Whether the disk is to be asked again, where it has answered with an error.
+    pub(super) fn retry(&self, now: u64) -> Option<bool> {
+        self.failing.map(|failing| now >= failing.retry_at)
+    }
+
+    /// Appends everything again that is not known to be on the disk, behind what is; the answer is the segments that were given up.
+    ///
+    /// After an error of a write or a sync nobody knows what of a file the disk has, and the next sync may say that all is well: so nothing
+    /// of it is believed, and the records are written into another file.
+    pub(super) fn relocate(&mut self) -> Vec<u64> {
+        let given_up = self.index.segments.cut_off_unsynced();
+        for run in self.buffer.take_back() {
+            for record in run.records(self.key).filter(|record| record.kind == Kind::Change) {
+                let to = self.begin_record(record.bytes.len() as u64);
+                self.buffer.push(self.key, record.body, frame::body_check(record.body), self.appended);
+                self.index.relocate(record.body, record.at, to);
+            }
+        }
+        given_up
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let is_failing = self.failing.is_some();
+        Progress { written: Lsn(self.written), synced: Lsn(self.synced), is_failing }
+    }
+
+    /// Whether messages of so many bytes can be kept.
+    pub(super) fn room(&self, bytes: usize) -> Result<(), NoRoom> {
+        if let Some(no_room) = self.failing.map(|failing| failing.room).or(self.no_spare) {
+            return Err(no_room);
+        }
+        let used = self.index.segments.bytes() - self.index.segments.bytes_left();
+        let max = self.usage.disk_bytes_max.saturating_sub(self.reserve_bytes);
+        if used.saturating_add(bytes as u64) > max { Err(NoRoom::Full) } else { Ok(()) }
+    }
+
+    /// Whether so much is not on the disk yet that whoever appends should wait for it.
+    pub(super) fn is_crowded(&self) -> bool {
+        const BUFFER_BYTES_MAX: u64 = 64 << 20;
+        self.failing.is_none() && !self.is_closing && self.buffer.bytes() > BUFFER_BYTES_MAX
+    }
+}

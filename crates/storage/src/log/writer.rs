@@ -1,0 +1,150 @@
+//! The one who writes: takes what was appended, puts it into files, and makes the disk keep it.
+//!
+//! Everything that waits when it begins goes in one write and one sync, whoever appended it. A segment is on the disk as a whole before
+//! anything is written into the next one, so that what cannot be read in any but the last one is damage and no torn tail.
+
+use super::disk::{Access, Disk, DiskFile};
+use super::engine::Engine;
+use super::frame::START_BYTES;
+use super::names;
+use super::place::Position;
+use super::state::{RETRY_MILLIS, Work};
+use crate::NoRoom;
+use std::io;
+use std::sync::Arc;
+
+/// What only the writer knows.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) disk: Arc<dyn Disk>,
+    file: Option<Open>,
+    /// The next segment, made ready so that a full file system is met before anything relies on it.
+    pub(super) spare: Option<Arc<dyn DiskFile>>,
+    spare_bytes: u64,
+    spare_retry_at: u64,
+}
+
+/// The file that is written to.
+#[derive(Debug)]
+struct Open {
+    file: Arc<dyn DiskFile>,
+    /// Up to where it is written.
+    end: Position,
+    /// The last change in it.
+    lsn: u64,
+    is_dirty: bool,
+}
+
+impl Writer {
+    pub(super) fn new(disk: Arc<dyn Disk>, spare_bytes: u64) -> Writer {
+        Writer { disk, file: None, spare: None, spare_bytes, spare_retry_at: 0 }
+    }
+
+    /// Takes over the spare that an earlier process has left, if it is as it should be.
+    pub(super) fn adopt_spare(&mut self) {
+        let spare = self.disk.open(names::SPARE, Access::Write);
+        let is_whole = |file: &Arc<dyn DiskFile>| file.bytes().is_ok_and(|bytes| bytes == self.spare_bytes);
+        self.spare = spare.ok().filter(is_whole);
+    }
+
+    /// What the spare takes.
+    pub(super) fn spare_bytes(&self) -> u64 {
+        self.spare.as_ref().map_or(0, |_| self.spare_bytes)
+    }
+
+    /// Writes what was taken, and syncs it where that is wanted.
+    pub(super) fn write(&mut self, engine: &Engine, work: &Work) -> io::Result<()> {
+        for run in &work.runs {
+            if self.file.as_ref().is_none_or(|open| open.end.segment != run.segment) {
+                self.sync(engine)?;
+                self.begin_segment(engine, run.segment, run.bytes.get(..START_BYTES).unwrap_or_default())?;
+            }
+            let Some(open) = &mut self.file else { continue };
+            let skipped = if run.offset == 0 { START_BYTES } else { 0 };
+            let bytes = run.bytes.get(skipped..).unwrap_or_default();
+            open.file.write_at(run.offset + skipped as u64, bytes)?;
+            open.end.offset = run.offset + run.bytes.len() as u64;
+            (open.lsn, open.is_dirty) = (run.lsn, true);
+            engine.state.lock().usage.written_bytes += run.bytes.len() as u64;
+        }
+        if engine.state.lock().set_written(work.lsn) {
+            engine.ring();
+        }
+        if work.sync { self.sync(engine) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, engine: &Engine) -> io::Result<()> {
+        let Some(open) = self.file.as_mut().filter(|open| open.is_dirty) else { return Ok(()) };
+        open.file.sync()?;
+        open.is_dirty = false;
+        engine.state.lock().set_synced(open.lsn, open.end, engine.clock.monotonic_millis());
+        Ok(())
+    }
+
+    /// Makes the file of a segment, whose first record is on the disk before anything follows.
+    fn begin_segment(&mut self, engine: &Engine, number: u64, start: &[u8]) -> io::Result<()> {
+        self.file = None;
+        let bytes = engine.state.lock().index.segments.get(number).map_or(0, |segment| segment.bytes);
+        let name = names::segment(number);
+        let file = match self.spare.take().filter(|_| bytes == self.spare_bytes) {
+            Some(spare) => {
+                self.disk.rename(names::SPARE, &name)?;
+                spare
+            }
+            None => self.disk.create(&name, bytes)?,
+        };
+        // Under its old name the file may hold a segment that is read after a crash: it is not touched before it has lost that for good.
+        self.disk.sync_folder()?;
+        file.write_at(0, start)?;
+        file.sync()?;
+        let end = Position { segment: number, offset: START_BYTES as u64 };
+        let mut state = engine.state.lock();
+        state.usage.syncs += 1;
+        state.spare_bytes = self.spare_bytes();
+        if let Some(segment) = state.index.segments.get_mut(number) {
+            segment.file = Some(file.clone());
+            segment.synced = end.offset;
+        }
+        self.file = Some(Open { file, end, lsn: 0, is_dirty: false });
+        Ok(())
+    }
+
+    /// Nothing of the file that was written to is believed any more.
+    pub(super) fn give_up(&mut self) {
+        self.file = None;
+    }
+
+    /// Removes segments that were given up. What stays because the disk does not answer is no part of the log all the same.
+    pub(super) fn remove_given_up(&self, numbers: &[u64]) {
+        for number in numbers {
+            self.disk.remove(&names::segment(*number)).ok();
+        }
+    }
+
+    /// Sees to it that there is a next segment.
+    pub(super) fn make_spare(&mut self, engine: &Engine, now: u64) {
+        if self.spare.is_some() || now < self.spare_retry_at {
+            return;
+        }
+        let made = self.disk.create(names::SPARE, self.spare_bytes);
+        let no_spare = made.as_ref().err().map(no_room);
+        if no_spare.is_some() {
+            self.spare_retry_at = now + RETRY_MILLIS;
+            // A file without all of its space would be in the way of what is to be freed.
+            self.disk.remove(names::SPARE).ok();
+        }
+        self.spare = made.ok();
+        let mut state = engine.state.lock();
+        state.usage.errors += u64::from(no_spare.is_some());
+        state.no_spare = no_spare;
+        state.spare_bytes = self.spare_bytes();
+    }
+}
+
+/// What an error of the disk means for whoever wants to keep more.
+pub(super) fn no_room(error: &io::Error) -> NoRoom {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NoRoom::Full,
+        _ => NoRoom::Failing,
+    }
+}
