@@ -22,6 +22,7 @@ mod pace;
 mod queue;
 mod queue_policy;
 mod queued;
+mod recovery;
 mod reply;
 mod retained;
 mod ring;
@@ -31,6 +32,7 @@ mod router;
 mod sessions;
 mod shard;
 mod system;
+mod topic_policy;
 mod tree;
 
 pub use access::{AccessRule, AccessRules, Client, Permission, RuleAction, Verdict, Who};
@@ -43,5 +45,7 @@ pub use metrics::{
 pub use node::{Gauges, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
 pub use pace::Pace;
 pub use queue_policy::{QueueOverflow, QueuePolicies, QueuePolicy};
+pub use recovery::{Recovered, RecoveryError};
 pub use ring::RingOptions;
 pub use shard::{Fed, Outlet, PublishLimits, Shard, SlotKey};
+pub use topic_policy::{DiskFull, TopicPolicies, TopicPolicy};

@@ -9,13 +9,15 @@ use crate::mailbox::{Bell, Letter, Mailbox};
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
 use crate::queue_policy::QueuePolicies;
+use crate::recovery::Recovered;
 use crate::ring::RingOptions;
 use crate::router::Router;
 use crate::sessions::Sessions;
 use crate::system::System;
+use crate::topic_policy::TopicPolicies;
 use parking_lot::{Mutex, RwLock};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tidegate_protocol::{Identity, Proof};
 use tidegate_storage::Storage;
 
@@ -38,8 +40,12 @@ pub struct NodeOptions {
     pub rings: Vec<RingOptions>,
     /// What holds for named queues.
     pub queues: QueuePolicies,
+    /// What holds for topics.
+    pub topics: TopicPolicies,
     /// What keeps everything that outlives the process; without it nothing does.
     pub storage: Option<Arc<dyn Storage>>,
+    /// Whether what cannot be read there is left out at the start, instead of stopping it.
+    pub skip_damaged: bool,
 }
 
 /// What can change while a node runs.
@@ -55,6 +61,8 @@ pub struct Reconfiguration {
     pub rings: Vec<RingOptions>,
     /// What holds for named queues.
     pub queues: QueuePolicies,
+    /// What holds for topics.
+    pub topics: TopicPolicies,
 }
 
 /// The shared half of the broker; each worker owns a [`crate::Shard`] beside it.
@@ -76,11 +84,12 @@ pub struct Node {
     metrics: Vec<Arc<WorkerMetrics>>,
     protocols: Vec<&'static str>,
     next_id: AtomicU64,
+    recovered: OnceLock<Recovered>,
     authenticator: RwLock<Option<Arc<dyn Authenticator>>>,
 }
 
 impl Node {
-    /// A node without sessions, subscriptions or messages.
+    /// A node without sessions, subscriptions or messages. What is in its store is left there: [`Node::open`] reads it.
     pub fn new(options: NodeOptions) -> Arc<Node> {
         let mailboxes: Vec<Mailbox> = options.bells.into_iter().take(WORKERS_MAX).map(Mailbox::new).collect();
         let protocols = options.protocols.len();
@@ -88,6 +97,7 @@ impl Node {
         router.set_rules(options.access);
         router.set_rings(&options.rings);
         router.set_policies(options.queues);
+        router.set_topics(options.topics);
         let keeper = options.storage.map(Keeper::new);
         let first_id = keeper.as_ref().map_or(1, Keeper::first_free_id);
         Arc::new(Node {
@@ -101,6 +111,7 @@ impl Node {
             limits: Mutex::new(Arc::new(options.limits)),
             next_id: AtomicU64::new(first_id),
             keeper,
+            recovered: OnceLock::new(),
             authenticator: RwLock::new(options.authenticator),
         })
     }
@@ -132,6 +143,21 @@ impl Node {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Gives no number below this one from now on.
+    pub(crate) fn raise_next_id(&self, id: u64) {
+        self.next_id.fetch_max(id, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_recovered(&self, found: Recovered) {
+        // A node is opened once.
+        let _ = self.recovered.set(found);
+    }
+
+    /// What was found in the store when the node was opened.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered.get().copied().unwrap_or_default()
+    }
+
     /// The limits as they are now; a shard keeps them until it is told of others.
     pub(crate) fn limits(&self) -> Arc<Limits> {
         self.limits.lock().clone()
@@ -147,6 +173,7 @@ impl Node {
         self.router.set_rules(rules.access);
         self.router.set_rings(&rules.rings);
         self.router.set_policies(rules.queues);
+        self.router.set_topics(rules.topics);
         *self.limits.lock() = Arc::new(rules.limits);
         *self.authenticator.write() = rules.authenticator;
         for mailbox in &self.mailboxes {

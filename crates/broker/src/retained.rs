@@ -3,18 +3,26 @@
 //! A plain single-threaded set, ordered by topic: a message costs little beside itself, and a search can stop anywhere and go
 //! on later ([`Search`]), whatever was stored or removed meanwhile. Limits are checked before anything is stored; an expired
 //! message is never found, and all of them are removed when room is needed.
+//!
+//! Where there is a durable store, each message is an entry of it, under a number that is given out in here, so that of two messages of a
+//! topic the one with the higher number is the newer one, wherever they were published.
 
 mod search;
+mod under_way;
 
 pub(crate) use search::Search;
 
 use crate::Limits;
+use crate::keeping::Keeper;
+use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, Topic};
+use under_way::{Kind, UnderWay};
 
 /// What a retained message costs beside [`Message::weight_bytes`]: two reference counts each for the message and its topic, what
 /// the allocator adds to three pieces of memory, and its place in a tree that is half full at the worst.
@@ -31,12 +39,51 @@ pub(crate) struct RetainedMessages {
     first_expiry: Option<Instant>,
     /// How many messages were cleared, without those that were taken back.
     clears: u64,
+    /// What the durable store has not been told yet.
+    under_way: UnderWay,
+    /// Messages that have expired and are still in the durable store.
+    expired: Vec<NonZeroU64>,
+}
+
+/// Who changes something here: a worker, with the durable store where there is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Author<'a> {
+    pub(crate) worker: u8,
+    pub(crate) keeper: Option<&'a Keeper>,
+}
+
+impl Author<'_> {
+    /// The number of the next entry, where anything is kept. Asked for with the messages locked, so that later is higher.
+    fn next_number(&self) -> Option<NonZeroU64> {
+        self.keeper.and_then(|keeper| NonZeroU64::new(keeper.next_in_retained()))
+    }
+}
+
+/// What the durable store has to be told, by whoever has made a change and in the same event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entries {
+    /// What the change goes by until it is handed over ([`RetainedMessages::note_handed_over`]).
+    pub(crate) number: Option<NonZeroU64>,
+    /// Whether the message is an entry of this number. One that clears is where another worker may be about to hand over what it clears.
+    pub(crate) is_entry: bool,
+    /// What is settled.
+    pub(crate) settled: SmallVec<[NonZeroU64; 1]>,
+}
+
+/// What an entry of the durable store says about a topic.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Message(Message),
+    /// It was cleared, or its message has expired.
+    Nothing(Topic),
 }
 
 /// One retained message; compared by its topic alone.
 #[derive(Debug)]
 struct Kept {
     message: Arc<Message>,
+    /// Its entry in the durable store.
+    number: Option<NonZeroU64>,
     /// The generation of the route that it was distributed by. Whoever had subscribed by then has it as a live message, and whoever
     /// subscribes later finds it here: nobody needs both.
     generation: u64,
@@ -48,6 +95,8 @@ pub(crate) struct Change {
     before: Option<Kept>,
     /// How many messages had been cleared with it.
     clears: u64,
+    /// The number that it was given for the durable store.
+    number: Option<NonZeroU64>,
 }
 
 impl Kept {
@@ -103,6 +152,8 @@ impl RetainedMessages {
             bytes_max: limits.retained_bytes,
             first_expiry: None,
             clears: 0,
+            under_way: UnderWay::default(),
+            expired: Vec::new(),
         }
     }
 
@@ -117,13 +168,16 @@ impl RetainedMessages {
     }
 
     /// Keeps a message, distributed by a route of this generation, in place of the topic's old one; an empty payload only removes the
-    /// old one ([MQTT-3.3.1-6]).
+    /// old one ([MQTT-3.3.1-6]). [`RetainedMessages::entries`] says what the durable store has to be told, or
+    /// [`RetainedMessages::take_back`] undoes it.
     pub(crate) fn store(
         &mut self,
         message: &Arc<Message>,
         generation: u64,
+        author: Author<'_>,
         now: Instant,
     ) -> Result<Change, Full> {
+        let number = author.next_number();
         let before = if message.payload.is_empty() {
             self.clears += 1;
             self.remove(&message.topic)
@@ -134,23 +188,98 @@ impl RetainedMessages {
                     return Err(Full);
                 }
             }
-            self.keep(Kept { message: message.clone(), generation })
+            self.keep(Kept { message: message.clone(), number, generation })
         };
-        Ok(Change { before, clears: self.clears })
+        Ok(Change { before, clears: self.clears, number })
     }
 
-    /// Puts back what stood in a message's place, unless something else has changed there since.
-    pub(crate) fn take_back(&mut self, message: &Arc<Message>, change: Change) {
-        let is_unchanged = match self.messages.get(message.topic.as_str()) {
+    /// Takes what was found in the durable store in, the lower numbers first. Every subscription finds it, because nobody had subscribed when it
+    /// was distributed. Limits do not count, as for everything that was retained before they were in force. Returns what is to be settled
+    /// of it and of an older one.
+    pub(crate) fn restore(&mut self, number: NonZeroU64, found: Found) -> [Option<NonZeroU64>; 2] {
+        let (before, gone) = match found {
+            Found::Message(message) => {
+                let kept = Kept { message: Arc::new(message), number: Some(number), generation: 0 };
+                (self.keep(kept), None)
+            }
+            Found::Nothing(topic) => (self.remove(&topic), Some(number)),
+        };
+        [before.and_then(|before| before.number), gone]
+    }
+
+    /// What the durable store has to be told of a change. Asked for once, with the messages locked ever since.
+    pub(crate) fn entries(&mut self, message: &Message, change: &Change, author: Author<'_>) -> Entries {
+        let mut entries = Entries { settled: self.expired.drain(..).collect(), ..Entries::default() };
+        let (topic, before) = (&message.topic, change.before.as_ref());
+        let kind = match message.payload.is_empty() {
+            false => Kind::Message,
+            true if self.under_way.is_elsewhere(topic, author.worker) => Kind::Tombstone,
+            true if before.is_some() => Kind::Clear,
+            true => return entries,
+        };
+        let before = before.and_then(|before| before.number);
+        let is_settled = |number: &NonZeroU64| self.under_way.withdraw(topic, *number, author.worker);
+        entries.settled.extend(before.filter(is_settled));
+        if let Some(number) = change.number {
+            self.under_way.enter(topic, number, author.worker, kind);
+            (entries.number, entries.is_entry) = (Some(number), kind != Kind::Clear);
+        }
+        entries
+    }
+
+    /// Undoes a change of which the durable store was told nothing, with the messages locked ever since.
+    pub(crate) fn undo(&mut self, message: &Arc<Message>, change: Change) {
+        if self.is_last_change(message, &change) {
+            self.put_back(message, change.before);
+        }
+    }
+
+    /// Puts back what stood in a message's place, unless something else has changed there since. Returns what was put back, and what the durable
+    /// store has to be told.
+    pub(crate) fn take_back(
+        &mut self,
+        message: &Arc<Message>,
+        change: Change,
+        author: Author<'_>,
+    ) -> (Option<Arc<Message>>, Entries) {
+        let is_entry = !message.payload.is_empty();
+        let settled = change.number.filter(|_| is_entry).into_iter().collect();
+        let mut entries = Entries { settled, ..Entries::default() };
+        if !self.is_last_change(message, &change) {
+            return (None, entries);
+        }
+        // The store was told that it is gone: it gets another number there.
+        let number = author.next_number();
+        let before = change.before.map(|before| Kept { number, ..before });
+        let restored = before.as_ref().map(|before| before.message.clone());
+        if let Some(number) = number.filter(|_| restored.is_some()) {
+            self.under_way.enter(&message.topic, number, author.worker, Kind::Message);
+            (entries.number, entries.is_entry) = (Some(number), true);
+        }
+        self.put_back(message, before);
+        (restored, entries)
+    }
+
+    /// Whether nothing has changed in a message's place since.
+    fn is_last_change(&self, message: &Arc<Message>, change: &Change) -> bool {
+        match self.messages.get(message.topic.as_str()) {
             Some(kept) => Arc::ptr_eq(&kept.message, message),
             None => message.payload.is_empty() && self.clears == change.clears,
-        };
-        if is_unchanged {
-            // A clear that is taken back was none, so that the one before it can be taken back as well.
-            self.clears -= u64::from(message.payload.is_empty());
-            self.remove(&message.topic);
-            drop(change.before.and_then(|before| self.keep(before)));
         }
+    }
+
+    fn put_back(&mut self, message: &Message, before: Option<Kept>) {
+        // A clear that is taken back was none, so that the one before it can be taken back as well.
+        self.clears -= u64::from(message.payload.is_empty());
+        self.remove(&message.topic);
+        drop(before.and_then(|before| self.keep(before)));
+    }
+
+    /// A worker has handed over what it had to tell the store about this topic. Returns what is to be settled now: its own message if that was
+    /// replaced meanwhile, and what says that the topic was cleared where nothing older can come any more.
+    pub(crate) fn note_handed_over(&mut self, topic: &Topic, number: NonZeroU64) -> Vec<NonZeroU64> {
+        let current = self.messages.get(topic.as_str()).and_then(|kept| kept.number);
+        self.under_way.finish(topic, number, current)
     }
 
     /// Puts a message into its topic's place. Returns what stood there.
@@ -188,6 +317,8 @@ impl RetainedMessages {
             if is_alive {
                 self.first_expiry = earlier(self.first_expiry, kept.message.expires_at);
                 self.bytes += kept.weight_bytes();
+            } else {
+                self.expired.extend(kept.number);
             }
             is_alive
         });
@@ -199,125 +330,4 @@ fn earlier(left: Option<Instant>, right: Option<Instant>) -> Option<Instant> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use std::time::Duration;
-    use tidegate_message::{Origin, QoS, TopicFilter};
-
-    fn message(topic: &str, payload: &str, expires_at: Option<Instant>) -> Arc<Message> {
-        Arc::new(Message {
-            topic: Topic::parse(topic.as_bytes()).unwrap(),
-            payload: Bytes::copy_from_slice(payload.as_bytes()),
-            qos: QoS::AtMostOnce,
-            retain: true,
-            properties: None,
-            expires_at,
-            origin: Origin(0),
-        })
-    }
-
-    fn matching(retained: &RetainedMessages, filter: &str, now: Instant) -> Vec<String> {
-        let filter = TopicFilter::parse(filter.as_bytes()).unwrap();
-        let found = retained.find(&mut retained.search(&filter, u64::MAX), usize::MAX, now);
-        found.iter().map(|message| message.topic.to_string()).collect()
-    }
-
-    /// A batch that is refused at its end is undone from its end: several messages that it has cleared come back.
-    #[test]
-    fn clears_that_are_taken_back_restore_what_they_have_cleared() {
-        let (mut retained, now) = (RetainedMessages::new(&Limits::default()), Instant::now());
-        for topic in ["a", "b"] {
-            retained.store(&message(topic, "1", None), 1, now).unwrap();
-        }
-        let clears = ["a", "b"].map(|topic| message(topic, "", None));
-        let changes = clears.clone().map(|clear| retained.store(&clear, 1, now).unwrap());
-        for (clear, change) in clears.iter().zip(changes).rev() {
-            retained.take_back(clear, change);
-        }
-        assert_eq!(matching(&retained, "#", now), ["a", "b"]);
-    }
-
-    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.1.1/3.3.1-10] [MQTT-3.1.1/3.3.1-11]
-    #[test]
-    fn keeps_the_last_and_forgets_on_an_empty_payload() {
-        let now = Instant::now();
-        let mut retained = RetainedMessages::new(&Limits::default());
-        for payload in ["1", "22"] {
-            retained.store(&message("a/b", payload, None), 1, now).unwrap();
-        }
-        let filter = TopicFilter::parse(b"a/b").unwrap();
-        assert_eq!(retained.find(&mut retained.search(&filter, u64::MAX), 9, now)[0].payload, "22");
-        retained.store(&message("a/b", "", None), 1, now).unwrap();
-        assert_eq!(retained.size(), (0, 0));
-    }
-
-    /// [MQTT-4.7.2-1] [MQTT-3.1.1/4.7.2-1]
-    #[test]
-    fn wildcards_select_as_in_the_subscription_tree() {
-        let now = Instant::now();
-        let mut retained = RetainedMessages::new(&Limits::default());
-        for topic in ["a", "a/b", "a/b/c", "b", "$SYS/x"] {
-            retained.store(&message(topic, "x", None), 1, now).unwrap();
-        }
-        assert_eq!(matching(&retained, "a/#", now), ["a", "a/b", "a/b/c"]);
-        assert_eq!(matching(&retained, "+", now), ["a", "b"]);
-        assert_eq!(matching(&retained, "#", now), ["a", "a/b", "a/b/c", "b"]);
-        assert_eq!(matching(&retained, "$SYS/#", now), ["$SYS/x"]);
-        assert_eq!(matching(&retained, "#/#", now), ["a", "a/b", "a/b/c", "b"]);
-    }
-
-    /// MQTT 5.0 section 3.3.2.3.3
-    #[test]
-    fn expired_messages_are_not_found_and_make_room() {
-        let now = Instant::now();
-        let limits = Limits { retained_messages: 1, ..Limits::default() };
-        let mut retained = RetainedMessages::new(&limits);
-        retained.store(&message("a", "x", Some(now + Duration::from_secs(1))), 1, now).unwrap();
-        assert_eq!(retained.store(&message("b", "x", None), 1, now).unwrap_err(), Full);
-        let later = now + Duration::from_secs(2);
-        assert!(matching(&retained, "#", later).is_empty());
-        retained.store(&message("b", "x", None), 1, later).unwrap();
-        assert_eq!(matching(&retained, "#", later), ["b"]);
-    }
-
-    /// MQTT 5.0 section 3.3.2.3.3: what expires later is still found when its time has come.
-    #[test]
-    fn room_is_made_each_time_something_has_expired() {
-        let now = Instant::now();
-        let second = Duration::from_secs(1);
-        let limits = Limits { retained_messages: 2, ..Limits::default() };
-        let mut retained = RetainedMessages::new(&limits);
-        retained.store(&message("a", "x", Some(now + 2 * second)), 1, now).unwrap();
-        retained.store(&message("b", "x", Some(now + second)), 1, now).unwrap();
-        assert_eq!(retained.store(&message("c", "x", None), 1, now).unwrap_err(), Full);
-        retained.store(&message("c", "x", None), 1, now + second).unwrap();
-        assert_eq!(retained.store(&message("d", "x", None), 1, now + second).unwrap_err(), Full);
-        retained.store(&message("d", "x", None), 1, now + 2 * second).unwrap();
-        assert_eq!((retained.size().0, retained.first_expiry), (2, None));
-    }
-
-    /// Short messages cost more than their bytes, and the limit is one of memory.
-    #[test]
-    fn what_a_message_costs_beside_its_bytes_counts() {
-        let now = Instant::now();
-        let limits = Limits { retained_bytes: 100_000, ..Limits::default() };
-        let mut retained = RetainedMessages::new(&limits);
-        let topic = |number: usize| format!("t/{number}");
-        let kept = (0..1000)
-            .take_while(|number| retained.store(&message(&topic(*number), "x", None), 1, now).is_ok());
-        let least = size_of::<Message>() + 2 * 16 + 3 * 8 + size_of::<Kept>();
-        assert!(kept.count() * least <= limits.retained_bytes);
-        assert!(retained.size().1 <= limits.retained_bytes);
-        retained.store(&message(&topic(0), "y", None), 1, now).unwrap();
-    }
-
-    #[test]
-    fn replacing_at_the_limit_is_allowed() {
-        let now = Instant::now();
-        let limits = Limits { retained_messages: 1, ..Limits::default() };
-        let mut retained = RetainedMessages::new(&limits);
-        retained.store(&message("a", "x", None), 1, now).unwrap();
-        assert!(retained.store(&message("a", "y", None), 1, now).is_ok());
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use crate::access::{Clearance, Rules};
 use crate::group::{Group, Member};
 use crate::queue::Queue;
 use crate::ring::Ring;
+use crate::topic_policy::TopicPolicy;
 use std::sync::Arc;
 use tidegate_message::{QoS, Topic, TopicFilter};
 use tidegate_protocol::SubscriptionIds;
@@ -163,6 +164,8 @@ pub(crate) struct Route {
     pub(crate) addressee: Addressee,
     /// The replay ring that keeps what is published to the topic.
     pub(crate) ring: Option<Arc<Ring>>,
+    /// What holds for the topic.
+    pub(crate) policy: Arc<TopicPolicy>,
 }
 
 /// What a topic addresses.

@@ -48,6 +48,7 @@ impl RouteCache {
 mod tests {
     use super::*;
     use crate::route::Addressee;
+    use std::sync::Arc;
     use tidegate_message::Topic;
 
     fn route(topic: &str, generation: u64) -> Rc<Route> {
@@ -59,6 +60,7 @@ mod tests {
             elsewhere: 0,
             addressee: Addressee::Subscribers,
             ring: None,
+            policy: Arc::default(),
         })
     }
 

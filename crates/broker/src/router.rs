@@ -8,7 +8,7 @@ mod following;
 mod retaining;
 
 pub(crate) use declaring::{Joined, NotJoined};
-pub(crate) use retaining::NotRetained;
+pub(crate) use retaining::{NotRetained, Retained};
 
 use crate::Limits;
 use crate::access::{AccessRules, InForce, Rights, Rules};
@@ -18,6 +18,7 @@ use crate::queue_policy::QueuePolicies;
 use crate::retained::RetainedMessages;
 use crate::ring::Rings;
 use crate::route::{Addressee, Binding, Route, RouteEntry, Subscription};
+use crate::topic_policy::{TopicPolicies, TopicTerms};
 use crate::tree::{SUBSCRIPTION_BYTES, SubscriptionTree};
 use declaring::Ending;
 use foldhash::fast::RandomState;
@@ -43,6 +44,8 @@ pub(crate) struct Router {
     queues_max: AtomicUsize,
     /// What holds for named queues. Locked before the bindings, so that no queue is made by policies that are just replaced.
     policies: RwLock<Arc<QueuePolicies>>,
+    /// Changed only with the bindings locked, so that a route's generation is never newer than its policy.
+    topics: RwLock<TopicTerms>,
 }
 
 /// What leads to queues. A group stands in the tree once, whoever its members are.
@@ -112,6 +115,7 @@ impl Router {
                 ending: HashMap::default(),
             }),
             policies: RwLock::default(),
+            topics: RwLock::default(),
             access: InForce::default(),
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits)),
@@ -145,6 +149,13 @@ impl Router {
         let _bindings = self.bindings.write();
         let number = self.advance();
         self.access.replace(rules, number);
+    }
+
+    /// Puts other policies for topics in force.
+    pub(crate) fn set_topics(&self, policies: TopicPolicies) {
+        let _bindings = self.bindings.write();
+        *self.topics.write() = TopicTerms::new(policies);
+        self.advance();
     }
 
     /// Judges the subscriptions of a queue by its present owner, those that it shares left out. Takes away those that may not be and
@@ -277,8 +288,8 @@ impl Router {
         }
         // Receivers that were made together lie together in memory.
         here.sort_unstable_by_key(|entry| entry.queue.id);
-        let ring = self.rings.of_topic(&topic);
-        Route { generation, topic, here, elsewhere, addressee, ring }
+        let (ring, policy) = (self.rings.of_topic(&topic), self.topics.read().of(&topic));
+        Route { generation, topic, here, elsewhere, addressee, ring, policy }
     }
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.

@@ -122,7 +122,9 @@ mod tests {
             access: None,
             rings: Vec::new(),
             queues: QueuePolicies::default(),
+            topics: crate::TopicPolicies::default(),
             storage: None,
+            skip_damaged: false,
         })
     }
 

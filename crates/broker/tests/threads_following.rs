@@ -122,6 +122,7 @@ fn readers_on_threads_that_come_back_miss_nothing_and_get_nothing_twice() {
         authenticator: None,
         access: None,
         queues: tidegate_broker::QueuePolicies::default(),
+        topics: tidegate_broker::TopicPolicies::default(),
         rings,
     });
     let shared = Shared {

@@ -4,7 +4,9 @@ use crate::tls::{CertificateName, TlsMaterial};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_broker::{AccessRules, Authenticator, Limits, PublishLimits, QueuePolicies, RingOptions};
+use tidegate_broker::{
+    AccessRules, Authenticator, Limits, PublishLimits, QueuePolicies, RingOptions, TopicPolicies,
+};
 use tidegate_protocol::Protocol;
 use tidegate_storage::Storage;
 
@@ -26,6 +28,8 @@ pub struct ServerOptions {
     pub rings: Vec<RingOptions>,
     /// What holds for named queues.
     pub queues: QueuePolicies,
+    /// What holds for topics.
+    pub topics: TopicPolicies,
     /// What keeps everything that outlives the process; without it nothing does.
     pub storage: Option<Arc<dyn Storage>>,
     /// The names of all registered protocols, for metrics.

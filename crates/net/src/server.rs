@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use tidegate_broker::{
     AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, QueuePolicies, Reconfiguration, RingOptions,
-    WORKERS_MAX,
+    TopicPolicies, WORKERS_MAX,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -59,6 +59,8 @@ pub struct Changes {
     pub rings: Vec<RingOptions>,
     /// What holds for named queues.
     pub queues: QueuePolicies,
+    /// What holds for topics.
+    pub topics: TopicPolicies,
     /// As [`ServerOptions::connections_max`].
     pub connections_max: usize,
     /// The listeners that are to be open.
@@ -88,7 +90,9 @@ impl Server {
             access: options.access.clone(),
             rings: options.rings.clone(),
             queues: options.queues.clone(),
+            topics: options.topics.clone(),
             storage: options.storage.clone(),
+            skip_damaged: false,
         });
         Ok(Server { node, bells, options, doors })
     }
@@ -142,8 +146,8 @@ impl Running {
         let prepared = doors::prepare(&self.doors, changes.listeners)?;
         self.dealer.limit(changes.connections_max);
         let changed = doors::apply(&mut self.doors, prepared, &self.dealer, self.unrecognised);
-        let Changes { limits, authenticator, access, queues, rings, .. } = changes;
-        self.node.reconfigure(Reconfiguration { limits, authenticator, access, queues, rings });
+        let Changes { limits, authenticator, access, queues, topics, rings, .. } = changes;
+        self.node.reconfigure(Reconfiguration { limits, authenticator, access, queues, topics, rings });
         Ok(changed)
     }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_broker::{
     Authenticator, Bell, Entrance, Fed, Limits, Node, NodeOptions, Outlet, QueuePolicies, QueuePolicy,
-    Reconfiguration, RingOptions, Shard, SlotKey,
+    Reconfiguration, RecoveryError, RingOptions, Shard, SlotKey, TopicPolicies,
 };
 use tidegate_protocol::{Close, CloseReason, Connection, Output};
 use tidegate_storage::Storage;
@@ -114,23 +114,35 @@ fn node_on(
     protocols: Vec<&'static str>,
     storage: Option<Arc<dyn Storage>>,
 ) -> (Arc<Node>, Vec<Arc<AtomicBool>>) {
-    let flags: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
-    let ring = |flag: &Arc<AtomicBool>| -> Bell {
-        let flag = flag.clone();
-        Box::new(move || flag.store(true, Ordering::Release))
-    };
-    let bells = flags.iter().map(ring).collect();
-    let node = Node::new(NodeOptions {
+    let options = |bells| NodeOptions {
         limits,
         protocols,
         bells,
         authenticator: None,
         access: None,
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
         storage,
+        skip_damaged: false,
         rings: Vec::new(),
-    });
-    (node, flags)
+    };
+    let (node, flags) = open(workers, Instant::now(), options);
+    (node.expect("the store is sound"), flags)
+}
+
+/// Opens a node, whatever its store holds.
+fn open(
+    workers: usize,
+    now: Instant,
+    options: impl FnOnce(Vec<Bell>) -> NodeOptions,
+) -> (Result<Arc<Node>, RecoveryError>, Vec<Arc<AtomicBool>>) {
+    let flags: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
+    let ring = |flag: &Arc<AtomicBool>| -> Bell {
+        let flag = flag.clone();
+        Box::new(move || flag.store(true, Ordering::Release))
+    };
+    let bells = flags.iter().map(ring).collect();
+    (Node::open(options(bells), now), flags)
 }
 
 /// The default limits, and nothing that a file may lay down beside them.
@@ -140,6 +152,7 @@ fn nothing_else() -> Reconfiguration {
         authenticator: None,
         access: None,
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
         rings: Vec::new(),
     }
 }

@@ -301,6 +301,7 @@ fn server_options(config: &Config, passwords: Option<&Arc<Passwords>>) -> Result
         access: access_rules(&config.access)?,
         rings: ring_options(&config.rings)?,
         queues: queue_policies(config),
+        topics: tidegate_broker::TopicPolicies::default(),
         storage: None,
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: listeners(config)?,

@@ -67,6 +67,7 @@ impl Live {
             access: access_rules(&config.access)?,
             rings: ring_options(&config.rings)?,
             queues: queue_policies(config),
+            topics: tidegate_broker::TopicPolicies::default(),
             connections_max: config.limits.connections,
             listeners: gateway::listeners(config)?,
         };

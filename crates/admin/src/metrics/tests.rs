@@ -5,7 +5,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use std::collections::HashSet;
 use std::time::Duration;
-use tidegate_broker::{Limits, NodeOptions, QueuePolicies};
+use tidegate_broker::{Limits, NodeOptions, QueuePolicies, TopicPolicies};
 use tidegate_storage::{MemoryStorage, Storage};
 
 /// A node with two workers and two protocols that has seen nothing.
@@ -23,7 +23,9 @@ pub(crate) fn node_on(storage: Option<Arc<dyn Storage>>) -> Arc<Node> {
         access: None,
         rings: Vec::new(),
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
         storage,
+        skip_damaged: false,
     })
 }
 

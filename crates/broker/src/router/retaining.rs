@@ -6,12 +6,14 @@
 //! subscription gets live, because its generation says so.
 
 use super::Router;
-use crate::retained::{Change, Full, Search};
+use crate::retained::{Author, Change, Entries, Found, Full, Search};
 use crate::ring::Ring;
 use crate::route::Route;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_message::{Message, TopicFilter};
+use tidegate_message::{Message, Topic, TopicFilter};
+use tidegate_storage::{Storage, StreamId, Urgency};
 
 /// Why a message was not retained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,32 +33,44 @@ impl From<Full> for NotRetained {
 /// A ring with the workers that are to be told of what went into it, one bit each.
 pub(crate) type Watched = (Arc<Ring>, u64);
 
+/// What retaining a message has changed.
+#[derive(Debug)]
+pub(crate) struct Retained {
+    pub(crate) change: Change,
+    pub(crate) entries: Entries,
+    /// The workers that are to be told of what went into the ring, one bit each.
+    pub(crate) watchers: u64,
+}
+
 impl Router {
     /// Retains a message that is going to be distributed by a route of this generation, or clears its topic. It goes into the ring of the
-    /// route at the same moment; returns the workers that are to be told of that, one bit each.
+    /// route at the same moment.
     pub(crate) fn retain(
         &self,
         message: &Arc<Message>,
         generation: u64,
         ring: Option<&Ring>,
+        author: Author<'_>,
         now: Instant,
-    ) -> Result<(Change, u64), NotRetained> {
+    ) -> Result<Retained, NotRetained> {
         let mut retained = self.retained.write();
         // Asked in here: whoever makes a newer generation behind this line searches when this lock is free again.
         if self.generation() != generation {
             return Err(NotRetained::RouteIsOld);
         }
-        let change = retained.store(message, generation, now)?;
-        Ok((change, ring.map_or(0, |ring| ring.append(message))))
+        let change = retained.store(message, generation, author, now)?;
+        let entries = retained.entries(message, &change, author);
+        Ok(Retained { change, entries, watchers: ring.map_or(0, |ring| ring.append(message)) })
     }
 
     /// Retains what asks for it of messages that are published together, and puts those whose route has a ring into it, in their order; or
-    /// does nothing, and says which of them is the reason. Returns the rings with the workers that are to be told, one bit each.
+    /// does nothing, and says which of them is the reason. Returns what the durable store has to be told, in their order, and the rings.
     pub(crate) fn keep_all(
         &self,
         batch: &[(&Arc<Message>, &Route)],
+        author: Author<'_>,
         now: Instant,
-    ) -> Result<Vec<Watched>, (usize, NotRetained)> {
+    ) -> Result<(Vec<Entries>, Vec<Watched>), (usize, NotRetained)> {
         let mut retained = self.retained.write();
         let generation = self.generation();
         let is_old =
@@ -66,29 +80,56 @@ impl Router {
         }
         let mut changes = Vec::new();
         for (at, (message, _)) in batch.iter().enumerate().filter(|(_, (message, _))| message.retain) {
-            match retained.store(message, generation, now) {
+            match retained.store(message, generation, author, now) {
                 Ok(change) => changes.push((*message, change)),
                 Err(full) => {
                     // The last one first: each knows what stood in its place before it.
-                    changes
-                        .into_iter()
-                        .rev()
-                        .for_each(|(message, change)| retained.take_back(message, change));
+                    changes.into_iter().rev().for_each(|(message, change)| retained.undo(message, change));
                     return Err((at, full.into()));
                 }
             }
         }
+        let entries =
+            changes.iter().map(|(message, change)| retained.entries(message, change, author)).collect();
         let append = |(message, route): &(&Arc<Message>, &Route)| {
             let ring = route.ring.clone()?;
             let watchers = ring.append(message);
             Some((ring, watchers))
         };
-        Ok(batch.iter().filter_map(append).collect())
+        Ok((entries, batch.iter().filter_map(append).collect()))
     }
 
-    /// Undoes what a message has changed that nobody received in the end.
-    pub(crate) fn take_back(&self, message: &Arc<Message>, change: Change) {
-        self.retained.write().take_back(message, change);
+    /// Undoes what a message has changed that nobody received in the end. Returns the message that stands in its place again, and what the
+    /// durable store has to be told.
+    pub(crate) fn take_back(
+        &self,
+        message: &Arc<Message>,
+        change: Change,
+        author: Author<'_>,
+    ) -> (Option<Arc<Message>>, Entries) {
+        self.retained.write().take_back(message, change, author)
+    }
+
+    /// What a worker has told the durable store is there: has what this leaves settled, before anybody else can say that it is handed over too.
+    pub(crate) fn note_handed_over(
+        &self,
+        numbers: impl Iterator<Item = (Topic, NonZeroU64)>,
+        storage: &dyn Storage,
+    ) {
+        let mut retained = self.retained.write();
+        let mut change = tidegate_storage::Change::default();
+        for (topic, number) in numbers {
+            let settled = retained.note_handed_over(&topic, number);
+            settled.into_iter().for_each(|number| change.settle(StreamId::RETAINED, number.get()));
+        }
+        if !change.is_empty() {
+            storage.append(&mut change, Urgency::Lazy);
+        }
+    }
+
+    /// Takes an entry of the durable store in, the lower numbers first. Returns what is to be settled of it and of an older one.
+    pub(crate) fn restore_retained(&self, number: NonZeroU64, found: Found) -> [Option<NonZeroU64>; 2] {
+        self.retained.write().restore(number, found)
     }
 
     /// Begins a search for the retained messages that a filter selects, for a subscription that began with this generation; nothing
@@ -116,7 +157,9 @@ mod tests {
     use crate::route::Subscription;
     use bytes::Bytes;
     use std::collections::HashSet;
-    use tidegate_message::{Origin, QoS, Topic};
+    use tidegate_message::{Origin, QoS};
+
+    const AUTHOR: Author<'_> = Author { worker: 0, keeper: None };
 
     /// What is published, the first before anybody subscribes.
     const WHOLE: [&str; 5] = ["0", "1", "2", "", "3"];
@@ -174,7 +217,7 @@ mod tests {
         fn new(filter: &str) -> Meeting {
             let total = Arc::new(TotalBytes::new(&Limits::default()));
             let router = Router::new(&Limits::default());
-            router.retain(&message("0"), router.generation(), None, Instant::now()).unwrap();
+            router.retain(&message("0"), router.generation(), None, AUTHOR, Instant::now()).unwrap();
             Meeting {
                 router,
                 queue: Arc::new(Queue::new(1, 0, total)),
@@ -195,7 +238,7 @@ mod tests {
             self.publisher = match self.publisher {
                 Publisher::Idle => Publisher::Routed { generation: self.router.route(topic, 0).generation },
                 Publisher::Routed { generation } => {
-                    match self.router.retain(&message(payload), generation, None, Instant::now()) {
+                    match self.router.retain(&message(payload), generation, None, AUTHOR, Instant::now()) {
                         Ok(_) => Publisher::Retained { generation },
                         Err(NotRetained::RouteIsOld) => Publisher::Idle,
                         Err(NotRetained::Full) => panic!("there is room"),

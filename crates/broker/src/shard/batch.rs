@@ -7,11 +7,13 @@
 //! worker fills there at the same moment is counted as dropped.
 
 use super::Shard;
-use super::deliver::{check_retain, refusal_label};
-use super::publication::Publication;
+use super::deliver::refusal_label;
+use super::publication::{Publication, answer_of};
+use super::retaining::{check_retain, kept_bytes};
 use crate::group::Group;
 use crate::queue::Queue;
 use crate::queued::{Queued, needs_settling};
+use crate::retained::Entries;
 use crate::route::{Route, RouteEntry};
 use crate::router::NotRetained;
 use foldhash::fast::RandomState;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
 use tidegate_protocol::{Answer, Publish, Refusal};
+use tidegate_storage::Urgency;
 
 /// Which message of a batch is refused, counted from 0, and why.
 pub(super) type Refused = (usize, Refusal);
@@ -35,6 +38,8 @@ struct Planned<'a> {
     message: Arc<Message>,
     /// The named queue in which room is reserved for it.
     reserved: Option<NonZeroU64>,
+    /// What retaining it has its publisher wait for.
+    waits_for: Urgency,
 }
 
 impl Planned<'_> {
@@ -108,13 +113,18 @@ impl Shard {
         let ready = ready.inspect_err(|(_, refusal)| {
             self.metrics.count_dropped(refusal_label(*refusal), batch.len());
         })?;
+        let mut waits_for = Urgency::Lazy;
         for planned in &ready {
             self.note_received(slot, planned.publish);
-            let publication =
-                Publication { reserved: planned.reserved, ..Publication::kept(&planned.message) };
-            self.give_out(planned.route(), &mut { publication }, now);
+            let mut publication = Publication {
+                reserved: planned.reserved,
+                waits_for: planned.waits_for,
+                ..Publication::kept(&planned.message)
+            };
+            self.give_out(planned.route(), &mut publication, now);
+            waits_for = waits_for.max(publication.waits_for);
         }
-        Ok(Answer::Now)
+        Ok(answer_of(waits_for))
     }
 
     /// Checks topics and rights, and looks the routes up.
@@ -127,8 +137,12 @@ impl Shard {
         let origin = self.slots.get(slot).map_or(0, |here| here.origin);
         let plan = |(at, publish): (usize, &'a Publish<'a>)| {
             let route = self.route_of(slot, publish.topic, now).map_err(|refusal| (at, refusal))?;
-            let message = Publication::live(publish, &route.topic, origin, now).message();
-            Ok(Planned { publish, route, newer: None, message, reserved: None })
+            let mut publication = Publication::live(publish, &route.topic, origin, now);
+            if let Some(ttl) = route.policy.message_ttl {
+                publication.live_at_most(ttl, now);
+            }
+            let message = publication.message();
+            Ok(Planned { publish, route, newer: None, message, reserved: None, waits_for: Urgency::Lazy })
         };
         batch.iter().enumerate().map(plan).collect()
     }
@@ -225,15 +239,18 @@ impl Shard {
     /// Retains what asks for it, and puts what has a ring into it; or nothing of both.
     fn keep_all(&mut self, batch: &mut [Planned<'_>], now: Instant) -> Result<(), Refused> {
         for (at, planned) in batch.iter().enumerate().filter(|(_, planned)| planned.message.retain) {
-            check_retain(&planned.route).map_err(|refusal| (at, refusal))?;
+            let checked =
+                check_retain(&planned.route).and_then(|()| self.check_store(kept_bytes(&planned.message)));
+            checked.map_err(|refusal| (at, refusal))?;
         }
         if !batch.iter().any(|planned| planned.message.retain || planned.route.ring.is_some()) {
             return Ok(());
         }
         loop {
             let messages: Vec<_> = batch.iter().map(|planned| (&planned.message, planned.route())).collect();
-            match self.node.router.keep_all(&messages, now) {
-                Ok(told) => {
+            match self.node.router.keep_all(&messages, self.author(), now) {
+                Ok((entries, told)) => {
+                    self.write_all_retained(batch, &entries, now);
                     told.iter().for_each(|(ring, watchers)| self.tell_watchers(Some(ring), *watchers));
                     return Ok(());
                 }
@@ -245,6 +262,15 @@ impl Shard {
                     }
                 }
             }
+        }
+    }
+
+    /// Tells the durable store what became of the messages of a batch that ask to be retained.
+    fn write_all_retained(&mut self, batch: &mut [Planned<'_>], entries: &[Entries], now: Instant) {
+        let retained = batch.iter_mut().filter(|planned| planned.message.retain);
+        for (planned, entries) in retained.zip(entries) {
+            self.write_retained(Some(&planned.message), entries, now);
+            planned.waits_for = self.wait_for_retained(&planned.message, planned.route());
         }
     }
 }

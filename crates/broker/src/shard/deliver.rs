@@ -14,9 +14,7 @@ use crate::metrics::WorkerMetrics;
 use crate::queue::{NotTaken, Queue};
 use crate::queued::{Queued, needs_settling};
 use crate::reply;
-use crate::retained::Change;
 use crate::route::{Grant, Route, RouteEntry};
-use crate::router::NotRetained;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::QoS;
@@ -42,6 +40,9 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Instant,
     ) -> Result<Published, Refusal> {
+        if let Some(ttl) = route.policy.message_ttl {
+            publication.live_at_most(ttl, now);
+        }
         let (newer, change) = match publication.retain {
             true => self.retain(route, publication, now)?,
             false => {
@@ -54,7 +55,7 @@ impl Shard {
             Accepted::Yes => Ok(Published { matched: route.is_matched(), answer: publication.answer() }),
             Accepted::No => {
                 if let Some(change) = change {
-                    self.node.router.take_back(&publication.message(), change);
+                    self.take_back_retained(&publication.message(), change, now);
                 }
                 Err(Refusal::QueueFull)
             }
@@ -93,32 +94,6 @@ impl Shard {
             self.metrics.count_dropped("no_receiver", 1);
         }
         if refused && !accepted { Accepted::No } else { Accepted::Yes }
-    }
-
-    /// Retains a message together with the route that it takes. Where there are other subscriptions by now than in the one that is known,
-    /// the route is looked up again; somebody has subscribed each time that this repeats.
-    fn retain(
-        &mut self,
-        route: &Route,
-        publication: &mut Publication<'_>,
-        now: Instant,
-    ) -> Result<(Option<Route>, Option<Change>), Refusal> {
-        check_retain(route)?;
-        let (message, mut newer) = (publication.message(), None);
-        loop {
-            let route = newer.as_ref().unwrap_or(route);
-            let ring = route.ring.as_deref();
-            match self.node.router.retain(&message, route.generation, ring, now) {
-                Ok((change, watchers)) => {
-                    self.tell_watchers(ring, watchers);
-                    return Ok((newer, Some(change)));
-                }
-                Err(NotRetained::Full) => return Err(Refusal::RetainedFull),
-                Err(NotRetained::RouteIsOld) => {
-                    newer = Some(self.node.router.route(route.topic.clone(), self.worker));
-                }
-            }
-        }
     }
 
     /// Gives a message to one receiver; nothing where it is not for it.
@@ -309,15 +284,6 @@ pub(super) fn make_room(slot: &mut Slot, metrics: &WorkerMetrics, output_bytes: 
     }
     slot.send(metrics);
     slot.output.len() < output_bytes
-}
-
-/// Whether the topic of a route can have a retained message.
-pub(super) fn check_retain(route: &Route) -> Result<(), Refusal> {
-    match route.names_queue() {
-        true => Err(Refusal::QueueRetain),
-        false if reply::is_address(route.topic.as_str()) => Err(Refusal::ReplyRetain),
-        false => Ok(()),
-    }
 }
 
 /// The word for a will that the broker itself could not publish.

@@ -20,6 +20,7 @@ mod publication;
 mod queues;
 mod replay;
 mod requests;
+mod retaining;
 mod review;
 mod rights;
 pub(crate) mod session;

@@ -10,7 +10,7 @@ use crate::route::Grant;
 use bytes::Bytes;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin, Properties, QoS, Topic};
 use tidegate_protocol::{Answer, Delivery, Encoded, Publish, Refused};
 use tidegate_storage::Urgency;
@@ -79,6 +79,12 @@ impl<'a> Publication<'a> {
         }
     }
 
+    /// Its topic's policy lets it live for so long from now on.
+    pub(super) fn live_at_most(&mut self, ttl: Duration, now: Instant) {
+        // What overflows is as good as never.
+        now.checked_add(ttl).into_iter().for_each(|deadline| self.expire_by(deadline));
+    }
+
     /// Shortens its lifetime, where it has a longer one, to what is left of it at this moment.
     pub(super) fn expire_by(&mut self, deadline: Instant) {
         if self.expires_at.is_some_and(|before| before <= deadline) {
@@ -118,10 +124,7 @@ impl<'a> Publication<'a> {
 
     /// When its publisher is told that it was taken.
     pub(super) fn answer(&self) -> Answer {
-        match self.waits_for {
-            Urgency::Lazy => Answer::Now,
-            Urgency::Written | Urgency::Synced => Answer::Later,
-        }
+        answer_of(self.waits_for)
     }
 
     /// What it weighs as a delivery that waits.
@@ -192,5 +195,13 @@ impl<'a> Publication<'a> {
             consumer.hold(tag, kept);
         }
         Ok(qos)
+    }
+}
+
+/// When somebody is told who waits for this.
+pub(super) fn answer_of(waits_for: Urgency) -> Answer {
+    match waits_for {
+        Urgency::Lazy => Answer::Now,
+        Urgency::Written | Urgency::Synced => Answer::Later,
     }
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_broker::{
-    AccessRule, AccessRules, Client, Limits, Permission, QueuePolicies, Reconfiguration, RuleAction, Verdict,
-    Who,
+    AccessRule, AccessRules, Client, Limits, Permission, QueuePolicies, Reconfiguration, RuleAction,
+    TopicPolicies, Verdict, Who,
 };
 use tidegate_message::{Names, Topic, TopicPattern};
 use tidegate_protocol::{Attachment, CloseReason, Refusal, RetainedDelivery, Will};
@@ -42,6 +42,7 @@ fn put_untold(world: &World, access: Option<Arc<AccessRules>>) {
         access,
         rings: Vec::new(),
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
     });
 }
 

@@ -197,6 +197,7 @@ fn a_replay_ring_has_all_of_a_batch_or_nothing() {
         authenticator: None,
         access: None,
         queues: tidegate_broker::QueuePolicies::default(),
+        topics: tidegate_broker::TopicPolicies::default(),
         rings: vec![ring],
     });
     let (alice, bob) = (world.toy(0), world.toy(1));

@@ -4,7 +4,8 @@ use crate::assert_nothing_is_left;
 use crate::following::{payloads, publish, retain, ring, token, world};
 use std::sync::Arc;
 use tidegate_broker::{
-    AccessRule, AccessRules, Limits, Permission, QueuePolicies, Reconfiguration, RuleAction, Who,
+    AccessRule, AccessRules, Limits, Permission, QueuePolicies, Reconfiguration, RuleAction, TopicPolicies,
+    Who,
 };
 use tidegate_message::TopicPattern;
 use tidegate_protocol::{CloseReason, Refusal, Start};
@@ -92,6 +93,7 @@ fn put_rules(world: &mut World, denied: &[&str], allowed: &[&str]) {
         access,
         rings,
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
     });
 }
 
@@ -143,6 +145,7 @@ fn followers_count_with_the_subscriptions() {
         authenticator: None,
         access: None,
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
         rings,
     });
     let bob = world.toy(0);

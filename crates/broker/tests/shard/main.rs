@@ -12,6 +12,7 @@ mod following_changes;
 mod group_order;
 mod identity;
 mod joining;
+mod kept_retained;
 mod limits;
 mod moving;
 mod output;

@@ -2,7 +2,7 @@
 
 use crate::QOS1;
 use crate::queues::{publish, subscriber};
-use tidegate_broker::{Limits, QueuePolicies, QueuePolicy, Reconfiguration};
+use tidegate_broker::{Limits, QueuePolicies, QueuePolicy, Reconfiguration, TopicPolicies};
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{Broker, Refusal};
 use tidegate_testkit::pair::World;
@@ -118,6 +118,7 @@ fn taken_by_a_narrower_worker(topic: &'static str, change: bool) -> Vec<String> 
         access: None,
         rings: Vec::new(),
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
     });
     world.handle_mail(1);
     alice.publish(&mut world, topic, "1", QOS1).unwrap();

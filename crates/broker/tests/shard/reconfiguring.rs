@@ -2,7 +2,7 @@
 
 use crate::{MINUTE, QOS1};
 use std::time::Duration;
-use tidegate_broker::{Limits, QueuePolicies, Reconfiguration};
+use tidegate_broker::{Limits, QueuePolicies, Reconfiguration, TopicPolicies};
 use tidegate_protocol::{CloseReason, Refusal};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
@@ -14,6 +14,7 @@ fn reconfigure(world: &mut World, limits: Limits) {
         access: None,
         rings: Vec::new(),
         queues: QueuePolicies::default(),
+        topics: TopicPolicies::default(),
     });
     world.run();
 }

@@ -16,6 +16,7 @@
 mod client;
 mod model;
 mod queues;
+mod retained;
 mod run;
 mod several;
 mod sharing;

@@ -1,8 +1,11 @@
 use super::*;
 use crate::Limits;
+use crate::retained::Author;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tidegate_message::{Origin, QoS};
+
+const AUTHOR: Author<'_> = Author { worker: 0, keeper: None };
 
 fn message(topic: &str) -> Arc<Message> {
     Arc::new(Message {
@@ -18,7 +21,7 @@ fn message(topic: &str) -> Arc<Message> {
 
 fn retained(topics: &[String]) -> RetainedMessages {
     let mut retained = RetainedMessages::new(&Limits::default());
-    topics.iter().for_each(|topic| drop(retained.store(&message(topic), 1, Instant::now())));
+    topics.iter().for_each(|topic| drop(retained.store(&message(topic), 1, AUTHOR, Instant::now())));
     retained
 }
 
@@ -76,7 +79,7 @@ fn a_search_goes_on_where_it_stopped_whatever_has_changed() {
     assert_eq!(retained.find(&mut search, 2, Instant::now())[1].topic.as_str(), "a/2");
     retained.remove(&Topic::parse(b"a/2").unwrap());
     retained.remove(&Topic::parse(b"a/3").unwrap());
-    retained.store(&message("a/25"), 2, Instant::now()).unwrap();
+    retained.store(&message("a/25"), 2, AUTHOR, Instant::now()).unwrap();
     assert_eq!(find_all(&retained, &mut search, 9).0, ["a/4"]);
 }
 
