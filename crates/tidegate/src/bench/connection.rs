@@ -1,6 +1,6 @@
 //! A client's connection: its socket, its dialect, and the signs of life in between.
 
-use super::dialect::{Dialect, Event, Welcome};
+use super::dialect::{Dialect, Event, Lifetime, Welcome};
 use super::failure::Failure;
 use super::plan::Role;
 use super::run::Run;
@@ -28,10 +28,11 @@ impl Connection {
         run: &Run,
         role: Role,
         client: String,
+        lifetime: Lifetime,
         buffer: ReadBuffer,
     ) -> Result<Connection, Failure> {
         let (side, address) = (run.plan.side(role), run.address(role));
-        let dialect = Dialect::new(&run.plan, side, client);
+        let dialect = Dialect::new(&run.plan, side, client, lifetime);
         let mut socket = within("the connection", Socket::connect(side, address, buffer)).await?;
         socket.output().message(|bytes| dialect.connect(&run.plan, bytes))?;
         let mut connection = Connection { socket, dialect, in_flight_max: 0, ping: None };
@@ -114,6 +115,12 @@ impl Connection {
         }
         let _ = self.socket.output().message(|bytes| self.dialect.disconnect(bytes));
         let _ = within("the goodbye", poll_fn(|context| self.socket.poll_flush(context))).await;
+    }
+
+    /// Gives the subscription up before the goodbye, where the protocol says it so.
+    pub(crate) fn unsubscribe(&mut self) {
+        // What cannot be said is ended by the broker, when it has waited long enough.
+        let _ = self.socket.output().message(|bytes| self.dialect.unsubscribe(bytes));
     }
 
     /// Writes what is to be said and waits for the event that answers it.

@@ -83,6 +83,10 @@ pub(crate) struct BenchArgs {
     /// Publish every message as retained, and clear the topics at the end.
     #[arg(long)]
     pub(super) retain: bool,
+    /// Subscribers whose subscriptions outlive their connections, so that a broker with a store keeps what they are to get; they are ended
+    /// when the run ends.
+    #[arg(long)]
+    pub(super) durable: bool,
     /// User name (STOMP: login).
     #[arg(long, value_name = "NAME")]
     pub(super) username: Option<String>,

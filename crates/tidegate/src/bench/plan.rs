@@ -60,6 +60,8 @@ pub(crate) struct Plan {
     #[serde(rename = "warmup_seconds", serialize_with = "seconds")]
     pub(crate) warmup: Duration,
     pub(crate) retain: bool,
+    /// Whether the subscriptions outlive their connections.
+    pub(crate) durable: bool,
     pub(crate) username: Option<String>,
     #[serde(skip)]
     pub(crate) password: Option<Secret>,
@@ -113,6 +115,9 @@ pub(crate) enum PlanError {
     /// STOMP has nothing like QoS 2.
     #[error("STOMP has no exactly-once delivery; --qos must be 0 or 1")]
     StompQoS,
+    /// Nothing to keep.
+    #[error("--durable has no meaning at --qos 0, where nothing is kept")]
+    DurableQoS,
     /// Nothing to count in a window.
     #[error("--window has no meaning with --rate at QoS 0, where nothing is acknowledged")]
     WindowWithoutAcknowledgement,
@@ -166,6 +171,7 @@ impl BenchArgs {
             duration: self.duration.duration(),
             warmup: self.warmup.duration(),
             retain: self.retain,
+            durable: self.durable,
             username: self.username,
             password: self.password.map(Secret),
             threads: self.threads,
@@ -225,6 +231,9 @@ impl BenchArgs {
         }
         if self.rate > 0 && self.qos == 0 && self.window.is_some() {
             return Err(PlanError::WindowWithoutAcknowledgement);
+        }
+        if self.durable && self.qos == 0 {
+            return Err(PlanError::DurableQoS);
         }
         if self.json.as_deref() == Some("") {
             return Err(PlanError::NoFileName);
@@ -342,6 +351,8 @@ mod tests {
         }
         assert_eq!(plan("--rate 10 --window 5").unwrap_err(), PlanError::WindowWithoutAcknowledgement);
         assert!(plan("--rate 10 --window 5 --qos 1").is_ok());
+        assert_eq!(plan("--durable").unwrap_err(), PlanError::DurableQoS);
+        assert!(plan("--durable --qos 1").unwrap().durable);
         let sources = plan("--layout fan-out --publishers 100000 --subscribers 1000").unwrap_err();
         assert_eq!(sources, PlanError::Sources { sources: 100_000_000 });
         let topics = plan("--publishers 1001 --topics 1000").unwrap_err();

@@ -38,8 +38,11 @@ impl Subscriber {
         }
     }
 
-    /// Says goodbye.
-    pub(crate) async fn close(self) {
+    /// Says goodbye, and gives up what would outlive the connection.
+    pub(crate) async fn close(mut self) {
+        if self.run.plan.durable {
+            self.connection.unsubscribe();
+        }
         self.connection.close(std::iter::empty()).await;
     }
 

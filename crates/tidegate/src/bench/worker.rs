@@ -1,6 +1,7 @@
 //! A thread with one runtime and its share of the connections, from their first packet to their last.
 
 use super::connection::Connection;
+use super::dialect::Lifetime;
 use super::failure::Failure;
 use super::pacer::Pacer;
 use super::plan::Role;
@@ -68,7 +69,8 @@ async fn serve(run: Arc<Run>, number: usize) -> io::Result<()> {
 async fn subscribe(worker: Rc<Worker>, number: u32) {
     let run = &worker.run;
     let opened = worker.until_closing(async {
-        let mut connection = worker.open(Role::Subscriber, number).await?;
+        let lifetime = if run.plan.durable { Lifetime::Durable } else { Lifetime::Connection };
+        let mut connection = worker.open(Role::Subscriber, number, lifetime).await?;
         connection.subscribe(&run.plan.layout.filter(&run.name, number, run.plan.topics)).await?;
         Ok(connection)
     });
@@ -78,10 +80,17 @@ async fn subscribe(worker: Rc<Worker>, number: u32) {
     if worker.drive(|context| subscriber.poll(context)).await {
         subscriber.close().await;
     }
+    if run.plan.durable {
+        worker.end_session(number).await;
+    }
 }
 
 async fn publish(worker: Rc<Worker>, number: u32) {
-    let Some(connection) = worker.until_closing(worker.open(Role::Publisher, number)).await else { return };
+    let Some(connection) =
+        worker.until_closing(worker.open(Role::Publisher, number, Lifetime::Connection)).await
+    else {
+        return;
+    };
     let mut publisher = Publisher::new(Arc::clone(&worker.run), number, connection, Rc::clone(&worker.pacer));
     worker.run.count_ready();
     worker.run.reached(Phase::Running).await;
@@ -93,13 +102,21 @@ async fn publish(worker: Rc<Worker>, number: u32) {
 }
 
 impl Worker {
-    async fn open(&self, role: Role, number: u32) -> Result<Connection, Failure> {
+    async fn open(&self, role: Role, number: u32, lifetime: Lifetime) -> Result<Connection, Failure> {
         // Nobody closes the semaphore, so there is always a permit in the end.
         let _permit = self.opening.acquire().await;
         let kind = if role == Role::Publisher { 'p' } else { 's' };
         // At most 23 letters and digits, which every server accepts ([MQTT-3.1.3-5]).
         let client = format!("tgb{}{kind}{number}", self.run.name);
-        Connection::open(&self.run, role, client, self.buffer.clone()).await
+        Connection::open(&self.run, role, client, lifetime, self.buffer.clone()).await
+    }
+
+    /// Under the same name, without a session: an MQTT session that was left behind ends with that ([MQTT-3.1.2-4]).
+    async fn end_session(&self, number: u32) {
+        // The figures stand already, and a session that stays ends some minutes later by itself.
+        if let Ok(connection) = self.open(Role::Subscriber, number, Lifetime::Connection).await {
+            connection.close(std::iter::empty()).await;
+        }
     }
 
     /// Opens a connection; nothing where that failed, which is noted, or where the run has been given up.

@@ -16,6 +16,15 @@ use stomp::Stomp;
 /// What a frame may weigh beside its payload, in bytes.
 const FRAME_OVERHEAD_MAX: usize = 128 << 10;
 
+/// What becomes of a client's subscriptions at the end of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// They end with it.
+    Connection,
+    /// They wait for the client.
+    Durable,
+}
+
 /// One client's side of its protocol.
 pub(crate) enum Dialect {
     /// MQTT 3.1.1 and 5.0.
@@ -52,10 +61,10 @@ pub(crate) struct Welcome {
 
 impl Dialect {
     /// The dialect of a side of the plan for the client of this name.
-    pub(crate) fn new(plan: &Plan, side: &Side, client_id: String) -> Dialect {
+    pub(crate) fn new(plan: &Plan, side: &Side, client_id: String, lifetime: Lifetime) -> Dialect {
         match side.protocol {
-            Protocol::Mqtt | Protocol::Mqtt5 => Dialect::Mqtt(Mqtt::new(plan, side, client_id)),
-            Protocol::Stomp => Dialect::Stomp(Stomp::new(plan, side, client_id)),
+            Protocol::Mqtt | Protocol::Mqtt5 => Dialect::Mqtt(Mqtt::new(plan, side, client_id, lifetime)),
+            Protocol::Stomp => Dialect::Stomp(Stomp::new(plan, side, client_id, lifetime)),
         }
     }
 
@@ -101,6 +110,14 @@ impl Dialect {
         match self {
             Dialect::Mqtt(mqtt) => mqtt.in_flight(),
             Dialect::Stomp(stomp) => stomp.in_flight(),
+        }
+    }
+
+    /// Appends what ends a durable subscription, where that is said before the goodbye; MQTT says it with another connection.
+    pub(crate) fn unsubscribe(&self, output: &mut Vec<u8>) -> Result<(), Failure> {
+        match self {
+            Dialect::Mqtt(_) => Ok(()),
+            Dialect::Stomp(stomp) => stomp.unsubscribe(output),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The client's side of MQTT 3.1.1 and 5.0.
 
-use super::{Event, FRAME_OVERHEAD_MAX, Welcome};
+use super::{Event, FRAME_OVERHEAD_MAX, Lifetime, Welcome};
 use crate::bench::failure::{Failure, harmless};
 use crate::bench::in_flight::InFlight;
 use crate::bench::plan::Plan;
@@ -9,13 +9,15 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 use tidegate_message::QoS;
 use tidegate_mqtt::codec::{
-    Ack, ConnAck, Connect, Disconnect, PACKET_BYTES_MAX, Packet, PacketType, Password, PropertiesRef,
-    Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions, Version, decode, encode, encode_ack,
-    encode_pingreq, encode_publish, encode_subscribe,
+    Ack, ConnAck, Connect, Disconnect, PACKET_BYTES_MAX, Packet, PacketType, Password, PropertiesBuffer,
+    PropertiesRef, Property, Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions, Version,
+    decode, encode, encode_ack, encode_pingreq, encode_publish, encode_subscribe,
 };
 
 /// What the client asks for; it gives a sign of life twice as often.
 const KEEP_ALIVE_SECONDS: u16 = 60;
+/// How long a durable session stays behind a load generator that died.
+const SESSION_EXPIRY_SECONDS: u32 = 600;
 
 /// One MQTT client.
 pub(crate) struct Mqtt {
@@ -23,12 +25,13 @@ pub(crate) struct Mqtt {
     qos: QoS,
     retain: bool,
     client_id: String,
+    lifetime: Lifetime,
     packet_bytes_max: usize,
     in_flight: InFlight,
 }
 
 impl Mqtt {
-    pub(super) fn new(plan: &Plan, side: &Side, client_id: String) -> Mqtt {
+    pub(super) fn new(plan: &Plan, side: &Side, client_id: String, lifetime: Lifetime) -> Mqtt {
         let version = match side.protocol {
             Protocol::Mqtt5 => Version::V5,
             Protocol::Mqtt | Protocol::Stomp => Version::V3,
@@ -39,17 +42,24 @@ impl Mqtt {
             qos: plan.qos,
             retain: plan.retain,
             client_id,
+            lifetime,
             packet_bytes_max,
             in_flight: InFlight::new(),
         }
     }
 
     pub(super) fn connect(&self, plan: &Plan, output: &mut Vec<u8>) -> Result<(), Failure> {
+        let mut properties = PropertiesBuffer::new();
+        let is_durable = self.lifetime == Lifetime::Durable;
+        if is_durable && self.version == Version::V5 {
+            properties.push(Property::SessionExpiryInterval(SESSION_EXPIRY_SECONDS))?;
+        }
         let connect = Connect {
             version: self.version,
-            clean_start: true,
+            // Before 5.0 one flag says both: no session before, none after. A new name has none before.
+            clean_start: !is_durable,
             keep_alive_seconds: KEEP_ALIVE_SECONDS,
-            properties: PropertiesRef::EMPTY,
+            properties: properties.as_ref(),
             client_id: &self.client_id,
             will: None,
             user_name: plan.username.as_deref(),

@@ -2,7 +2,7 @@
 //!
 //! QoS 1 is a receipt for every SEND and an ACK for every MESSAGE; QoS 0 is neither.
 
-use super::{Event, FRAME_OVERHEAD_MAX, Welcome};
+use super::{Event, FRAME_OVERHEAD_MAX, Lifetime, Welcome};
 use crate::bench::failure::{Failure, harmless};
 use crate::bench::in_flight::InFlight;
 use crate::bench::plan::Plan;
@@ -22,6 +22,7 @@ pub(crate) struct Stomp {
     retain: bool,
     host: String,
     client_id: String,
+    lifetime: Lifetime,
     decoder: Decoder,
     in_flight: InFlight,
     /// The last destination and receipt as they were written, so that no message needs memory of its own.
@@ -30,7 +31,7 @@ pub(crate) struct Stomp {
 }
 
 impl Stomp {
-    pub(super) fn new(plan: &Plan, side: &Side, client_id: String) -> Stomp {
+    pub(super) fn new(plan: &Plan, side: &Side, client_id: String, lifetime: Lifetime) -> Stomp {
         let limits = FrameLimits {
             head_bytes: FRAME_OVERHEAD_MAX,
             header_line_bytes: FRAME_OVERHEAD_MAX,
@@ -42,6 +43,7 @@ impl Stomp {
             retain: plan.retain,
             host: side.host().to_owned(),
             client_id,
+            lifetime,
             decoder: Decoder::new(Version::V1_2, limits),
             in_flight: InFlight::new(),
             destination: String::new(),
@@ -65,9 +67,20 @@ impl Stomp {
     pub(super) fn subscribe(&self, filter: &str, output: &mut Vec<u8>) -> Result<(), Failure> {
         let destination = format!("/topic/{filter}");
         let ack = if self.qos == QoS::AtMostOnce { "auto" } else { "client-individual" };
-        let headers =
+        let fixed =
             [("id", SUBSCRIPTION), ("destination", &*destination), ("ack", ack), ("receipt", SUBSCRIBED)];
+        let headers = fixed.into_iter().chain(self.durable());
         Ok(encode(output, Version::V1_2, Command::Subscribe, headers, b"")?)
+    }
+
+    /// With the header a subscription is made that outlives the connection, and ended for good.
+    fn durable(&self) -> Option<(&'static str, &'static str)> {
+        (self.lifetime == Lifetime::Durable).then_some(("durable", "true"))
+    }
+
+    pub(super) fn unsubscribe(&self, output: &mut Vec<u8>) -> Result<(), Failure> {
+        let headers = [("id", SUBSCRIPTION)].into_iter().chain(self.durable());
+        Ok(encode(output, Version::V1_2, Command::Unsubscribe, headers, b"")?)
     }
 
     pub(super) fn publish(
