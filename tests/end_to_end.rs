@@ -57,6 +57,8 @@ mod soaking;
 #[cfg(test)]
 mod stomp_clients;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod system_topics;
 #[cfg(test)]
 mod tls;

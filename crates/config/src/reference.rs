@@ -48,7 +48,7 @@ The file is checked as a whole before anything starts, and every mistake is repo
 of the wrong kind or out of range, two listeners (or `[http]`) on one port of overlapping addresses, names or protocols used twice,
 certificates and keys that cannot be read or do not belong together, access rules for listeners that do not exist. A listener that nobody could log in to is refused as well, and
 so is one that is open to the network without client certificates or passwords, unless it says `allow_anonymous = true`. A `data_dir`
-that cannot be a folder of this user is refused, a `limits.memory` below its parts, and a `limits.disk` that is too small for `store.segment_bytes`. An expired certificate
+that cannot be a folder of this user is refused, and so is a `limits.memory` below its parts. An expired certificate
 is a warning, and so are an access rule that never decides anything, a policy that is never asked and a replay ring that never gets anything.
 
 ## What takes effect without a restart

@@ -53,8 +53,8 @@ section! {
     pub struct Config {
         /// The stable name of this gateway, which the log tells when it is ready.
         node: String = Name, Optional("the name of the machine, or `tidegate` where it has no usable one");
-        /// The folder for what is kept over a restart ([guide](../guides/durable.md)). It is made where it is not there, and belongs to one
-        /// gateway at a time.
+        /// The folder for what is kept over a restart ([guide](../guides/durable.md)). It is made where it is not there, but not the
+        /// folders above it, and belongs to one gateway at a time.
         data_dir: Option<PathBuf> = Path, Optional("nothing is kept over a restart");
         /// Worker threads. Each owns its connections; 0 means one per processor core that this process may use.
         workers: usize = count(0, 64), Default("0");

@@ -30,4 +30,4 @@ mod worker;
 
 pub use doors::{BindError, ListenerChanges};
 pub use options::{Layer, ListenerOptions, ListenerProtocol, ServerOptions, WebSocketOptions};
-pub use server::{Changes, Running, Server, StartError};
+pub use server::{Changes, OpenError, Running, Server, StartError};

@@ -32,6 +32,8 @@ pub struct ServerOptions {
     pub topics: TopicPolicies,
     /// What keeps everything that outlives the process; without it nothing does.
     pub storage: Option<Arc<dyn Storage>>,
+    /// Whether what cannot be read there is left out at the start, instead of stopping it.
+    pub skip_damaged: bool,
     /// The names of all registered protocols, for metrics.
     pub protocols: Vec<&'static str>,
     /// The listeners.

@@ -10,9 +10,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tidegate_broker::{
-    AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, QueuePolicies, Reconfiguration, RingOptions,
-    TopicPolicies, WORKERS_MAX,
+    AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, QueuePolicies, Reconfiguration,
+    RecoveryError, RingOptions, TopicPolicies, WORKERS_MAX,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -27,6 +28,17 @@ pub struct StartError {
     pub worker: usize,
     /// What the system said.
     pub error: io::Error,
+}
+
+/// The gateway cannot be made ready to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A port cannot be taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// What is in the store cannot be used.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
 }
 
 /// A gateway whose ports are taken and which serves nobody yet.
@@ -68,8 +80,8 @@ pub struct Changes {
 }
 
 impl Server {
-    /// Opens every listener.
-    pub fn bind(mut options: ServerOptions) -> Result<Server, BindError> {
+    /// Opens every listener and reads what an earlier gateway has left in the store.
+    pub fn bind(mut options: ServerOptions) -> Result<Server, OpenError> {
         options.workers = options.workers.clamp(1, WORKERS_MAX);
         let unrecognised = options.protocols.len();
         let listeners = std::mem::take(&mut options.listeners).into_iter();
@@ -82,7 +94,7 @@ impl Server {
         };
         let mut protocols = options.protocols.clone();
         protocols.push(worker::UNRECOGNISED);
-        let node = Node::new(NodeOptions {
+        let node_options = NodeOptions {
             limits: options.limits.clone(),
             protocols,
             bells: bells.iter().map(ring).collect(),
@@ -92,8 +104,9 @@ impl Server {
             queues: options.queues.clone(),
             topics: options.topics.clone(),
             storage: options.storage.clone(),
-            skip_damaged: false,
-        });
+            skip_damaged: options.skip_damaged,
+        };
+        let node = Node::open(node_options, Instant::now())?;
         Ok(Server { node, bells, options, doors })
     }
 

@@ -5,10 +5,12 @@
 
 use crate::access::{self, Passwords};
 use crate::cli::{Configuration, complain, say};
+use crate::durable::{self, Store, StoreError};
 use crate::queues::queue_policies;
 use crate::reload::Live;
 use crate::rings::ring_options;
 use crate::rules::access_rules;
+use crate::topics::topic_policies;
 use crate::{logging, registry};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ use tidegate_net::tls::{self, Application, CertificateName, SniCertificate, TlsO
 use tidegate_net::{
     Layer, ListenerOptions, ListenerProtocol, Running, Server, ServerOptions, WebSocketOptions,
 };
+use tidegate_storage::Storage;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -44,6 +47,10 @@ pub(crate) enum Refused {
     Rules(#[from] tidegate_message::PatternError),
     #[error("replay: {0}")]
     Rings(#[from] tidegate_message::FilterError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("topic: {0}")]
+    Topics(tidegate_message::FilterError),
     #[error("{0}")]
     Bind(#[from] tidegate_net::BindError),
     #[error("{0}")]
@@ -87,7 +94,6 @@ pub(crate) fn run(configuration: &Configuration) -> ExitCode {
     if configuration.config.is_none() {
         note_defaults(&loaded.config);
     }
-    note_storage(&loaded.config);
     match serve(configuration, loaded.config, level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refused) => {
@@ -153,12 +159,17 @@ impl Gateway {
         // Before anything is served: a signal that nobody waits for yet would end the process on the spot.
         let signals = runtime.block_on(async { Signals::new() }).map_err(Refused::Signals)?;
         let passwords = access::passwords(&config, None)?;
-        let server = Server::bind(server_options(&config, passwords.as_ref())?)?;
+        let store = durable::open(&config)?;
+        let storage = store.as_ref().map(Store::storage);
+        let server = Server::bind(server_options(&config, passwords.as_ref(), storage)?)?;
+        if let Some(store) = &store {
+            store.announce(&server.node().recovered());
+        }
         let http = config.http.as_ref().map(|http| AdminServer::bind(http.bind)).transpose()?;
         let http = http.map_or(Http::None, Http::Bound);
         server.node().set_system_interval(config.sys_interval.duration(), Instant::now());
         let running = server.start()?;
-        let live = Live { configuration: configuration.clone(), config, passwords, running, level };
+        let live = Live { configuration: configuration.clone(), config, passwords, running, level, store };
         Ok(Gateway { runtime, signals, live, http, readiness: Readiness::default() })
     }
 
@@ -209,6 +220,9 @@ impl Gateway {
         if let Http::Served(http) = self.http {
             http.stop();
         }
+        if let Some(store) = &self.live.store {
+            store.close();
+        }
         info!("stopped");
     }
 }
@@ -219,15 +233,6 @@ fn note_defaults(config: &Config) {
         true => info!("no configuration file: listening on loopback only, anonymous clients are accepted"),
         false => {
             warn!("no configuration file: open to the network, and anonymous clients are accepted");
-        }
-    }
-}
-
-fn note_storage(config: &Config) {
-    match &config.data_dir {
-        None => info!("nothing survives a restart: no `data_dir` is set"),
-        Some(folder) => {
-            warn!(folder = %folder.display(), "this version stores nothing in `data_dir` yet");
         }
     }
 }
@@ -291,7 +296,11 @@ fn raise_file_limit() {
     }
 }
 
-fn server_options(config: &Config, passwords: Option<&Arc<Passwords>>) -> Result<ServerOptions, Refused> {
+fn server_options(
+    config: &Config,
+    passwords: Option<&Arc<Passwords>>,
+    storage: Option<Arc<dyn Storage>>,
+) -> Result<ServerOptions, Refused> {
     Ok(ServerOptions {
         workers: config.workers,
         limits: limits(config),
@@ -301,8 +310,9 @@ fn server_options(config: &Config, passwords: Option<&Arc<Passwords>>) -> Result
         access: access_rules(&config.access)?,
         rings: ring_options(&config.rings)?,
         queues: queue_policies(config),
-        topics: tidegate_broker::TopicPolicies::default(),
-        storage: None,
+        topics: topic_policies(config)?,
+        storage,
+        skip_damaged: config.store.skip_damaged,
         protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
         listeners: listeners(config)?,
     })
@@ -423,5 +433,14 @@ fn tls_options(tls: &Tls, application: Application) -> TlsOptions {
             Some(ClientAuth::Required) => tls::ClientAuth::Required,
         },
         application,
+    }
+}
+
+impl From<tidegate_net::OpenError> for Refused {
+    fn from(error: tidegate_net::OpenError) -> Refused {
+        match error {
+            tidegate_net::OpenError::Bind(error) => Refused::Bind(error),
+            tidegate_net::OpenError::Recovery(error) => Refused::Store(error.into()),
+        }
     }
 }

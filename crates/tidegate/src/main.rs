@@ -1,13 +1,14 @@
 //! The gateway binary: command line, wiring, start and stop.
 //!
 //! Everything that the gateway does is in the libraries; here it is decided which of it runs. `registry` is the visible list of
-//! protocols, `gateway` turns a configuration into a running server, `access` and `passwd` are about its users, `bench` is the load generator,
+//! protocols, `gateway` turns a configuration into a running server, `durable` is the store that it keeps things in, `access` and `passwd` are about its users, `bench` is the load generator,
 //! `demo` a gateway with simulated devices and a web page.
 
 mod access;
 mod bench;
 mod cli;
 mod demo;
+mod durable;
 mod gateway;
 mod logging;
 mod passwd;
@@ -16,6 +17,7 @@ mod registry;
 mod reload;
 mod rings;
 mod rules;
+mod topics;
 
 use clap::Parser;
 use cli::{Cli, Command};

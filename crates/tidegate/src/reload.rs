@@ -6,11 +6,13 @@
 
 use crate::access::{self, Passwords};
 use crate::cli::Configuration;
+use crate::durable::Store;
 use crate::gateway::{self, Refused};
 use crate::logging::Level;
 use crate::queues::queue_policies;
 use crate::rings::ring_options;
 use crate::rules::access_rules;
+use crate::topics::topic_policies;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_config::Config;
@@ -24,6 +26,8 @@ pub(crate) struct Live {
     pub(crate) passwords: Option<Arc<Passwords>>,
     pub(crate) running: Running,
     pub(crate) level: Level,
+    /// The durable store, where there is one.
+    pub(crate) store: Option<Store>,
 }
 
 impl Live {
@@ -44,6 +48,9 @@ impl Live {
             }
         };
         self.level.set(config.log.level);
+        if let Some(store) = &self.store {
+            store.limit_disk(config.limits.disk);
+        }
         if config.sys_interval != self.config.sys_interval {
             self.running.node().set_system_interval(config.sys_interval.duration(), Instant::now());
         }
@@ -67,7 +74,7 @@ impl Live {
             access: access_rules(&config.access)?,
             rings: ring_options(&config.rings)?,
             queues: queue_policies(config),
-            topics: tidegate_broker::TopicPolicies::default(),
+            topics: topic_policies(config)?,
             connections_max: config.limits.connections,
             listeners: gateway::listeners(config)?,
         };
@@ -104,6 +111,7 @@ struct Difference {
     has_passwords: bool,
     has_access: bool,
     has_rings: bool,
+    has_topics: bool,
     has_queues: bool,
     has_log_level: bool,
     has_sys_interval: bool,
@@ -119,6 +127,7 @@ impl Difference {
             has_passwords: false,
             has_access: old.access.rules != new.access.rules,
             has_rings: old.rings != new.rings,
+            has_topics: old.topics != new.topics,
             has_queues: old.queues != new.queues,
             has_log_level: old.log.level != new.log.level,
             has_sys_interval: old.sys_interval != new.sys_interval,
@@ -146,6 +155,7 @@ fn announce(difference: &Difference, listeners: &ListenerChanges) {
         passwords_changed = difference.has_passwords,
         access_changed = difference.has_access,
         replay_changed = difference.has_rings,
+        topics_changed = difference.has_topics,
         queues_changed = difference.has_queues,
         log_level_changed = difference.has_log_level,
         sys_interval_changed = difference.has_sys_interval,
@@ -205,6 +215,7 @@ mod tests {
             has_passwords: false,
             has_access: false,
             has_rings: false,
+            has_topics: false,
             has_queues: false,
             has_log_level: true,
             has_sys_interval: true,

@@ -1,4 +1,4 @@
-//! What is kept over a restart: whether the data folder can be used, and whether its limit leaves room to work in. Nothing is created or
+//! What is kept over a restart: whether the data folder can be used, and whether its files can be as large as they should. Nothing is created or
 //! written by a check.
 
 use std::io::ErrorKind;
@@ -9,11 +9,11 @@ use rustix::fs::{Access, access};
 use crate::findings::{Findings, Part, item, join};
 use crate::schema::Config;
 
-/// Files of the store that have to fit into `limits.disk`: one that is written, one that is being emptied, and some that hold something.
-const SEGMENTS_MIN: u64 = 4;
+/// Files that fit into `limits.disk`, so that space comes back in small parts of it.
+const SEGMENTS_MIN: u64 = 16;
 
 pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
-    check_disk(config, findings);
+    check_segments(config, findings);
     if findings.is_reported("data_dir") {
         return;
     }
@@ -24,35 +24,41 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
     }
 }
 
-/// The nearest part of the path that exists has to be a folder that this user may write to; the rest can be created below it.
+/// The folder has to be one that this user may write to, or has to be missing from one: a folder above it that is missing may be a disk that
+/// is not mounted.
 fn obstacle(folder: &Path) -> Option<String> {
-    let relative = folder.is_relative().then_some(Path::new("."));
-    for part in folder.ancestors().filter(|part| !part.as_os_str().is_empty()).chain(relative) {
-        match std::fs::metadata(part) {
-            Ok(metadata) if !metadata.is_dir() => {
-                return Some(format!("`data_dir`: {} is not a folder", part.display()));
-            }
-            Ok(_) => {
-                let error = access(part, Access::WRITE_OK | Access::EXEC_OK).err()?;
-                return Some(format!("`data_dir`: {} cannot be written to: {error}", part.display()));
-            }
-            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {}
-            Err(error) => return Some(format!("`data_dir`: {} cannot be used: {error}", part.display())),
+    const MISSING: [ErrorKind; 2] = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+    let exists = !matches!(std::fs::metadata(folder), Err(error) if MISSING.contains(&error.kind()));
+    let part = match folder.parent().filter(|_| !exists) {
+        None => folder,
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    let shown = part.display();
+    match std::fs::metadata(part) {
+        Ok(metadata) if !metadata.is_dir() => Some(format!("`data_dir`: {shown} is not a folder")),
+        Ok(_) => {
+            let error = access(part, Access::WRITE_OK | Access::EXEC_OK).err()?;
+            Some(format!("`data_dir`: {shown} cannot be written to: {error}"))
         }
+        Err(error) if MISSING.contains(&error.kind()) => {
+            Some(format!("`data_dir`: there is no folder {shown}, and only the last one of a path is made"))
+        }
+        Err(error) => Some(format!("`data_dir`: {shown} cannot be used: {error}")),
     }
-    None
 }
 
-fn check_disk(config: &Config, findings: &mut Findings<'_>) {
+/// Smaller files are made where these would be too few.
+fn check_segments(config: &Config, findings: &mut Findings<'_>) {
     let (disk, segment) = (config.limits.disk, config.store.segment_bytes);
-    if disk.bytes() / SEGMENTS_MIN >= segment.bytes() {
-        return;
+    let is_unclear = ["limits.disk", "store.segment_bytes"].iter().any(|path| findings.is_reported(path));
+    if segment.bytes() > disk.bytes() / SEGMENTS_MIN && findings.is_set("store.segment_bytes") && !is_unclear
+    {
+        let message = format!(
+            "`segment_bytes` ({segment}) is never reached: files are a sixteenth of `limits.disk` ({disk}) at the most"
+        );
+        findings.warning("store.segment_bytes", message, None);
     }
-    let message = format!(
-        "`limits.disk` ({disk}) is too small for files of {segment} (`store.segment_bytes`): {SEGMENTS_MIN} of them have to fit"
-    );
-    let path = if findings.is_set("limits.disk") { "limits.disk" } else { "store.segment_bytes" };
-    findings.error(path, Part::Value, message, None);
 }
 
 /// What a policy says of the disk means nothing where nothing is kept.

@@ -50,6 +50,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Where a log is, and how much of it there may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct LogOptions {
     pub disk_bytes_max: u64,
     /// What one file takes. Less where the limit is below sixteen of them, and more for a single change that is larger.
     pub segment_bytes: u64,
+    /// How long something may stay unwritten for which nobody waits.
+    pub lazy_interval: Duration,
     /// Whether what is damaged is left out and reported, instead of being an error.
     pub skip_damaged: bool,
 }
@@ -67,11 +70,18 @@ pub struct LogOptions {
 impl LogOptions {
     /// What one file takes where nobody says otherwise.
     pub const SEGMENT_BYTES: u64 = 16 << 20;
+    /// How long something waits for which nobody waits, where nobody says otherwise.
+    pub const LAZY_INTERVAL: Duration = Duration::from_secs(1);
 
     /// A log in this data folder that may take so much.
     pub fn new(folder: impl Into<PathBuf>, disk_bytes_max: u64) -> LogOptions {
-        let segment_bytes = LogOptions::SEGMENT_BYTES;
-        LogOptions { folder: folder.into(), disk_bytes_max, segment_bytes, skip_damaged: false }
+        LogOptions {
+            folder: folder.into(),
+            disk_bytes_max,
+            segment_bytes: LogOptions::SEGMENT_BYTES,
+            lazy_interval: LogOptions::LAZY_INTERVAL,
+            skip_damaged: false,
+        }
     }
 }
 
@@ -102,6 +112,11 @@ impl Log {
         let ground = open::real_ground(&open::log_folder(&folder.into()));
         let recovered = open::read_only(&ground)?;
         Ok(Inspection { segments: recovered.segments, report: recovered.report })
+    }
+
+    /// From now on it may take so many bytes on the disk. Segments stay as large as they are.
+    pub fn limit_disk(&self, disk_bytes_max: u64) {
+        self.engine.state.lock().limit_disk(disk_bytes_max);
     }
 
     /// Writes and syncs everything and ends the thread. What is appended afterwards is not kept.

@@ -21,8 +21,6 @@ const FORMAT_BYTES_MAX: u64 = 4096;
 const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
 /// The offset of a record has to fit into a place.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// Half of what a place can tell apart.
-const SEGMENTS_MAX: u64 = super::place::SEGMENTS_MAX / 2;
 
 /// What the log stands on.
 #[derive(Debug, Clone)]
@@ -154,12 +152,11 @@ pub(super) fn open(ground: Ground, options: &LogOptions) -> Result<(Engine, Open
     let segment_bytes = segment_bytes(options);
     let recovered = read_segments(&ground, key, Access::Write, options.skip_damaged, segment_bytes)?;
     settle_disk(&ground, &recovered)?;
-    let disk_bytes_max = options.disk_bytes_max.min(segment_bytes * SEGMENTS_MAX);
-    // One segment that is made ready, one into which the oldest is copied, and as much again as grows with the limit.
-    let reserve_bytes = 2 * segment_bytes + disk_bytes_max / 16;
     let now = ground.clock.monotonic_millis();
     let time = StoreTime::resume(recovered.last, &*ground.clock);
-    let mut state = State::new(key, recovered.index, disk_bytes_max, reserve_bytes, now);
+    let lazy_millis = u64::try_from(options.lazy_interval.as_millis()).unwrap_or(u64::MAX);
+    let mut state = State::new(key, recovered.index, lazy_millis, now);
+    state.limit_disk(options.disk_bytes_max);
     let mut writer = Writer::new(ground.disk.clone(), segment_bytes);
     writer.adopt_spare();
     state.spare_bytes = writer.spare_bytes();

@@ -45,6 +45,11 @@ impl Segments {
         Segments { list, is_open: false, segment_bytes, last_number: 0, live_bytes: 0, bytes: 0 }
     }
 
+    /// What a segment takes that is made for no large record.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
     /// Takes over a segment from the disk, which is newer than the others and full.
     pub(super) fn push(&mut self, segment: Segment) {
         self.last_number = self.last_number.max(segment.number);

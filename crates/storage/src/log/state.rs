@@ -3,12 +3,12 @@
 use super::buffer::{Buffer, Run, Seal};
 use super::frame::{self, Kind, MARK_BYTES, Moment};
 use super::index::Index;
-use super::place::Position;
+use super::place::{self, Position};
 use crate::{Lsn, NoRoom, Progress, Urgency, Usage};
 use std::sync::Arc;
 
-/// How long something may stay unwritten for which nobody waits.
-const LAZY_MILLIS: u64 = 1000;
+/// Half of what a place can tell apart.
+const SEGMENTS_MAX: u64 = place::SEGMENTS_MAX / 2;
 /// Nobody waits for it, but it is written when it has become this much.
 const LAZY_BYTES: u64 = 1 << 20;
 /// It is made to be on the disk when so much is not.
@@ -31,6 +31,8 @@ pub(super) struct State {
     /// The last change that somebody waits for.
     wanted_written: u64,
     wanted_synced: u64,
+    /// How long something may stay unwritten for which nobody waits.
+    lazy_millis: u64,
     /// Since when something is not on the disk.
     unsynced_since: Option<u64>,
     marked_at: u64,
@@ -62,7 +64,8 @@ pub(super) struct Work {
 }
 
 impl State {
-    pub(super) fn new(key: u64, index: Index, disk_bytes_max: u64, reserve_bytes: u64, now: u64) -> State {
+    /// A log of this index that may take nothing yet.
+    pub(super) fn new(key: u64, index: Index, lazy_millis: u64, now: u64) -> State {
         State {
             key,
             index,
@@ -72,15 +75,25 @@ impl State {
             synced: 0,
             wanted_written: 0,
             wanted_synced: 0,
+            lazy_millis,
             unsynced_since: None,
             marked_at: now,
             failing: None,
             no_spare: None,
-            usage: Usage { disk_bytes_max, ..Usage::default() },
-            reserve_bytes,
+            usage: Usage::default(),
+            reserve_bytes: 0,
             spare_bytes: 0,
             is_closing: false,
         }
+    }
+
+    /// How much it may take on the disk, and what of that is not for messages.
+    pub(super) fn limit_disk(&mut self, disk_bytes_max: u64) {
+        let segment_bytes = self.index.segments.segment_bytes();
+        let disk_bytes_max = disk_bytes_max.min(segment_bytes * SEGMENTS_MAX);
+        self.usage.disk_bytes_max = disk_bytes_max;
+        // One segment that is made ready, one into which the oldest is copied, and as much again as grows with the limit.
+        self.reserve_bytes = 2 * segment_bytes + disk_bytes_max / 16;
     }
 
     /// Takes a change over.
@@ -130,7 +143,7 @@ impl State {
     }
 
     fn must_sync(&self, now: u64) -> bool {
-        let is_due = self.unsynced_since.is_some_and(|since| now >= since + LAZY_MILLIS);
+        let is_due = self.unsynced_since.is_some_and(|since| now >= since.saturating_add(self.lazy_millis));
         self.wanted_synced > self.synced || is_due || self.buffer.bytes() > UNSYNCED_BYTES
     }
 
@@ -173,7 +186,7 @@ impl State {
             Some(failing) => failing.retry_at,
             None if self.must_write(now) => return None,
             None => {
-                let lazy = self.unsynced_since.map(|since| since + LAZY_MILLIS);
+                let lazy = self.unsynced_since.map(|since| since.saturating_add(self.lazy_millis));
                 let retry = self.no_spare.map(|_| now + RETRY_MILLIS);
                 let mark = self.marked_at + MARK_MILLIS;
                 lazy.into_iter().chain(retry).fold(mark, u64::min)
@@ -252,5 +265,20 @@ impl State {
     pub(super) fn is_crowded(&self) -> bool {
         const BUFFER_BYTES_MAX: u64 = 64 << 20;
         self.failing.is_none() && !self.is_closing && self.buffer.bytes() > BUFFER_BYTES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::segments::Segments;
+
+    #[test]
+    fn what_nobody_waits_for_is_due_after_its_interval() {
+        let moment = Moment { time_millis: 0, wall_millis: 0 };
+        let mut state = State::new(1, Index::new(Segments::new(64 * 1024)), 50, 0);
+        state.append(&[4, 1], frame::body_check(&[4, 1]), Urgency::Lazy, 100);
+        assert_eq!((state.next_in_millis(120), state.take_work(149, moment).is_none()), (Some(30), true));
+        assert!(state.take_work(150, moment).is_some_and(|work| work.sync));
     }
 }

@@ -1,6 +1,6 @@
 //! The log in a real folder.
 
-use crate::{Change, Log, LogOptions, OpenError, ReadMax, StoppedLog, Storage, StreamId, Urgency};
+use crate::{Change, Log, LogOptions, NoRoom, OpenError, ReadMax, StoppedLog, Storage, StreamId, Urgency};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -143,4 +143,15 @@ fn damage_is_named_and_left_out_only_when_that_is_said() {
     assert_eq!((report.damaged_places, &report.damage[..]), (1, std::slice::from_ref(damage)));
     let numbers: Vec<u64> = log.read(QUEUE, 0, ALL).unwrap().iter().map(|entry| entry.number).collect();
     assert_eq!(numbers, [1, 3]);
+}
+
+#[test]
+fn the_limit_of_the_disk_can_change() {
+    let scratch = Scratch::new("limit");
+    let log = scratch.open();
+    append(&log, 1, &[7; 100_000]);
+    log.limit_disk(128 * 1024);
+    assert_eq!((log.room(1), log.usage().disk_bytes_max), (Err(NoRoom::Full), 128 * 1024));
+    log.limit_disk(64 << 20);
+    assert_eq!(log.room(1), Ok(()));
 }

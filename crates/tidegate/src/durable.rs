@@ -1,0 +1,120 @@
+//! The durable store of a gateway: opened in `data_dir` before anything is served, closed when nothing is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_broker::{Recovered, RecoveryError};
+use tidegate_config::{ByteSize, Config};
+use tidegate_storage::{Log, LogOptions, OpenError, OpenReport, Storage};
+use tracing::{error, info};
+
+/// Damaged places that are named; the others are counted.
+const NAMED_MAX: usize = 20;
+
+/// What somebody can do who meets a damaged store.
+const WAYS_OUT: &str = "`tidegate store check` tells all of it, and `--set store.skip_damaged=true` starts without what is damaged";
+
+/// Why the store of a gateway cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("data_dir: {0}")]
+    Open(OpenError),
+    #[error("data_dir: {0}; {WAYS_OUT}")]
+    DamagedFile(OpenError),
+    #[error("data_dir: {0}")]
+    Unreadable(RecoveryError),
+    #[error("data_dir: {0}; {WAYS_OUT}")]
+    DamagedEntry(RecoveryError),
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> StoreError {
+        match error {
+            OpenError::Damaged(_) => StoreError::DamagedFile(error),
+            _ => StoreError::Open(error),
+        }
+    }
+}
+
+impl From<RecoveryError> for StoreError {
+    fn from(error: RecoveryError) -> StoreError {
+        match error {
+            RecoveryError::Damaged { .. } => StoreError::DamagedEntry(error),
+            RecoveryError::Unreadable(_) => StoreError::Unreadable(error),
+        }
+    }
+}
+
+/// A store that is open.
+pub(crate) struct Store {
+    folder: PathBuf,
+    log: Arc<Log>,
+    report: OpenReport,
+    began: Instant,
+}
+
+/// Opens the store, where there is to be one.
+pub(crate) fn open(config: &Config) -> Result<Option<Store>, StoreError> {
+    let Some(folder) = config.data_dir.clone() else {
+        info!("nothing survives a restart: no `data_dir` is set");
+        return Ok(None);
+    };
+    let began = Instant::now();
+    let (log, report) = Log::open(&options(config, &folder))?;
+    Ok(Some(Store { folder, log: Arc::new(log), report, began }))
+}
+
+/// Where the store of a configuration is, and how it keeps what is in it.
+fn options(config: &Config, folder: &Path) -> LogOptions {
+    LogOptions {
+        folder: folder.to_owned(),
+        disk_bytes_max: config.limits.disk.bytes(),
+        segment_bytes: config.store.segment_bytes.bytes(),
+        lazy_interval: config.store.lazy_interval.duration(),
+        skip_damaged: config.store.skip_damaged,
+    }
+}
+
+impl Store {
+    /// The store as the broker knows it.
+    pub(crate) fn storage(&self) -> Arc<dyn Storage> {
+        self.log.clone()
+    }
+
+    /// From now on it may take so much.
+    pub(crate) fn limit_disk(&self, disk: ByteSize) {
+        self.log.limit_disk(disk.bytes());
+    }
+
+    /// Says what was found, and how long it took.
+    pub(crate) fn announce(&self, recovered: &Recovered) {
+        let report = &self.report;
+        for damage in report.damage.iter().take(NAMED_MAX) {
+            error!(%damage, "the store is damaged and is used without this");
+        }
+        let streams = self.log.streams();
+        info!(
+            folder = %self.folder.display(),
+            segments = report.segments,
+            records = report.records,
+            bytes = report.bytes,
+            entries = streams.iter().map(|stream| stream.entries).sum::<usize>(),
+            retained = recovered.retained,
+            torn_tail_bytes = report.torn_tail.as_ref().map_or(0, |tail| tail.bytes),
+            damaged_places = report.damaged_places,
+            damaged_entries = recovered.damaged,
+            milliseconds = self.began.elapsed().as_millis(),
+            "store opened"
+        );
+    }
+
+    /// Has the disk keep everything, when nobody appends any more.
+    pub(crate) fn close(&self) {
+        match self.log.close() {
+            Ok(()) => info!("store closed"),
+            Err(error) => {
+                error!(%error, "the store could not be closed: what was changed last may not be kept");
+            }
+        }
+    }
+}
