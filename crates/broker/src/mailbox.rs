@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use tidegate_message::Message;
 use tidegate_protocol::{Denial, Verified};
 
@@ -73,9 +74,26 @@ impl Letter {
 /// Wakes a worker that may be asleep; called from other workers' threads.
 pub type Bell = Box<dyn Fn() + Send + Sync>;
 
+/// A worker's bell, and whether the worker wants to hear of the storage. Apart from the mailbox, because the storage has it as well.
+pub(crate) struct Ringer {
+    bell: Bell,
+    awaits_storage: AtomicBool,
+}
+
+impl Ringer {
+    /// The storage has come further. Called by its own thread.
+    pub(crate) fn note_progress(&self) {
+        // Behind the progress, as the worker asks for it behind saying that it waits: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if self.awaits_storage.swap(false, Ordering::SeqCst) {
+            (self.bell)();
+        }
+    }
+}
+
 /// The letters that wait for one worker.
 pub(crate) struct Mailbox {
-    bell: Bell,
+    ringer: Arc<Ringer>,
     waiting: Mutex<Waiting>,
 }
 
@@ -88,7 +106,24 @@ struct Waiting {
 
 impl Mailbox {
     pub(crate) fn new(bell: Bell) -> Mailbox {
-        Mailbox { bell, waiting: Mutex::default() }
+        let ringer = Arc::new(Ringer { bell, awaits_storage: AtomicBool::new(false) });
+        Mailbox { ringer, waiting: Mutex::default() }
+    }
+
+    /// What the storage rings.
+    pub(crate) fn ringer(&self) -> Arc<Ringer> {
+        self.ringer.clone()
+    }
+
+    /// Has the worker woken when the storage comes further than it is from now on.
+    pub(crate) fn ring_for_storage(&self) {
+        self.ringer.awaits_storage.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Nobody of the worker waits for the storage any more.
+    pub(crate) fn do_not_ring_for_storage(&self) {
+        self.ringer.awaits_storage.store(false, Ordering::SeqCst);
     }
 
     /// Appends a batch in order and leaves `letters` empty. Rings only where the worker has nothing to read yet.
@@ -100,7 +135,7 @@ impl Mailbox {
         waiting.letters.append(letters);
         drop(waiting);
         if was_empty {
-            (self.bell)();
+            (self.ringer.bell)();
         }
     }
 

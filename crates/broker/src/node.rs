@@ -99,6 +99,12 @@ impl Node {
         router.set_policies(options.queues);
         router.set_topics(options.topics);
         let keeper = options.storage.map(Keeper::new);
+        if let Some(keeper) = &keeper {
+            let ringers: Vec<_> = mailboxes.iter().map(Mailbox::ringer).collect();
+            keeper
+                .storage()
+                .set_bell(Box::new(move || ringers.iter().for_each(|ringer| ringer.note_progress())));
+        }
         let first_id = keeper.as_ref().map_or(1, Keeper::first_free_id);
         Arc::new(Node {
             router,

@@ -43,6 +43,15 @@ pub enum Saved<'a> {
     More(&'a [u8]),
 }
 
+/// How much a machine cares when what it saves is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saving {
+    /// It stands and falls with what else this call of the machine asks for, and is in no hurry by itself: nobody is told.
+    Along,
+    /// Something has to wait for it.
+    Awaited,
+}
+
 /// The most pieces that a session keeps of its protocol's state.
 pub const SAVED_PIECES_MAX: usize = 4096;
 
@@ -68,7 +77,7 @@ pub trait Broker {
     /// Keeps a piece of what the protocol wants back at the next attachment, together with everything else that this call of the machine
     /// asks for: after the end of the process either all of it has happened or nothing. Makes sense where
     /// [`Attached::is_durable`]; nothing happens where the consumer has no session.
-    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>) -> Answer;
+    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>, saving: Saving) -> Answer;
 
     /// Opens a queue that ends with the connection, with this connection as its only consumer.
     fn consume(&mut self, consume: Consume) -> Result<(), Refusal>;

@@ -8,7 +8,7 @@
 
 use super::Shard;
 use super::deliver::refusal_label;
-use super::publication::{Publication, answer_of};
+use super::publication::Publication;
 use super::retaining::{check_retain, kept_bytes};
 use crate::group::Group;
 use crate::queue::Queue;
@@ -124,7 +124,7 @@ impl Shard {
             self.give_out(planned.route(), &mut publication, now);
             waits_for = waits_for.max(publication.waits_for);
         }
-        Ok(answer_of(waits_for))
+        Ok(self.answer_after(slot, waits_for))
     }
 
     /// Checks topics and rights, and looks the routes up.

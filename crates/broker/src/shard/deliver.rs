@@ -18,7 +18,7 @@ use crate::route::{Grant, Route, RouteEntry};
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::QoS;
-use tidegate_protocol::{Publish, Published, Refusal, Refused};
+use tidegate_protocol::{Answer, Publish, Published, Refusal, Refused};
 
 /// The generation of what a connection has sent to itself: nothing of its own can be older and still under way.
 pub(super) const NEWEST: u64 = u64::MAX;
@@ -52,7 +52,7 @@ impl Shard {
         };
         let route = newer.as_ref().unwrap_or(route);
         match self.give_out(route, publication, now) {
-            Accepted::Yes => Ok(Published { matched: route.is_matched(), answer: publication.answer() }),
+            Accepted::Yes => Ok(Published { matched: route.is_matched(), answer: Answer::Now }),
             Accepted::No => {
                 if let Some(change) = change {
                     self.take_back_retained(&publication.message(), change, now);

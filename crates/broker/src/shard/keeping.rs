@@ -9,7 +9,7 @@ use std::time::Instant;
 use tidegate_message::{Message, Topic};
 use tidegate_protocol::Refusal;
 use tidegate_storage::record::MessageRecord;
-use tidegate_storage::{Change, Lsn, NoRoom, StreamId, Urgency};
+use tidegate_storage::{Change, NoRoom, StreamId, Urgency};
 
 /// Bytes that the place where records are written keeps for the next one.
 const RECORD_BYTES: usize = 1 << 20;
@@ -27,18 +27,21 @@ pub(super) struct Keeping {
 }
 
 impl Shard {
-    /// Hands over what this event has changed. Returns its place, where there was anything.
-    pub(super) fn commit(&mut self) -> Option<Lsn> {
-        if self.keeping.change.is_empty() {
-            return None;
+    /// Hands over what this event has changed; whoever waits for it waits for its place from now on. That of an event that has changed
+    /// nothing is the last one.
+    pub(super) fn commit(&mut self) {
+        if self.keeping.change.is_empty() && !self.answers.are_fresh() {
+            return;
         }
         let urgency = std::mem::take(&mut self.keeping.urgency);
-        let storage = self.node.keeper.as_ref()?.storage();
-        let lsn = storage.append(&mut self.keeping.change, urgency);
+        let Some(keeper) = &self.node.keeper else { return };
+        let place = keeper.storage().append(&mut self.keeping.change, urgency);
         if !self.keeping.retained.is_empty() {
-            self.node.router.note_handed_over(self.keeping.retained.drain(..), &**storage);
+            self.node.router.note_handed_over(self.keeping.retained.drain(..), &**keeper.storage());
         }
-        Some(lsn)
+        if self.answers.are_fresh() {
+            self.place_requests(place);
+        }
     }
 
     /// Whether the durable store, where there is one, takes what weighs this; nothing stands for what only gives room back.

@@ -5,6 +5,7 @@
 //! the receivers on the same worker, and what has to wait goes into their queues. No socket, no clock, no runtime.
 
 mod admission;
+mod answers;
 mod batch;
 mod buffers;
 mod burying;
@@ -45,6 +46,7 @@ use crate::node::Node;
 use crate::route::Route;
 use crate::route_cache::RouteCache;
 use admission::Admission;
+use answers::Answers;
 use buffers::Buffers;
 use burying::DeadLetter;
 use foldhash::fast::RandomState;
@@ -132,6 +134,8 @@ pub struct Shard {
     dead_letters: Vec<DeadLetter>,
     /// What this event changes in the durable store.
     keeping: Keeping,
+    /// Who waits until the store has it.
+    answers: Answers,
 }
 
 impl Shard {
@@ -161,6 +165,7 @@ impl Shard {
             upkeep: Upkeep::default(),
             dead_letters: Vec::new(),
             keeping: Keeping::default(),
+            answers: Answers::default(),
             limits: node.limits(),
             node,
         }
@@ -200,6 +205,7 @@ impl Shard {
             outlet: Some(outlet),
             consumers: Default::default(),
             claiming: None,
+            unanswered: None,
             admission: Admission::Outside(Box::new(entrance)),
             origin: connection,
             reply_prefix: None,
@@ -287,6 +293,7 @@ impl Shard {
             self.handle_letter(letter, now);
         }
         self.spare_letters = letters;
+        self.answers.look();
         self.finish_event(None, now);
     }
 
@@ -336,7 +343,7 @@ impl Shard {
         Some(result)
     }
 
-    /// What follows every event: deferred deliveries, queued ones, the dirty list, timers and the post.
+    /// What follows every event: deferred deliveries, queued ones, the dirty list, timers, the post, and what can be told to those who wait.
     fn finish_event(&mut self, slot: Option<usize>, now: Instant) {
         if let Some(slot) = slot {
             self.deliver_deferred(slot, now);
@@ -351,6 +358,7 @@ impl Shard {
             }
         }
         self.post_letters();
+        self.answer_requests(now);
     }
 
     fn mark_dirty(&mut self, slot: usize, now: Instant) {
@@ -399,6 +407,7 @@ impl Shard {
         }
         self.deliver_waiting(now);
         self.post_letters();
+        self.answer_requests(now);
     }
 
     /// Sends more of a connection's output after its outlet could not take all of it.
@@ -407,6 +416,7 @@ impl Shard {
             self.flush_slot(key.slot, now);
             self.deliver_waiting(now);
             self.post_letters();
+            self.answer_requests(now);
         }
     }
 

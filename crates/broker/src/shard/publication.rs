@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin, Properties, QoS, Topic};
-use tidegate_protocol::{Answer, Delivery, Encoded, Publish, Refused};
+use tidegate_protocol::{Delivery, Encoded, Publish, Refused};
 use tidegate_storage::Urgency;
 
 /// A message on its way; a [`Message`] is made of it only where somebody has to keep it.
@@ -122,11 +122,6 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// When its publisher is told that it was taken.
-    pub(super) fn answer(&self) -> Answer {
-        answer_of(self.waits_for)
-    }
-
     /// What it weighs as a delivery that waits.
     pub(super) fn queued_bytes(&self) -> usize {
         let properties = self.properties.map_or(0, |found| size_of::<Properties>() + found.heap_bytes());
@@ -195,13 +190,5 @@ impl<'a> Publication<'a> {
             consumer.hold(tag, kept);
         }
         Ok(qos)
-    }
-}
-
-/// When somebody is told who waits for this.
-pub(super) fn answer_of(waits_for: Urgency) -> Answer {
-    match waits_for {
-        Urgency::Lazy => Answer::Now,
-        Urgency::Written | Urgency::Synced => Answer::Later,
     }
 }

@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
     Answer, Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag,
-    Detach, Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Saved, Subscribe,
-    Subscribed,
+    Detach, Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Saved, Saving,
+    Subscribe, Subscribed,
 };
+use tidegate_storage::Urgency;
 
 pub(super) struct Requests<'a> {
     shard: &'a mut Shard,
@@ -42,6 +43,14 @@ impl<'a> Requests<'a> {
     fn consumer(&mut self, consumer: ConsumerId) -> Result<(usize, &mut Consumer), Refusal> {
         let key = self.consumer_key(consumer)?;
         self.shard.consumers.get_mut(key).map(|consumer| (key, consumer)).ok_or(Refusal::UnknownConsumer)
+    }
+
+    /// When a change of this consumer's session may be acknowledged.
+    fn answer_when_kept(&mut self, consumer: ConsumerId) -> Answer {
+        match self.consumer(consumer).is_ok_and(|(_, consumer)| consumer.is_durable()) {
+            true => self.shard.answer_after(self.slot, Urgency::Synced),
+            false => Answer::Now,
+        }
     }
 
     /// Takes a message off what the connection may publish, where that has a limit.
@@ -119,7 +128,7 @@ impl<'a> Requests<'a> {
         self.shard.list(key);
         self.shard.look_after(&joined, self.now);
         self.shard.tell_of_end(given_up.as_ref());
-        Ok(Subscribed { existed: !is_new, answer: Answer::Now })
+        Ok(Subscribed { existed: !is_new, answer: self.answer_when_kept(subscribe.consumer) })
     }
 
     /// Ends a membership. What the consumer has under way stays with it until it is settled or its connection ends ([MQTT-3.10.4-3]).
@@ -149,8 +158,8 @@ impl Broker for Requests<'_> {
         self.shard.detach(self.slot, detach, self.now);
     }
 
-    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>) -> Answer {
-        self.shard.save(self.slot, consumer, saved)
+    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>, saving: Saving) -> Answer {
+        self.shard.save(self.slot, consumer, saved, saving)
     }
 
     fn consume(&mut self, consume: Consume) -> Result<(), Refusal> {
@@ -227,7 +236,7 @@ impl Broker for Requests<'_> {
                 }
             })?;
         }
-        Ok(Subscribed { existed: !is_new, answer: Answer::Now })
+        Ok(Subscribed { existed: !is_new, answer: self.answer_when_kept(subscribe.consumer) })
     }
 
     fn follow(&mut self, follow: &Follow<'_>) -> Result<Following, Refusal> {
@@ -267,7 +276,9 @@ impl Broker for Requests<'_> {
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
         let outcome = self.shard.distribute(&route, &mut publication, self.now);
-        outcome.inspect_err(|error| self.count(*error))
+        let published = outcome.inspect_err(|error| self.count(*error))?;
+        let answer = self.shard.answer_after(self.slot, publication.waits_for);
+        Ok(Published { answer, ..published })
     }
 
     fn publish_all(&mut self, batch: &[Publish<'_>]) -> Result<Answer, (usize, Refusal)> {

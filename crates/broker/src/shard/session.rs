@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin};
 use tidegate_protocol::{
     Answer, Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Identity, Refusal, Reply,
-    Saved, SavedState, Settlement, WillAction,
+    Saved, SavedState, Saving, Settlement, WillAction,
 };
+use tidegate_storage::{StreamId, Urgency};
 use tracing::debug;
 
 /// A claim that waits for another worker.
@@ -214,14 +215,28 @@ impl Shard {
     }
 
     /// Keeps a piece of what the protocol of a session wants back.
-    pub(super) fn save(&mut self, slot: usize, consumer: ConsumerId, saved: Saved<'_>) -> Answer {
+    pub(super) fn save(
+        &mut self,
+        slot: usize,
+        consumer: ConsumerId,
+        saved: Saved<'_>,
+        saving: Saving,
+    ) -> Answer {
         let Some(here) = self.slots.get(slot) else { return Answer::Now };
         let holder = Holder { worker: self.worker, slot, connection: here.connection };
-        let key = here.consumer_key(consumer).and_then(|key| self.consumers.get(key));
-        if let Some(session) = key.and_then(|consumer| consumer.session.as_ref()) {
+        let consumer = here.consumer_key(consumer).and_then(|key| self.consumers.get(key));
+        let Some(consumer) = consumer else { return Answer::Now };
+        if let Some(session) = &consumer.session {
             self.node.sessions.save(session, holder, saved);
         }
-        Answer::Now
+        if consumer.is_durable() && self.node.keeper.is_some() {
+            // Of the pieces themselves nothing is kept yet; so that there is a place to wait for.
+            self.keeping.change.settle(StreamId::SESSIONS, 0);
+        }
+        match saving {
+            Saving::Awaited if consumer.is_durable() => self.answer_after(slot, Urgency::Synced),
+            Saving::Along | Saving::Awaited => Answer::Now,
+        }
     }
 
     pub(super) fn detach(&mut self, slot: usize, detach: Detach, now: Instant) {

@@ -1,6 +1,7 @@
 //! What a worker keeps for each connection and each consumer.
 
 use super::admission::Admission;
+use super::answers::Unanswered;
 use super::cursor::Cursor;
 use super::replay::Replay;
 use super::throttle::PublishPace;
@@ -62,6 +63,8 @@ pub(crate) struct Slot {
     pub(crate) consumers: SmallVec<[(ConsumerId, usize); 1]>,
     /// Whether the answer to an attachment is still to come.
     pub(crate) claiming: Option<Box<crate::shard::session::PendingClaim>>,
+    /// What it is still to be told of its requests; nothing where no request ever had to wait.
+    pub(crate) unanswered: Option<Box<Unanswered>>,
     /// Who the client is.
     pub(crate) admission: Admission,
     /// What the connection publishes carries this origin.
@@ -89,14 +92,19 @@ pub(crate) struct Slot {
 impl Slot {
     /// Whether an answer is to come before the connection may be fed.
     pub(crate) fn awaits_answer(&self) -> bool {
-        self.claiming.is_some() || self.admission.is_being_checked()
+        self.claiming.is_some() || self.admission.is_being_checked() || self.is_owed_too_much()
+    }
+
+    /// Whether so many of its requests wait for the disk that no more are read.
+    fn is_owed_too_much(&self) -> bool {
+        self.unanswered.as_ref().is_some_and(|unanswered| unanswered.is_full())
     }
 
     /// When the peer was heard of beside what was handed in. While nothing is read from it, it cannot be blamed for silence.
     pub(crate) fn heard_at(&self, now: Instant) -> Option<Instant> {
-        match self.rests_until(now) {
-            Some(_) => Some(now),
-            None => self.outlet.as_ref().and_then(|outlet| outlet.heard_at(now)),
+        match self.is_owed_too_much() || self.rests_until(now).is_some() {
+            true => Some(now),
+            false => self.outlet.as_ref().and_then(|outlet| outlet.heard_at(now)),
         }
     }
 
@@ -159,6 +167,11 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
+    /// Whether what it is has to outlive the process, where there is a store.
+    pub(super) fn is_durable(&self) -> bool {
+        self.session.is_some() && self.queue.survives()
+    }
+
     /// Whether an unsettled delivery may come again, so that its message has to be kept.
     pub(super) fn keeps_unsettled(&self) -> bool {
         self.settlement == tidegate_protocol::Settlement::Always || self.queue.survives()

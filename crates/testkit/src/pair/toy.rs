@@ -18,7 +18,7 @@ use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
     Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close,
     CloseReason, Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence,
-    Layout, Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Saved,
+    Layout, Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Saved, Saving,
     Settlement, Subscribe, Subscribed, Will, WillAction,
 };
 
@@ -387,12 +387,12 @@ impl Toy {
 
     /// Keeps a piece of what it wants back with its session, in place of everything before.
     pub fn save(&self, world: &mut World, piece: &'static [u8]) -> Answer {
-        self.ask(world, move |broker| broker.save(SESSION, Saved::Whole(piece)))
+        self.ask(world, move |broker| broker.save(SESSION, Saved::Whole(piece), Saving::Awaited))
     }
 
     /// The same behind what it saved before.
     pub fn save_more(&self, world: &mut World, piece: &'static [u8]) -> Answer {
-        self.ask(world, move |broker| broker.save(SESSION, Saved::More(piece)))
+        self.ask(world, move |broker| broker.save(SESSION, Saved::More(piece), Saving::Awaited))
     }
 
     /// Whether the machine can be asked something now: it is open, waits for nothing and has room in its output.

@@ -8,7 +8,7 @@ use tidegate_message::TopicFilter;
 use tidegate_protocol::{
     Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Consume,
     ConsumerId, DeliveryTag, Detach, Follow, Following, Identity, Outcome, Proof, Publish, Published,
-    Refusal, ResumeToken, Saved, Start, Subscribe, Subscribed,
+    Refusal, ResumeToken, Saved, Saving, Start, Subscribe, Subscribed,
 };
 
 /// What the reply addresses of a connection begin with where the test says nothing else.
@@ -43,7 +43,7 @@ pub struct RecordingBroker {
     pub published: VecDeque<Result<Published, Refusal>>,
     /// The next answers to `publish_all`.
     pub published_all: VecDeque<Result<Answer, (usize, Refusal)>>,
-    /// The next answers to `save`; now when empty.
+    /// The next answers to a `save` that is awaited; now when empty.
     pub saved: VecDeque<Answer>,
     /// The next answers to `cancel`; true when empty.
     pub cancelled: VecDeque<bool>,
@@ -146,13 +146,16 @@ impl Broker for RecordingBroker {
         self.requests.push(detach.into());
     }
 
-    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>) -> Answer {
+    fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>, saving: Saving) -> Answer {
         assert!(self.attached.contains(&consumer), "only what has a session is saved");
         self.requests.push(match saved {
-            Saved::Whole(bytes) => Request::SaveWhole { consumer, bytes: bytes.to_vec() },
-            Saved::More(bytes) => Request::SaveMore { consumer, bytes: bytes.to_vec() },
+            Saved::Whole(bytes) => Request::SaveWhole { consumer, bytes: bytes.to_vec(), saving },
+            Saved::More(bytes) => Request::SaveMore { consumer, bytes: bytes.to_vec(), saving },
         });
-        let answer = self.saved.pop_front().unwrap_or(Answer::Now);
+        let answer = match saving {
+            Saving::Along => Answer::Now,
+            Saving::Awaited => self.saved.pop_front().unwrap_or(Answer::Now),
+        };
         self.note(Some(answer));
         answer
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tidegate_message::{Properties, QoS};
 use tidegate_protocol::{
     Attach, Consume, ConsumerId, DeliveryTag, Detach, Follow, Outcome, Publish, RetainedDelivery, SavedState,
-    StateDelivery, Subscribe, Will, WillAction,
+    Saving, StateDelivery, Subscribe, Will, WillAction,
 };
 
 /// What a machine asked of the broker; each variant is the request structure of the same name.
@@ -35,10 +35,12 @@ pub enum Request {
     SaveWhole {
         consumer: ConsumerId,
         bytes: Vec<u8>,
+        saving: Saving,
     },
     SaveMore {
         consumer: ConsumerId,
         bytes: Vec<u8>,
+        saving: Saving,
     },
     Cancel(ConsumerId),
     ReplyPrefix,
