@@ -11,13 +11,16 @@
 //! The members are kept as an immutable list that routes hold as well, so that choosing one takes no lock.
 
 use crate::access::Rights;
+use crate::entry::Entry;
 use crate::queue::{Claim, NotTaken, Popped, Queue, Reserved};
 use crate::queue_policy::{Bounds, QueuePolicy, Terms};
 use crate::queued::Queued;
 use crate::route::Grant;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_protocol::Settlement;
@@ -112,16 +115,15 @@ pub(crate) struct Group {
     waiting: AtomicUsize,
     /// Offers that have not been read, each for one delivery that waits.
     offered: AtomicUsize,
-    /// How many messages have come in. Written by the home worker only.
-    entered: AtomicU64,
 }
 
 impl Group {
     /// A group without members, with the queue in which its deliveries wait.
     pub(crate) fn new(name: GroupName, queue: Arc<Queue>, named: Option<NamedQueue>) -> Group {
         let [turn, waiting, offered] = std::array::from_fn(|_| AtomicUsize::new(0));
-        let (members, entered) = (Mutex::default(), AtomicU64::new(queue.id << PLACES_PER_QUEUE));
-        Group { named, name, queue, members, turn, waiting, offered, entered }
+        let members = Mutex::default();
+        queue.number_from((queue.id << PLACES_PER_QUEUE).max(1));
+        Group { named, name, queue, members, turn, waiting, offered }
     }
 
     /// Whether it is a named queue, which keeps what it has for members that come later.
@@ -138,6 +140,11 @@ impl Group {
     fn bounds(&self) -> Bounds {
         let default = self.queue.default_bounds();
         self.named.as_ref().map_or(default, |named| named.terms.bounds(default.messages, default.bytes))
+    }
+
+    /// When what comes in now expires by the policy of a named queue, whatever the message says.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.named.as_ref()?.terms.message_ttl().and_then(|ttl| now.checked_add(ttl))
     }
 
     /// Reserves room for a message of this weight that is on its way, from whatever worker.
@@ -226,16 +233,10 @@ impl Group {
         self.offered.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Gives a message its place in the group's order. Only on the home worker.
-    pub(crate) fn enter(&self, message: Arc<Message>) -> Queued {
-        Queued::unassigned(message, self.next_place())
-    }
-
-    /// The place of the next message that comes in. Only on the home worker, which is the only one to write it.
-    pub(crate) fn next_place(&self) -> u64 {
-        let place = self.entered.load(Ordering::Relaxed);
-        self.entered.store(place + 1, Ordering::Relaxed);
-        place
+    /// Gives a message its place in the group's order. One that is kept in the store has the number of its entry.
+    pub(crate) fn enter(&self, message: Arc<Message>, entry: Option<Entry>) -> Queued {
+        let number = entry.as_ref().map(|entry| entry.number).or_else(|| self.queue.take_number());
+        Queued { entry, ..Queued::unassigned(message, number.map_or(0, NonZeroU64::get)) }
     }
 
     /// Appends a delivery, unless a limit forbids it and nothing was promised. Returns the older ones that were dropped for it.
@@ -285,11 +286,11 @@ impl Group {
         }
     }
 
-    /// Throws everything away; returns how many deliveries that were.
-    pub(crate) fn clear(&self) -> usize {
-        let count = self.queue.take_all().len();
-        self.subtract(count);
-        count
+    /// Throws everything away; returns what that was.
+    pub(crate) fn clear(&self) -> VecDeque<Queued> {
+        let lost = self.queue.take_all();
+        self.subtract(lost.len());
+        lost
     }
 
     fn subtract(&self, count: usize) {
@@ -308,6 +309,12 @@ impl Group {
             _ => member.queue.is_expecting(),
         };
         self.is_named_queue() || self.members().iter().any(keeps)
+    }
+
+    /// Whether a message of this level is kept in the store: in a named queue, and where somebody comes back for it.
+    pub(crate) fn keeps(&self, qos: QoS, members: &[Member]) -> bool {
+        let comes_back = |member: &Member| member.grant.qos > QoS::AtMostOnce && member.queue.survives();
+        qos > QoS::AtMostOnce && (self.is_named_queue() || members.iter().any(comes_back))
     }
 
     /// Whether what a member's lost connection left unsettled comes back although its session lives on: always to a named queue, to

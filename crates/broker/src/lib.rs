@@ -11,6 +11,7 @@
 mod access;
 mod authenticator;
 mod budget;
+mod entry;
 mod filters;
 mod group;
 mod keeping;

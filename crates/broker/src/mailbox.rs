@@ -1,5 +1,6 @@
 //! How workers reach each other: one mailbox each, rung once per batch.
 
+use crate::entry::Claims;
 use crate::group::Group;
 use crate::queue::Queue;
 use crate::router::Moved;
@@ -21,8 +22,9 @@ const BYTES_MARK: usize = 8 << 20;
 /// What one worker tells another.
 #[derive(Debug)]
 pub(crate) enum Letter {
-    /// Deliver this to the receivers that were at home with you in that generation; room is reserved for it in this queue.
-    Deliver { message: Arc<Message>, generation: u64, reserved: Option<NonZeroU64> },
+    /// Deliver this to the receivers that were at home with you in that generation; room is reserved for it in this queue, and what is
+    /// kept of it was written into the store for those of them that are named.
+    Deliver { message: Arc<Message>, generation: u64, reserved: Option<NonZeroU64>, claims: Claims },
     /// The same for several small messages.
     Parcel(Parcel),
     /// Something was put into the queue of one of your consumers.
@@ -180,7 +182,12 @@ mod tests {
             expires_at: None,
             origin: Origin(0),
         });
-        mailbox.post(&mut vec![Letter::Deliver { message, generation: 1, reserved: None }]);
+        mailbox.post(&mut vec![Letter::Deliver {
+            message,
+            generation: 1,
+            reserved: None,
+            claims: Claims::default(),
+        }]);
         assert!(mailbox.is_pressed());
         mailbox.take(Vec::new());
         assert!(!mailbox.is_pressed());

@@ -93,7 +93,7 @@ impl Node {
     pub fn new(options: NodeOptions) -> Arc<Node> {
         let mailboxes: Vec<Mailbox> = options.bells.into_iter().take(WORKERS_MAX).map(Mailbox::new).collect();
         let protocols = options.protocols.len();
-        let router = Router::new(&options.limits);
+        let router = Router::new(&options.limits, options.storage.is_some());
         router.set_rules(options.access);
         router.set_rings(&options.rings);
         router.set_policies(options.queues);
@@ -193,7 +193,11 @@ impl Node {
     }
 
     pub(crate) fn new_queue(&self, home: u8) -> Arc<Queue> {
-        Arc::new(Queue::new(self.next_id(), home, self.total.clone()))
+        let queue = Queue::new(self.next_id(), home, self.total.clone());
+        if self.keeper.is_some() {
+            queue.number_from(1);
+        }
+        Arc::new(queue)
     }
 
     /// What keeps everything that outlives the process, where anything does.

@@ -6,6 +6,7 @@
 
 mod address;
 mod grouped;
+mod numbering;
 mod resuming;
 mod taking;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use tidegate_protocol::{Identity, Settlement};
+use tidegate_storage::Lsn;
 
 /// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
 const MOVES_MAX: usize = 16;
@@ -34,6 +36,11 @@ pub(crate) struct Queue {
     origin: AtomicU64,
     /// Whether it outlives its connection, so that deliveries are kept until they are settled.
     survives: AtomicBool,
+    /// The number of its next entry in the store, which is the tag of its delivery as well; 0 where there is no store and consumers
+    /// number what they deliver by themselves.
+    next_number: AtomicU64,
+    /// Whether anything was written into its stream of the store.
+    has_entries: AtomicBool,
     address: AtomicU64,
     /// Whose it is; also while nobody is attached. Nothing for a queue that belongs to no client.
     identity: Mutex<Option<Arc<Identity>>>,
@@ -108,6 +115,16 @@ pub(crate) enum NotTaken {
     Ended,
 }
 
+/// How a consumer looks for its next delivery.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) has_credit: bool,
+    pub(crate) settlement: Settlement,
+    /// How far the disk has come.
+    pub(crate) synced: Lsn,
+    pub(crate) now: Instant,
+}
+
 /// What [`Queue::pop`] found.
 #[derive(Debug)]
 pub(crate) enum Popped {
@@ -117,6 +134,8 @@ pub(crate) enum Popped {
     NeedsCredit,
     /// What waits has to wait for older deliveries.
     Held,
+    /// The next delivery has to be on the disk first.
+    Unsynced,
     /// There may be something, but a part of what there is was searched without finding any.
     Searching,
     /// Nothing waits.
@@ -129,6 +148,8 @@ impl Queue {
             id,
             origin: AtomicU64::new(id),
             survives: AtomicBool::new(false),
+            next_number: AtomicU64::new(0),
+            has_entries: AtomicBool::new(false),
             address: AtomicU64::new(Address { worker: home, consumer: None }.pack()),
             identity: Mutex::default(),
             reviewed: AtomicU64::new(0),
@@ -294,29 +315,31 @@ impl Queue {
         first.into_iter().rev().for_each(|queued| waiting.deliveries.push_front(queued));
     }
 
-    /// Takes the next delivery that is still worth something; returns also how many expired ones it threw away.
-    pub(crate) fn pop(&self, has_credit: bool, settlement: Settlement, now: Instant) -> (Popped, usize) {
+    /// Takes the next delivery that is still worth something; `dead` gets the expired ones before it.
+    pub(crate) fn pop(&self, look: Look, dead: &mut Vec<Queued>) -> Popped {
+        let Look { has_credit, settlement, synced, now } = look;
         let mut waiting = self.waiting.lock();
-        let mut expired = 0;
         loop {
             let Some(front) = waiting.deliveries.front() else {
-                let popped = if waiting.held.is_empty() { Popped::Empty } else { Popped::Held };
-                return (popped, expired);
+                return if waiting.held.is_empty() { Popped::Empty } else { Popped::Held };
             };
             // A delivery of which the peer may already have a part must be repeated under its identifier ([MQTT-4.4.0-1]).
             let must_come = front.tag.is_some() && settlement == Settlement::AboveAtMostOnce;
-            let dead = !must_come && front.message.is_expired(now);
-            if !dead && !has_credit && needs_settling(settlement, front.qos) {
-                return (Popped::NeedsCredit, expired);
+            let is_dead = !must_come && front.message.is_expired(now);
+            if !is_dead && !has_credit && needs_settling(settlement, front.qos) {
+                return Popped::NeedsCredit;
+            }
+            if !is_dead && !front.may_be_seen(synced) {
+                return Popped::Unsynced;
             }
             if let Some(queued) = waiting.deliveries.pop_front() {
                 let weight = queued.weight_bytes();
                 waiting.bytes -= weight;
                 self.total.subtract(1, weight);
-                if !dead {
-                    return (Popped::Delivery(queued), expired);
+                if !is_dead {
+                    return Popped::Delivery(queued);
                 }
-                expired += 1;
+                dead.push(queued);
             }
         }
     }

@@ -1,11 +1,13 @@
 //! One delivery that waits: what a message becomes where it cannot go straight to its consumer, or may have to come again.
 
+use crate::entry::Entry;
 use crate::group::Group;
 use crate::route::Grant;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use tidegate_message::{Message, QoS};
 use tidegate_protocol::{DeliveryTag, Settlement, SubscriptionIds};
+use tidegate_storage::Lsn;
 
 /// One delivery that waits, or that waits to be settled.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub(crate) struct Queued {
     pub(crate) attempt: u32,
     /// Its position in the replay ring that its consumer follows, where it was read from there.
     pub(crate) position: Option<NonZeroU64>,
+    /// What is kept of it in the store.
+    pub(crate) entry: Option<Entry>,
 }
 
 impl Queued {
@@ -44,6 +48,7 @@ impl Queued {
             place: 0,
             attempt: 1,
             position: None,
+            entry: None,
         }
     }
 
@@ -62,18 +67,20 @@ impl Queued {
             place,
             attempt: 1,
             position: None,
+            entry: None,
         }
     }
 
     /// The same for the member of a group that takes it.
     pub(crate) fn taken(self, group: &Arc<Group>, grant: &Grant) -> Queued {
-        let (place, attempt) = (self.place, self.attempt);
-        Queued { group: Some(group.clone()), place, attempt, ..Queued::live(self.message, grant) }
+        let Queued { place, attempt, entry, .. } = self;
+        Queued { group: Some(group.clone()), place, attempt, entry, ..Queued::live(self.message, grant) }
     }
 
     /// The same for a group to which a member gives it back: for the next one it is new.
     pub(crate) fn returned(self) -> Queued {
-        Queued { attempt: self.attempt, ..Queued::unassigned(self.message, self.place) }
+        let Queued { attempt, entry, .. } = self;
+        Queued { attempt, entry, ..Queued::unassigned(self.message, self.place) }
     }
 
     /// The same for one that was delivered and not accepted.
@@ -99,6 +106,12 @@ impl Queued {
     /// The delivery of a retained message to a new subscription ([MQTT-3.3.1-9], [MQTT-3.1.1/3.3.1-6]).
     pub(crate) fn retained(message: Arc<Message>, grant: &Grant) -> Queued {
         Queued { retain: true, ..Queued::live(message, grant) }
+    }
+
+    /// Whether its consumer may have it, as far as the disk has come: at level 2 nobody gets what the gateway itself may have forgotten after
+    /// its next start, because it would come a second time then ([MQTT-4.3.3-1], [MQTT-3.1.1/4.3.3-1]).
+    pub(crate) fn may_be_seen(&self, synced: Lsn) -> bool {
+        self.qos < QoS::ExactlyOnce || self.entry.as_ref().is_none_or(|entry| entry.is_synced(synced))
     }
 
     /// What it weighs in memory, its message included.

@@ -161,6 +161,8 @@ pub(crate) struct Route {
     pub(crate) here: Vec<RouteEntry>,
     /// The other workers that are home to receivers, one bit each.
     pub(crate) elsewhere: u64,
+    /// Those of the receivers there that may keep what they get in the store, with their homes.
+    pub(crate) kept_elsewhere: Vec<(RouteEntry, u8)>,
     pub(crate) addressee: Addressee,
     /// The replay ring that keeps what is published to the topic.
     pub(crate) ring: Option<Arc<Ring>>,
@@ -178,6 +180,13 @@ pub(crate) enum Addressee {
 }
 
 impl Route {
+    /// The receivers that may keep what they get, as far as anything is kept, with their homes where these are other workers; those at home
+    /// here first.
+    pub(crate) fn receivers_known(&self) -> impl Iterator<Item = (&RouteEntry, Option<u8>)> {
+        let here = self.here.iter().map(|entry| (entry, None));
+        here.chain(self.kept_elsewhere.iter().map(|(entry, home)| (entry, Some(*home))))
+    }
+
     /// Whether anybody receives the topic.
     pub(crate) fn is_matched(&self) -> bool {
         !self.here.is_empty()

@@ -31,7 +31,12 @@ impl RouteCache {
 
     pub(crate) fn insert(&mut self, route: Rc<Route>) {
         let topic = route.topic.as_str().as_bytes();
-        let cost = |route: &Route| ENTRY_BYTES + 2 * topic.len() + size_of_val(route.here.as_slice());
+        let cost = |route: &Route| {
+            ENTRY_BYTES
+                + 2 * topic.len()
+                + size_of_val(route.here.as_slice())
+                + size_of_val(route.kept_elsewhere.as_slice())
+        };
         let added = cost(&route);
         if self.bytes + added > self.bytes_max {
             self.routes.clear();
@@ -58,6 +63,7 @@ mod tests {
             topic,
             here: Vec::new(),
             elsewhere: 0,
+            kept_elsewhere: Vec::new(),
             addressee: Addressee::Subscribers,
             ring: None,
             policy: Arc::default(),

@@ -27,7 +27,7 @@ use parking_lot::RwLock;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tidegate_message::{Topic, TopicFilter};
+use tidegate_message::{QoS, Topic, TopicFilter};
 
 /// The only routing state that workers share.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(crate) struct Router {
     subscriptions_max: AtomicUsize,
     subscription_bytes_max: AtomicUsize,
     queues_max: AtomicUsize,
+    /// Whether there is a store, so that routes say who may keep messages in it.
+    keeps: bool,
     /// What holds for named queues. Locked before the bindings, so that no queue is made by policies that are just replaced.
     policies: RwLock<Arc<QueuePolicies>>,
     /// Changed only with the bindings locked, so that a route's generation is never newer than its policy.
@@ -102,7 +104,7 @@ pub(crate) struct Moved {
 pub(crate) struct TooManySubscriptions;
 
 impl Router {
-    pub(crate) fn new(limits: &Limits) -> Router {
+    pub(crate) fn new(limits: &Limits, keeps: bool) -> Router {
         Router {
             bindings: RwLock::new(Bindings {
                 tree: SubscriptionTree::new(),
@@ -123,6 +125,7 @@ impl Router {
             subscriptions_max: limits.subscriptions.into(),
             subscription_bytes_max: limits.subscription_bytes.into(),
             queues_max: limits.queues.into(),
+            keeps,
         }
     }
 
@@ -274,7 +277,7 @@ impl Router {
     pub(crate) fn route(&self, topic: Topic, worker: u8) -> Route {
         let bindings = self.bindings.read();
         let generation = self.generation();
-        let (mut here, mut elsewhere) = (Vec::new(), 0);
+        let (mut here, mut elsewhere, mut kept_elsewhere) = (Vec::new(), 0, Vec::new());
         let names_queue = topic.queue_name().is_some();
         let mut addressee = if names_queue { Addressee::Queue(None) } else { Addressee::Subscribers };
         for entry in collect(&bindings.tree, &topic, generation, self.rules()) {
@@ -283,13 +286,18 @@ impl Router {
             }
             match entry.queue.address().worker {
                 home if home == worker => here.push(entry),
-                home => elsewhere |= 1 << home,
+                home => {
+                    elsewhere |= 1 << home;
+                    if self.keeps && entry.grant.qos > QoS::AtMostOnce {
+                        kept_elsewhere.push((entry, home));
+                    }
+                }
             }
         }
         // Receivers that were made together lie together in memory.
         here.sort_unstable_by_key(|entry| entry.queue.id);
         let (ring, policy) = (self.rings.of_topic(&topic), self.topics.read().of(&topic));
-        Route { generation, topic, here, elsewhere, addressee, ring, policy }
+        Route { generation, topic, here, elsewhere, kept_elsewhere, addressee, ring, policy }
     }
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.
@@ -341,7 +349,6 @@ mod tests {
     use crate::access::Clearance;
     use crate::budget::TotalBytes;
     use crate::route::OwnMessages;
-    use tidegate_message::QoS;
 
     fn filter(text: &str) -> TopicFilter {
         TopicFilter::parse(text.as_bytes()).unwrap()
@@ -377,7 +384,7 @@ mod tests {
     /// [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.1.1/3.3.5-1]: one delivery with the highest level and every identifier.
     #[test]
     fn overlapping_subscriptions_become_one_entry() {
-        let router = Router::new(&Limits::default());
+        let router = Router::new(&Limits::default(), false);
         let receiver = queue(1, 0);
         subscribe(&router, "a/+", subscription(&receiver, QoS::AtMostOnce, false, 7));
         subscribe(&router, "a/#", subscription(&receiver, QoS::ExactlyOnce, false, 8));
@@ -391,7 +398,7 @@ mod tests {
     /// [MQTT-3.8.3-3]: a subscription without "no local" still delivers own messages, in whatever order they are met.
     #[test]
     fn no_local_hides_own_messages_from_that_subscription_only() {
-        let router = Router::new(&Limits::default());
+        let router = Router::new(&Limits::default(), false);
         let receiver = queue(1, 0);
         subscribe(&router, "a/+", subscription(&receiver, QoS::ExactlyOnce, true, 7));
         assert_eq!(router.route(topic("a/b"), 0).here[0].own, OwnMessages::None);
@@ -405,7 +412,7 @@ mod tests {
 
     #[test]
     fn each_worker_sees_its_own_receivers_and_who_else_is_concerned() {
-        let router = Router::new(&Limits::default());
+        let router = Router::new(&Limits::default(), false);
         let [first, second, third] = [queue(1, 0), queue(2, 1), queue(3, 5)];
         for receiver in [&first, &second, &third] {
             subscribe(&router, "a", subscription(receiver, QoS::AtMostOnce, false, 1));
@@ -416,7 +423,7 @@ mod tests {
 
     #[test]
     fn every_change_makes_a_new_generation() {
-        let router = Router::new(&Limits::default());
+        let router = Router::new(&Limits::default(), false);
         let receiver = queue(1, 0);
         let generations = [
             router.generation(),
@@ -441,7 +448,7 @@ mod tests {
     /// A few filters of many levels can cost as much as many of few.
     #[test]
     fn subscriptions_of_all_sessions_have_a_limit_in_bytes() {
-        let router = Router::new(&Limits { subscription_bytes: 4096, ..Limits::default() });
+        let router = Router::new(&Limits { subscription_bytes: 4096, ..Limits::default() }, false);
         let receiver = queue(1, 0);
         subscribe(&router, "a", subscription(&receiver, QoS::AtMostOnce, false, 1));
         let deep = filter(&["l"; 100].join("/"));
@@ -452,7 +459,7 @@ mod tests {
 
     #[test]
     fn subscriptions_of_all_sessions_have_a_limit() {
-        let router = Router::new(&Limits { subscriptions: 1, ..Limits::default() });
+        let router = Router::new(&Limits { subscriptions: 1, ..Limits::default() }, false);
         let receiver = queue(1, 0);
         subscribe(&router, "a", subscription(&receiver, QoS::AtMostOnce, false, 1));
         let more = router.subscribe(&filter("b"), subscription(&receiver, QoS::AtMostOnce, false, 1));

@@ -139,6 +139,10 @@ impl MemoryStorage {
 
     fn change_progress(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock());
+        self.ring();
+    }
+
+    fn ring(&self) {
         if let Some(bell) = &*self.bell.lock() {
             bell();
         }
@@ -161,9 +165,12 @@ impl Storage for MemoryStorage {
             change.clear();
         }
         let last = state.last();
-        if !self.is_manual {
-            (state.progress.written, state.progress.synced) = (last, last);
+        if self.is_manual {
+            return last;
         }
+        (state.progress.written, state.progress.synced) = (last, last);
+        drop(state);
+        self.ring();
         last
     }
 

@@ -4,16 +4,16 @@ use super::{NotTaken, Queue, Waiting};
 use crate::queued::Queued;
 
 impl Queue {
-    /// Appends a delivery that was routed with this generation, unless a limit forbids it or the queue has ended. Returns how many
-    /// older ones were dropped for it.
-    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<usize, NotTaken> {
+    /// Appends a delivery that was routed with this generation, unless a limit forbids it or the queue has ended. Returns the older
+    /// ones that were dropped for it.
+    pub(crate) fn push(&self, queued: Queued, generation: u64) -> Result<Vec<Queued>, NotTaken> {
         let weight = queued.weight_bytes();
         let mut waiting = self.waiting.lock();
         if waiting.has_ended {
             return Err(NotTaken::Ended);
         }
         let dropped = match self.has_room(waiting.len(), waiting.bytes, weight) {
-            true => 0,
+            true => Vec::new(),
             false => self.make_room(&mut waiting, weight).ok_or(NotTaken::Full)?,
         };
         waiting.bytes += weight;
@@ -22,9 +22,8 @@ impl Queue {
         Ok(dropped)
     }
 
-    /// Drops the oldest deliveries until one of this weight has room; returns how many. Nothing where that is not wanted or cannot
-    /// help.
-    fn make_room(&self, waiting: &mut Waiting, weight: usize) -> Option<usize> {
+    /// Drops the oldest deliveries until one of this weight has room; returns them. Nothing where that is not wanted or cannot help.
+    fn make_room(&self, waiting: &mut Waiting, weight: usize) -> Option<Vec<Queued>> {
         let (kept, kept_bytes) = waiting.kept();
         let can_help = kept < self.total.queue_messages_max()
             && kept_bytes + weight <= self.total.queue_bytes_max()
@@ -32,13 +31,13 @@ impl Queue {
         if !self.total.drops_oldest() || !can_help {
             return None;
         }
-        let mut dropped = 0;
+        let mut dropped = Vec::new();
         while !self.has_room(waiting.len(), waiting.bytes, weight) {
             let Some(oldest) = waiting.pop_oldest(kept) else { break };
             let freed = oldest.weight_bytes();
             waiting.bytes -= freed;
             self.total.subtract(1, freed);
-            dropped += 1;
+            dropped.push(oldest);
         }
         Some(dropped)
     }
@@ -73,16 +72,20 @@ impl Queue {
     }
 
     /// Inserts deliveries that have not been in a queue yet behind the first `count`, in their order, as far as the limits
-    /// allow; returns how many found no room.
-    pub(crate) fn insert_behind(&self, count: usize, deliveries: impl Iterator<Item = Queued>) -> usize {
+    /// allow; returns those that found no room.
+    pub(crate) fn insert_behind(
+        &self,
+        count: usize,
+        deliveries: impl Iterator<Item = Queued>,
+    ) -> Vec<Queued> {
         let mut waiting = self.waiting.lock();
-        let (mut messages, mut dropped) = (waiting.len(), 0);
+        let (mut messages, mut dropped) = (waiting.len(), Vec::new());
         let count = count.min(waiting.deliveries.len());
         let mut behind = waiting.deliveries.split_off(count);
         for queued in deliveries {
             let weight = queued.weight_bytes();
             if !self.has_room(messages, waiting.bytes, weight) {
-                dropped += 1;
+                dropped.push(queued);
                 continue;
             }
             messages += 1;

@@ -25,13 +25,19 @@ fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
         place: 0,
         attempt: 1,
         position: None,
+        entry: None,
     }
 }
 
+fn push(queue: &Queue, queued: Queued) -> Result<usize, NotTaken> {
+    queue.push(queued, 0).map(|dropped| dropped.len())
+}
+
 fn pop(queue: &Queue, has_credit: bool, now: Instant) -> Option<String> {
-    match queue.pop(has_credit, Settlement::AboveAtMostOnce, now).0 {
+    let look = Look { has_credit, settlement: Settlement::AboveAtMostOnce, synced: Lsn(0), now };
+    match queue.pop(look, &mut Vec::new()) {
         Popped::Delivery(queued) => Some(String::from_utf8(queued.message.payload.to_vec()).unwrap()),
-        Popped::NeedsCredit | Popped::Held | Popped::Searching | Popped::Empty => None,
+        _ => None,
     }
 }
 
@@ -39,7 +45,7 @@ fn pop(queue: &Queue, has_credit: bool, now: Instant) -> Option<String> {
 #[test]
 fn keeps_the_order_when_deliveries_come_back() {
     let (queue, now) = (queue(&Limits::default()), Instant::now());
-    queue.push(queued("3", QoS::AtLeastOnce, None), 0).unwrap();
+    push(&queue, queued("3", QoS::AtLeastOnce, None)).unwrap();
     queue.put_back(["1", "2"].map(|payload| queued(payload, QoS::AtLeastOnce, None)).into_iter());
     let all: Vec<_> = std::iter::from_fn(|| pop(&queue, true, now)).collect();
     assert_eq!(all, ["1", "2", "3"]);
@@ -50,9 +56,9 @@ fn keeps_the_order_when_deliveries_come_back() {
 #[test]
 fn waits_for_credit_in_order() {
     let (queue, now) = (queue(&Limits::default()), Instant::now());
-    queue.push(queued("1", QoS::AtMostOnce, None), 0).unwrap();
-    queue.push(queued("2", QoS::AtLeastOnce, None), 0).unwrap();
-    queue.push(queued("3", QoS::AtMostOnce, None), 0).unwrap();
+    push(&queue, queued("1", QoS::AtMostOnce, None)).unwrap();
+    push(&queue, queued("2", QoS::AtLeastOnce, None)).unwrap();
+    push(&queue, queued("3", QoS::AtMostOnce, None)).unwrap();
     assert_eq!(pop(&queue, false, now).as_deref(), Some("1"));
     assert_eq!(pop(&queue, false, now), None);
     assert_eq!(pop(&queue, true, now).as_deref(), Some("2"));
@@ -63,17 +69,18 @@ fn waits_for_credit_in_order() {
 fn expired_deliveries_are_thrown_away_and_counted() {
     let (queue, now) = (queue(&Limits::default()), Instant::now());
     queue.push(queued("old", QoS::AtLeastOnce, Some(now + Duration::from_secs(1))), 0).unwrap();
-    queue.push(queued("new", QoS::AtLeastOnce, None), 0).unwrap();
-    let (popped, expired) = queue.pop(true, Settlement::Always, now + Duration::from_secs(2));
+    push(&queue, queued("new", QoS::AtLeastOnce, None)).unwrap();
+    let (settlement, later, mut dead) = (Settlement::Always, now + Duration::from_secs(2), Vec::new());
+    let popped = queue.pop(Look { has_credit: true, settlement, synced: Lsn(0), now: later }, &mut dead);
     assert!(matches!(popped, Popped::Delivery(queued) if queued.message.payload == "new"));
-    assert_eq!(expired, 1);
+    assert_eq!(dead.len(), 1);
 }
 
 #[test]
 fn full_at_each_of_its_limits() {
     let full = |limits: Limits| {
         let queue = queue(&limits);
-        let results = [(); 2].map(|()| queue.push(queued("x", QoS::AtLeastOnce, None), 0));
+        let results = [(); 2].map(|()| push(&queue, queued("x", QoS::AtLeastOnce, None)));
         assert_eq!(results, [Ok(0), Err(NotTaken::Full)], "{limits:?}");
     };
     let weight = queued("x", QoS::AtLeastOnce, None).weight_bytes();
@@ -85,7 +92,7 @@ fn full_at_each_of_its_limits() {
 #[test]
 fn new_limits_hold_for_what_comes_and_spare_what_waits() {
     let (queue, now) = (queue(&Limits::default()), Instant::now());
-    let push = || queue.push(queued("x", QoS::AtLeastOnce, None), 0);
+    let push = || push(&queue, queued("x", QoS::AtLeastOnce, None));
     assert_eq!([push(), push(), push()], [Ok(0), Ok(0), Ok(0)]);
     queue.total.limit(&Limits { queued_messages: 2, ..Limits::default() });
     assert_eq!(push(), Err(NotTaken::Full));
@@ -104,16 +111,16 @@ fn drops_its_oldest_where_that_is_wanted_and_helps() {
         Limits { queued_bytes_total: 2 * weight + 1, ..base },
     ] {
         let (queue, now) = (queue(&limits), Instant::now());
-        let pushed = ["1", "2", "3"].map(|payload| queue.push(queued(payload, QoS::AtLeastOnce, None), 0));
+        let pushed = ["1", "2", "3"].map(|payload| push(&queue, queued(payload, QoS::AtLeastOnce, None)));
         assert_eq!(pushed, [Ok(0), Ok(0), Ok(1)], "{limits:?}");
         assert_eq!([(); 3].map(|()| pop(&queue, true, now)), [Some("2".into()), Some("3".into()), None]);
         let begun = Queued { tag: Some(DeliveryTag(1)), ..queued("b", QoS::AtLeastOnce, None) };
         queue.put_back([begun].into_iter());
-        let pushed = ["4", "5"].map(|payload| queue.push(queued(payload, QoS::AtLeastOnce, None), 0));
+        let pushed = ["4", "5"].map(|payload| push(&queue, queued(payload, QoS::AtLeastOnce, None)));
         assert_eq!(pushed, [Ok(0), Ok(1)]);
         let large = "x".repeat(usize::min(weight * 3, 4096));
         let refused = limits.queued_messages == 2;
-        let pushed = queue.push(queued(&large, QoS::AtLeastOnce, None), 0);
+        let pushed = push(&queue, queued(&large, QoS::AtLeastOnce, None));
         assert_eq!(pushed, if refused { Ok(1) } else { Err(NotTaken::Full) });
         assert_eq!(pop(&queue, true, now).as_deref(), Some("b"));
         assert_eq!(pop(&queue, true, now), Some(if refused { large } else { "5".into() }));
@@ -145,8 +152,8 @@ fn a_move_is_seen_only_by_later_generations() {
 fn a_queue_that_has_ended_takes_nothing() {
     let total = Arc::new(TotalBytes::new(&Limits::default()));
     let queue = Queue::new(1, 0, total.clone());
-    queue.push(queued("1", QoS::AtLeastOnce, None), 0).unwrap();
+    push(&queue, queued("1", QoS::AtLeastOnce, None)).unwrap();
     assert_eq!(queue.end().len(), 1);
-    assert_eq!(queue.push(queued("2", QoS::AtLeastOnce, None), 0), Err(NotTaken::Ended));
+    assert_eq!(push(&queue, queued("2", QoS::AtLeastOnce, None)), Err(NotTaken::Ended));
     assert_eq!((queue.end().len(), total.size()), (0, (0, 0)));
 }

@@ -216,7 +216,7 @@ mod tests {
     impl Meeting {
         fn new(filter: &str) -> Meeting {
             let total = Arc::new(TotalBytes::new(&Limits::default()));
-            let router = Router::new(&Limits::default());
+            let router = Router::new(&Limits::default(), false);
             router.retain(&message("0"), router.generation(), None, AUTHOR, Instant::now()).unwrap();
             Meeting {
                 router,

@@ -193,7 +193,7 @@ impl Shard {
             // First: what the storage reaches behind the question makes it ring.
             mailbox.ring_for_storage();
             answers.note_progress(keeper.storage().progress());
-            if !answers.is_waiting() {
+            if !answers.is_waiting() && self.keeping.holding.is_empty() {
                 mailbox.do_not_ring_for_storage();
             }
         }

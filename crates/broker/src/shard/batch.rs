@@ -149,9 +149,12 @@ impl Shard {
 
     /// Whether each message would be received by somebody, where there is anybody for it.
     fn check_room(&self, slot: usize, batch: &mut [Planned<'_>]) -> Result<(), Refused> {
-        let mut additions = Additions::default();
+        let (mut additions, mut bytes) = (Additions::default(), 0);
         for (at, planned) in batch.iter_mut().enumerate() {
             let route = planned.route.clone();
+            let publication = Publication::kept(&planned.message);
+            self.check_kept(&route, &publication, bytes).map_err(|refusal| (at, refusal))?;
+            bytes += publication.queued_bytes();
             if let Some(queue) = route.queue() {
                 match planned.reserve_room(queue) {
                     true => continue,

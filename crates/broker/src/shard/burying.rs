@@ -6,6 +6,7 @@
 use super::Shard;
 use super::deliver::refusal_label;
 use super::publication::Publication;
+use crate::entry::Entry;
 use crate::group::NamedQueue;
 use crate::queued::Queued;
 use std::sync::Arc;
@@ -68,20 +69,25 @@ impl Death {
 pub(super) struct DeadLetter {
     to: Topic,
     message: Message,
+    /// What is kept of it where it has died, until it is kept where it goes.
+    entry: Option<Entry>,
 }
 
 impl Shard {
     /// Buries deliveries of groups. What was in a shared subscription is only counted.
     pub(super) fn bury(&mut self, death: Death, deliveries: Vec<Queued>) {
         for queued in deliveries {
-            let group = queued.group.clone();
+            let (group, entry) = (queued.group.clone(), queued.entry.clone());
             let named = group.as_deref().and_then(|group| group.named());
             match named.and_then(|named| dead_letter(death, queued, named)) {
                 Some(letter) => {
                     self.metrics.count_dead_letter(death.label());
                     self.dead_letters.push(letter);
                 }
-                None => self.metrics.count_dropped(death.drop_label(), 1),
+                None => {
+                    entry.iter().for_each(|entry| self.keeping.settle(entry));
+                    self.metrics.count_dropped(death.drop_label(), 1);
+                }
             }
         }
     }
@@ -89,7 +95,7 @@ impl Shard {
     /// Publishes the dead letters that there are. What dies of that has to wait for the next turn: full queues that push each other's
     /// messages out would move them sixteen times round before anybody else came.
     pub(super) fn publish_dead_letters(&mut self, now: Instant) {
-        for DeadLetter { to, message } in std::mem::take(&mut self.dead_letters) {
+        for DeadLetter { to, message, entry } in std::mem::take(&mut self.dead_letters) {
             let message = Arc::new(message);
             let route = self.route_anyway(&to, now);
             match self.distribute(&route, &mut Publication::kept(&message), now) {
@@ -99,6 +105,8 @@ impl Shard {
                 Err(Refusal::QueueFull) => {}
                 Err(refusal) => self.metrics.count_dropped(refusal_label(refusal), 1),
             }
+            // In the same change, so that it is kept in one of the two places whenever the process ends.
+            entry.iter().for_each(|entry| self.keeping.settle(entry));
         }
     }
 }
@@ -127,7 +135,7 @@ fn dead_letter(death: Death, queued: Queued, named: &NamedQueue) -> Option<DeadL
         origin: Origin::default(),
         ..message
     };
-    Some(DeadLetter { to, message })
+    Some(DeadLetter { to, message, entry: queued.entry })
 }
 
 /// How often a message was a dead letter already. A client may write anything there, which shortens the way of its own message only.

@@ -5,9 +5,11 @@
 //! queue, and the direct way stays closed until the queue is empty, so that order is kept.
 
 use super::burying::Death;
+use super::publication::{Publication, Source};
 use super::rights::NOT_AUTHORIZED;
 use super::slot::Slot;
-use super::{Shard, SlotKey, publication::Publication};
+use super::{Shard, SlotKey};
+use crate::entry::Entry;
 use crate::group::Group;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
@@ -78,6 +80,10 @@ impl Shard {
             self.metrics.count_dropped("queue_full", 1);
             return Accepted::No;
         }
+        if let Some(deadline) = route.queue().and_then(|queue| queue.deadline(now)) {
+            publication.expire_by(deadline);
+        }
+        self.write_claims(route, publication, now);
         self.encoded.start(route.here.len() > 1);
         let (mut accepted, mut refused) = (route.elsewhere != 0 || route.ring.is_some(), false);
         for entry in &route.here {
@@ -90,6 +96,7 @@ impl Shard {
         if route.elsewhere != 0 {
             self.mail(route, publication);
         }
+        self.settle_unused(&mut publication.claims);
         if !route.is_matched() && reply::is_address(route.topic.as_str()) {
             self.metrics.count_dropped("no_receiver", 1);
         }
@@ -118,37 +125,47 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Instant,
     ) -> Accepted {
+        let entry = self.entry_for(queue, grant, publication, now);
         let address = queue.address();
         if address.worker != self.worker {
             // It has moved since the route was looked up.
-            return self.enqueue_remotely(
-                queue,
-                Queued::live(publication.message(), grant),
-                publication.generation,
-            );
+            let queued = Queued { entry, ..Queued::live(publication.message(), grant) };
+            return self.enqueue_remotely(queue, queued, publication.generation);
         }
         let Some(key) = address.consumer.map(|key| key as usize) else {
-            return self.deliver_offline(queue, grant, publication);
+            return self.deliver_offline(queue, grant, entry, publication);
         };
         let Some(consumer) =
             self.consumers.get_mut(key).filter(|consumer| Arc::ptr_eq(&consumer.queue, queue))
         else {
-            return self.deliver_offline(queue, grant, publication);
+            return self.deliver_offline(queue, grant, entry, publication);
         };
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return Accepted::Yes };
         if slot.machine.is_none() {
-            return self.defer(queue, Queued::live(publication.message(), grant));
+            return self.defer(queue, Queued { entry, ..Queued::live(publication.message(), grant) });
         }
-        let needs_settling = needs_settling(consumer.settlement, publication.qos.min(grant.qos));
-        let may_send = !consumer.backlog && (!needs_settling || consumer.has_credit());
+        let qos = publication.qos.min(grant.qos);
+        // The disk has to have it first.
+        let is_early = qos == QoS::ExactlyOnce && entry.is_some();
+        let needs_settling = needs_settling(consumer.settlement, qos);
+        let may_send = !consumer.backlog && !is_early && (!needs_settling || consumer.has_credit());
         if !may_send || !make_room(slot, &self.metrics, self.limits.output_bytes) {
-            slot.starved = true;
+            slot.starved |= !is_early;
             consumer.backlog = true;
-            return self.enqueue(queue, Queued::live(publication.message(), grant), publication.generation);
+            let queued = Queued { entry, ..Queued::live(publication.message(), grant) };
+            let accepted = self.enqueue(queue, queued, publication.generation);
+            if is_early {
+                self.list(key);
+            }
+            return accepted;
         }
         self.buffers.lend(&mut slot.output);
-        let sent = publication.send(grant, None, consumer, slot, &mut self.encoded, now);
+        let source = Source::Own(entry.clone());
+        let sent = publication.send(grant, source, consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
+        if let Some(entry) = entry.filter(|_| sent.is_err() || !needs_settling) {
+            self.keeping.settle(&entry);
+        }
         self.note_live(slot, sent, publication, now);
         Accepted::Yes
     }
@@ -162,17 +179,30 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Instant,
     ) {
+        let entry = self.group_entry(group, publication, now);
         let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let qos = publication.qos.min(grant.qos);
+        if qos == QoS::ExactlyOnce && self.node.keeper.is_some() && consumer.queue.survives() {
+            let queued = group.enter(publication.message(), entry).taken(group, grant);
+            return self.own(key, queued, now);
+        }
+        let needs_settling = needs_settling(consumer.settlement, qos);
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return };
         self.buffers.lend(&mut slot.output);
-        let sent = publication.send(grant, Some(group), consumer, slot, &mut self.encoded, now);
+        let source = Source::Group(group, entry.clone());
+        let sent = publication.send(grant, source, consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
         match sent {
             Err(refused) if group.is_named_queue() => {
-                let queued = group.enter(publication.message()).taken(group, grant);
+                let queued = group.enter(publication.message(), entry).taken(group, grant);
                 self.bury(Death::Refused(refused), vec![queued]);
             }
-            sent => self.note_live(slot, sent, publication, now),
+            sent => {
+                if let Some(entry) = entry.filter(|_| sent.is_err() || !needs_settling) {
+                    self.keeping.settle(&entry);
+                }
+                self.note_live(slot, sent, publication, now);
+            }
         }
     }
 
@@ -218,20 +248,26 @@ impl Shard {
         &mut self,
         queue: &Arc<Queue>,
         grant: &Grant,
+        entry: Option<Entry>,
         publication: &mut Publication<'_>,
     ) -> Accepted {
         let qos = publication.qos.min(grant.qos);
         if qos == QoS::AtMostOnce || !queue.is_expecting() {
+            entry.iter().for_each(|entry| self.keeping.settle(entry));
             self.metrics.count_dropped("offline", 1);
             return Accepted::Yes;
         }
-        self.enqueue_remotely(queue, Queued::live(publication.message(), grant), publication.generation)
+        let queued = Queued { entry, ..Queued::live(publication.message(), grant) };
+        self.enqueue_remotely(queue, queued, publication.generation)
     }
 
     /// As [`Shard::deliver_offline`], for a delivery whose message is made already.
     pub(super) fn keep_offline(&mut self, queue: &Arc<Queue>, queued: Queued) {
         match queued.qos == QoS::AtMostOnce || !queue.is_expecting() {
-            true => self.metrics.count_dropped("offline", 1),
+            true => {
+                self.settle_entry(&queued);
+                self.metrics.count_dropped("offline", 1);
+            }
             false => drop(self.enqueue_remotely(queue, queued, NEWEST)),
         }
     }
@@ -253,9 +289,15 @@ impl Shard {
     }
 
     pub(super) fn enqueue(&mut self, queue: &Queue, queued: Queued, generation: u64) -> Accepted {
-        match queue.push(queued, generation) {
+        let entry = queued.entry.clone();
+        let pushed = queue.push(queued, generation);
+        if let Some(entry) = entry.filter(|_| pushed.is_err()) {
+            self.keeping.settle(&entry);
+        }
+        match pushed {
             Ok(dropped) => {
-                self.metrics.count_dropped("queue_full", dropped);
+                self.metrics.count_dropped("queue_full", dropped.len());
+                self.settle_entries(&dropped);
                 Accepted::Yes
             }
             Err(NotTaken::Ended) => {

@@ -7,7 +7,7 @@
 use super::Shard;
 use super::cursor::Cursor;
 use super::deliver::make_room;
-use super::publication::Publication;
+use super::publication::{Publication, Source};
 use super::replay::Replayed;
 use crate::access::{Rights, Rules};
 use crate::mailbox::Letter;
@@ -234,7 +234,7 @@ impl Shard {
             return Served::Behind;
         }
         self.buffers.lend(&mut slot.output);
-        let sent = publication.send(&grant, None, consumer, slot, &mut self.encoded, now);
+        let sent = publication.send(&grant, Source::Own(None), consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
         self.note_live(slot, sent, publication, now);
         Served::Yes

@@ -4,12 +4,17 @@
 //! it in the store.
 
 use super::Shard;
+use crate::entry::{ChangePlace, Entry};
+use crate::queue::Queue;
+use crate::queued::Queued;
+use smallvec::SmallVec;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::time::Instant;
 use tidegate_message::{Message, Topic};
 use tidegate_protocol::Refusal;
-use tidegate_storage::record::MessageRecord;
-use tidegate_storage::{Change, NoRoom, StreamId, Urgency};
+use tidegate_storage::record::{DeliveryNote, MessageRecord};
+use tidegate_storage::{Change, Lsn, NoRoom, Storage, StreamId, Urgency};
 
 /// Bytes that the place where records are written keeps for the next one.
 const RECORD_BYTES: usize = 1 << 20;
@@ -24,18 +29,140 @@ pub(super) struct Keeping {
     pub(super) retained: Vec<(Topic, NonZeroU64)>,
     /// Where records are written.
     record: Vec<u8>,
+    /// The place that the change will have, where somebody wants to know it.
+    place: Option<ChangePlace>,
+    /// Settled before they were appended: what another worker has in its hands, which has not handed its change over yet.
+    late: Vec<Entry>,
+    /// The consumers whose next delivery has to be on the disk first.
+    pub(super) holding: Vec<usize>,
+    /// What is known of how far the disk has come.
+    pub(super) synced: Lsn,
+    /// The notes of the entries that are being written.
+    notes: Vec<u8>,
+}
+
+/// One more entry with the same body: its stream, its number, and where its note stands.
+pub(super) type NewEntry = (StreamId, NonZeroU64, Range<usize>);
+
+impl Keeping {
+    /// The place that the change of this event will have.
+    pub(super) fn place(&mut self) -> ChangePlace {
+        self.place.get_or_insert_with(ChangePlace::new).clone()
+    }
+
+    /// Begins with the entries of one message.
+    pub(super) fn start(&mut self) {
+        self.notes.clear();
+    }
+
+    /// Writes the note of one of its entries.
+    pub(super) fn note<Ids: AsRef<[u32]>>(&mut self, note: &DeliveryNote<Ids>) -> Range<usize> {
+        let start = self.notes.len();
+        note.write(&mut self.notes);
+        start..self.notes.len()
+    }
+
+    /// Appends the entries of one message.
+    pub(super) fn append(
+        &mut self,
+        entries: &[NewEntry],
+        message: &Message,
+        storage: &dyn Storage,
+        now: Instant,
+    ) {
+        self.write_record(message, storage, now);
+        let notes = &self.notes;
+        let claims: SmallVec<[(StreamId, u64, &[u8]); 4]> = entries
+            .iter()
+            .map(|(stream, number, note)| {
+                (*stream, number.get(), notes.get(note.clone()).unwrap_or_default())
+            })
+            .collect();
+        self.change.append(&claims, &self.record);
+    }
+
+    fn write_record(&mut self, message: &Message, storage: &dyn Storage, now: Instant) {
+        // Asked only where it is needed: it may cost a look at a clock.
+        let now_millis = message.expires_at.map_or(0, |_| storage.time_millis());
+        self.record.clear();
+        self.record.shrink_to(RECORD_BYTES);
+        MessageRecord::write(message, now, now_millis, &mut self.record);
+    }
+
+    /// Whether the entry is in the store's hands, or will be with this change at the latest.
+    fn is_before_now(&self, entry: &Entry) -> bool {
+        let Some(change) = &entry.change else { return true };
+        change.is_known() || self.place.as_ref().is_some_and(|place| place.is(change))
+    }
+
+    /// Settles an entry: its delivery is done with, whatever became of it.
+    pub(super) fn settle(&mut self, entry: &Entry) {
+        match self.is_before_now(entry) {
+            true => self.change.settle(entry.stream, entry.number.get()),
+            // Settled first and appended then it would stay for ever.
+            false => self.late.push(entry.clone()),
+        }
+    }
+
+    /// Puts another note on an entry. What is in nobody's hands yet keeps the one that it has.
+    pub(super) fn amend(&mut self, entry: &Entry, note: &DeliveryNote<&[u32]>) {
+        if self.is_before_now(entry) {
+            self.start();
+            let place = self.note(note);
+            let note = self.notes.get(place).unwrap_or_default();
+            self.change.amend(entry.stream, entry.number.get(), note);
+        }
+    }
+
+    /// Settles what could not be before because it was not appended.
+    fn settle_late(&mut self) {
+        for entry in std::mem::take(&mut self.late) {
+            self.settle(&entry);
+        }
+    }
 }
 
 impl Shard {
+    /// Settles a delivery that is thrown away for good.
+    pub(super) fn settle_entry(&mut self, queued: &Queued) {
+        if let Some(entry) = &queued.entry {
+            self.keeping.settle(entry);
+        }
+    }
+
+    /// Settles deliveries that are thrown away for good.
+    pub(super) fn settle_entries<'a>(&mut self, deliveries: impl IntoIterator<Item = &'a Queued>) {
+        deliveries.into_iter().for_each(|queued| self.settle_entry(queued));
+    }
+
+    /// A queue has ended; these are the deliveries that go with it.
+    pub(super) fn end_stream<'a>(&mut self, queue: &Queue, lost: impl IntoIterator<Item = &'a Queued>) {
+        let stream = StreamId(queue.id);
+        for entry in lost.into_iter().filter_map(|queued| queued.entry.as_ref()) {
+            if entry.stream != stream || !self.keeping.is_before_now(entry) {
+                self.keeping.settle(entry);
+            }
+        }
+        if queue.has_entries() {
+            self.keeping.change.end(stream);
+        }
+    }
+
     /// Hands over what this event has changed; whoever waits for it waits for its place from now on. That of an event that has changed
     /// nothing is the last one.
     pub(super) fn commit(&mut self) {
+        if !self.keeping.late.is_empty() {
+            self.keeping.settle_late();
+        }
         if self.keeping.change.is_empty() && !self.answers.are_fresh() {
             return;
         }
         let urgency = std::mem::take(&mut self.keeping.urgency);
         let Some(keeper) = &self.node.keeper else { return };
         let place = keeper.storage().append(&mut self.keeping.change, urgency);
+        if let Some(known) = self.keeping.place.take() {
+            known.set(place);
+        }
         if !self.keeping.retained.is_empty() {
             self.node.router.note_handed_over(self.keeping.retained.drain(..), &**keeper.storage());
         }
@@ -62,10 +189,7 @@ impl Shard {
         now: Instant,
     ) {
         let Some(keeper) = &self.node.keeper else { return };
-        let Keeping { change, record, .. } = &mut self.keeping;
-        MessageRecord::write(message, now, keeper.storage().time_millis(), record);
-        change.append(claims, record);
-        record.clear();
-        record.shrink_to(RECORD_BYTES);
+        self.keeping.write_record(message, &**keeper.storage(), now);
+        self.keeping.change.append(claims, &self.keeping.record);
     }
 }

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::parcel::Parcel;
 use super::publication::Publication;
+use crate::entry::Claims;
 use crate::mailbox::Letter;
 use crate::route::Route;
 use std::num::NonZeroU64;
@@ -17,12 +18,14 @@ impl Shard {
         while workers != 0 {
             let worker = workers.trailing_zeros() as u8;
             workers &= workers - 1;
+            // What is kept was made a message for that, so it travels as one.
             if Parcel::suits(publication) {
                 self.pack(worker, publication);
                 continue;
             }
             let (message, reserved) = (publication.message(), publication.reserved);
-            let letter = Letter::Deliver { message, generation: route.generation, reserved };
+            let claims = publication.claims.take_of(worker);
+            let letter = Letter::Deliver { message, generation: route.generation, reserved, claims };
             self.letter_to(worker, letter);
         }
     }
@@ -46,10 +49,11 @@ impl Shard {
         message: &Arc<Message>,
         generation: u64,
         reserved: Option<NonZeroU64>,
+        claims: Claims,
         now: Instant,
     ) {
         let publication =
-            Publication { generation, is_promised: true, reserved, ..Publication::kept(message) };
+            Publication { generation, is_promised: true, reserved, claims, ..Publication::kept(message) };
         self.deliver_foreign(&mut { publication }, now);
     }
 
@@ -61,6 +65,11 @@ impl Shard {
     }
 
     fn deliver_foreign(&mut self, publication: &mut Publication<'_>, now: Instant) {
+        self.deliver_to_those_here(publication, now);
+        self.settle_unused(&mut publication.claims);
+    }
+
+    fn deliver_to_those_here(&mut self, publication: &mut Publication<'_>, now: Instant) {
         let generation = publication.generation;
         if self.node.router.generation() != generation {
             return self.deliver_to_former(publication, generation, now);

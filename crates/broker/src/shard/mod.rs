@@ -9,10 +9,12 @@ mod answers;
 mod batch;
 mod buffers;
 mod burying;
+mod claiming;
 mod closing;
 pub(crate) mod cursor;
 mod deliver;
 mod following;
+mod holding;
 mod keeping;
 mod lookup;
 mod mailing;
@@ -287,6 +289,7 @@ impl Shard {
     /// Handles the letters of the other workers.
     pub fn handle_mail(&mut self, now: Instant) {
         let empty = std::mem::take(&mut self.spare_letters);
+        self.note_progress();
         let Some(mailbox) = self.node.mailboxes.get(usize::from(self.worker)) else { return };
         let mut letters = mailbox.take(empty);
         for letter in letters.drain(..) {
@@ -299,8 +302,8 @@ impl Shard {
 
     fn handle_letter(&mut self, letter: Letter, now: Instant) {
         match letter {
-            Letter::Deliver { message, generation, reserved } => {
-                self.deliver_mailed(&message, generation, reserved, now);
+            Letter::Deliver { message, generation, reserved, claims } => {
+                self.deliver_mailed(&message, generation, reserved, claims, now);
             }
             Letter::Parcel(parcel) => self.deliver_parcel(&parcel, now),
             Letter::Wake(queue) => self.wake(&queue),

@@ -3,6 +3,7 @@
 //! What a client publishes is borrowed from the read buffer, what was kept from its [`Message`]; how it is delivered is the same.
 
 use super::slot::{Consumer, Slot};
+use crate::entry::{Claims, Entry};
 use crate::group::Group;
 use crate::queue::{Claim, Reserved};
 use crate::queued::{Queued, needs_settling};
@@ -14,6 +15,21 @@ use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin, Properties, QoS, Topic};
 use tidegate_protocol::{Delivery, Encoded, Publish, Refused};
 use tidegate_storage::Urgency;
+
+/// Whose a delivery is, with its entry in the store, if it has one.
+pub(super) enum Source<'a> {
+    /// The consumer's own.
+    Own(Option<Entry>),
+    /// That of a group, which has chosen the consumer.
+    Group(&'a Arc<Group>, Option<Entry>),
+}
+
+impl Source<'_> {
+    fn entry(&self) -> Option<&Entry> {
+        let (Source::Own(entry) | Source::Group(_, entry)) = self;
+        entry.as_ref()
+    }
+}
 
 /// A message on its way; a [`Message`] is made of it only where somebody has to keep it.
 pub(super) struct Publication<'a> {
@@ -33,6 +49,8 @@ pub(super) struct Publication<'a> {
     pub(super) is_promised: bool,
     /// The number of the named queue in which room is reserved for it.
     pub(super) reserved: Option<NonZeroU64>,
+    /// The entries that were written for its receivers and are not used yet.
+    pub(super) claims: Claims,
     /// What its publisher is told waits for: the most that was kept of it asks for.
     pub(super) waits_for: Urgency,
 }
@@ -57,6 +75,7 @@ impl<'a> Publication<'a> {
             message: None,
             is_promised: false,
             reserved: None,
+            claims: Claims::default(),
             waits_for: Urgency::Lazy,
         }
     }
@@ -75,6 +94,7 @@ impl<'a> Publication<'a> {
             message: Some(message.clone()),
             is_promised: false,
             reserved: None,
+            claims: Claims::default(),
             waits_for: Urgency::Lazy,
         }
     }
@@ -153,7 +173,7 @@ impl<'a> Publication<'a> {
     pub(super) fn send(
         &mut self,
         grant: &Grant,
-        group: Option<&Arc<Group>>,
+        source: Source<'_>,
         consumer: &mut Consumer,
         slot: &mut Slot,
         encoded: &mut Encoded,
@@ -173,7 +193,7 @@ impl<'a> Publication<'a> {
             expires_at: self.expires_at,
             now,
             subscription_ids: &grant.subscription_ids,
-            tag: needs_settling(consumer.settlement, qos).then(|| consumer.peek_tag()),
+            tag: needs_settling(consumer.settlement, qos).then(|| consumer.next_tag(source.entry())),
             position: consumer.position(self.position),
         };
         machine.handle_delivery(&delivery, encoded, &mut slot.output)?;
@@ -181,11 +201,13 @@ impl<'a> Publication<'a> {
             consumer.note_position_told();
         }
         if let Some(tag) = delivery.tag {
-            let kept = match group {
-                Some(group) => Some(group.enter(self.message()).taken(group, grant)),
-                None => consumer
-                    .keeps_unsettled()
-                    .then(|| Queued { position: self.position, ..Queued::live(self.message(), grant) }),
+            let kept = match source {
+                Source::Group(group, entry) => Some(group.enter(self.message(), entry).taken(group, grant)),
+                Source::Own(entry) => (entry.is_some() || consumer.keeps_unsettled()).then(|| Queued {
+                    position: self.position,
+                    entry,
+                    ..Queued::live(self.message(), grant)
+                }),
             };
             consumer.hold(tag, kept);
         }

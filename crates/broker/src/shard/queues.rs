@@ -56,6 +56,13 @@ impl Shard {
     pub(super) fn deliver_to_queue(&mut self, publication: &mut Publication<'_>, now: Instant) {
         let route = self.route_anyway(publication.topic, now);
         publication.generation = route.generation;
+        let is_written = route.queue().is_some_and(|queue| publication.claims.has(queue.queue.id));
+        if !is_written {
+            // The queue for which it was written is no more.
+            let mut stale = std::mem::take(&mut publication.claims);
+            self.write_claims(&route, publication, now);
+            self.settle_unused(&mut stale);
+        }
         self.encoded.start(false);
         for entry in &route.here {
             self.deliver_to(entry, publication, now);

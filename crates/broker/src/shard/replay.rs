@@ -80,14 +80,14 @@ impl Replay {
 
     /// Gives up the search for a filter: one that is subscribed again, because the new search finds everything that this one has not
     /// sent yet, or one that is not subscribed any more ([MQTT-3.10.4-2]).
-    pub(crate) fn give_up(&mut self, filter: &TopicFilter) {
+    /// Returns what it had found for it.
+    pub(crate) fn give_up(&mut self, filter: &TopicFilter) -> Vec<Queued> {
         let Some(at) = self.searches.iter().position(|replayed| replayed.search.filter() == filter) else {
-            return;
+            return Vec::new();
         };
-        if at == 0 {
-            while self.pop_found().is_some() {}
-        }
+        let found = if at == 0 { std::iter::from_fn(|| self.pop_found()).collect() } else { Vec::new() };
         self.end_search(at);
+        found
     }
 
     fn end_search(&mut self, at: usize) {
@@ -113,6 +113,15 @@ impl Replay {
         let first = self.found.pop_front();
         self.room.give_back(first.as_ref().map_or(0, |_| size_of::<Queued>()));
         first
+    }
+
+    /// Lends out what it has found; it has to come back as many as it was.
+    pub(crate) fn lend_found(&mut self) -> VecDeque<Queued> {
+        std::mem::take(&mut self.found)
+    }
+
+    pub(crate) fn return_found(&mut self, found: VecDeque<Queued>) {
+        self.found = found;
     }
 
     /// Whether there is nothing left to send or to search for.

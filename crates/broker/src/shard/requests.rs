@@ -84,13 +84,13 @@ impl<'a> Requests<'a> {
         let search = search.unwrap_or_else(|| Search::over(subscribe.filter));
         let searches_max = self.shard.limits.subscriptions_per_session;
         let (key, consumer) = self.consumer(subscribe.consumer)?;
-        if !is_new {
-            consumer.replay.give_up(subscribe.filter);
-        }
+        let given_up = if is_new { Vec::new() } else { consumer.replay.give_up(subscribe.filter) };
         let without_origin = subscribe.no_local.then(|| consumer.queue.origin());
         let replayed = Replayed::new(search, made, grant.clone(), without_origin);
-        consumer.replay.push(replayed, searches_max).map_err(|_| Refusal::QueueFull)?;
+        let pushed = consumer.replay.push(replayed, searches_max);
         consumer.backlog = true;
+        self.shard.settle_entries(&given_up);
+        pushed.map_err(|_| Refusal::QueueFull)?;
         self.shard.list(key);
         Ok(())
     }
@@ -254,7 +254,8 @@ impl Broker for Requests<'_> {
         let queue: Arc<_> = consumer.queue.clone();
         let existed = queue.filters().remove(filter);
         if existed {
-            consumer.replay.give_up(filter);
+            let given_up = consumer.replay.give_up(filter);
+            self.shard.settle_entries(&given_up);
             self.shard.node.router.unsubscribe(Binding { filter, queue: &queue });
         }
         existed
@@ -275,7 +276,8 @@ impl Broker for Requests<'_> {
         self.shard.note_received(self.slot, publish);
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
-        let outcome = self.shard.distribute(&route, &mut publication, self.now);
+        let outcome = self.shard.check_kept(&route, &publication, 0);
+        let outcome = outcome.and_then(|()| self.shard.distribute(&route, &mut publication, self.now));
         let published = outcome.inspect_err(|error| self.count(*error))?;
         let answer = self.shard.answer_after(self.slot, publication.waits_for);
         Ok(Published { answer, ..published })
@@ -309,7 +311,8 @@ impl Broker for Requests<'_> {
             None => return,
         };
         match (outcome, kept) {
-            (Outcome::Accepted, _) | (Outcome::Released, None) => {}
+            (Outcome::Accepted, Some(queued)) => self.shard.settle_entry(&queued),
+            (Outcome::Accepted | Outcome::Released, None) => {}
             (Outcome::Rejected, Some(queued)) => self.shard.bury(Death::Rejected, vec![queued]),
             (Outcome::Rejected, None) => self.shard.metrics.count_dropped("rejected", 1),
             (Outcome::Released, Some(queued)) => {

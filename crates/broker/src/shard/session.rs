@@ -269,27 +269,32 @@ impl Shard {
     /// Puts what a consumer holds back into its queue. What was in the queue before has its place there; retained messages on
     /// their way have not, so the limits hold for them: a client that subscribes and leaves again and again fills nothing.
     /// Returns what other members of its groups receive instead.
-    fn keep_for_session(&self, consumer: &mut Consumer, now: Instant) -> Vec<Queued> {
+    fn keep_for_session(&mut self, consumer: &mut Consumer, now: Instant) -> Vec<Queued> {
         let released = std::mem::take(&mut consumer.released).into_values();
-        let (mut returned, unsettled) = divide(consumer.take_unsettled(), &consumer.queue);
-        let (more, released) = divide(released, &consumer.queue);
+        let (mut returned, mut unsettled) = divide(consumer.take_unsettled(), &consumer.queue);
+        let (more, mut released) = divide(released, &consumer.queue);
         returned.extend(more);
+        returned.extend(consumer.queue.take_unseen_shared());
+        self.keep_all_own(&consumer.queue, unsettled.iter_mut().chain(&mut released), now);
         let in_front = unsettled.len() + consumer.resuming + released.len();
         consumer.queue.put_back_behind(consumer.resuming, released.into_iter());
         consumer.queue.put_back(unsettled.into_iter());
         let count = consumer.queue.messages_max();
         let rights = self.node.router.rights(&consumer.queue);
-        let (replay, left_out) = consumer.replay.take(&self.node.router, &rights, count, now);
+        let (mut replay, left_out) = consumer.replay.take(&self.node.router, &rights, count, now);
+        self.keep_all_own(&consumer.queue, &mut replay, now);
         let dropped = consumer.queue.insert_behind(in_front, replay.into_iter());
-        self.metrics.count_dropped("queue_full", dropped + left_out);
+        self.settle_entries(&dropped);
+        self.metrics.count_dropped("queue_full", dropped.len() + left_out);
         returned
     }
 
     /// What a consumer that ends holds for its groups: all but what nobody else may get goes back to them.
-    fn leave_groups(&self, consumer: &mut Consumer) -> Vec<Queued> {
+    fn leave_groups(&mut self, consumer: &mut Consumer) -> Vec<Queued> {
         let (bound, returned): (Vec<_>, Vec<_>) =
             consumer.take_shared().into_iter().partition(Queued::goes_with_receiver);
         self.metrics.count_dropped("session_ended", bound.len());
+        self.settle_entries(&bound);
         returned
     }
 
@@ -318,8 +323,9 @@ impl Shard {
             let returned = self.leave_groups(&mut consumer);
             consumer.queue.set_consumer(self.worker, None);
             let ended = self.node.router.forget(&consumer.queue);
-            consumer.queue.end();
+            let lost = consumer.queue.end();
             self.give_back(returned, now);
+            self.end_stream(&consumer.queue, &lost);
             ended.iter().for_each(|group| self.end_group(group));
         }
     }
@@ -340,6 +346,7 @@ impl Shard {
             ended.queue.end().into_iter().partition(|queued| !queued.goes_with_receiver());
         self.metrics.count_dropped("session_ended", lost.len());
         self.give_back(returned, now);
+        self.end_stream(&ended.queue, &lost);
         groups.iter().for_each(|group| self.end_group(group));
         if let Some(will) = ended.will {
             self.publish_will(will, origin, now);

@@ -60,8 +60,7 @@ impl Shard {
         let (group, members) = (&shared.group, &shared.members);
         if let Some(named) = group.named() {
             named.note_use(now);
-            let deadline = named.terms.message_ttl().and_then(|ttl| now.checked_add(ttl));
-            deadline.into_iter().for_each(|deadline| publication.expire_by(deadline));
+            group.deadline(now).into_iter().for_each(|deadline| publication.expire_by(deadline));
         }
         // The direct way is closed while anything older waits, offered to somebody or not, so that order is kept.
         if group.waiting() > 0 {
@@ -79,7 +78,7 @@ impl Shard {
                 Stance::AfterItsInput(_) => {
                     group.pass_turn(position);
                     publication.give_up_room(group);
-                    let queued = group.enter(publication.message()).taken(group, &member.grant);
+                    let queued = self.enter(group, publication, now).taken(group, &member.grant);
                     return self.defer(&member.queue, queued);
                 }
                 Stance::Elsewhere(worker) => {
@@ -189,8 +188,13 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Instant,
     ) -> Accepted {
-        let queued = group.enter(publication.message());
-        match group.push(queued, publication.take_claim(group)) {
+        let queued = self.enter(group, publication, now);
+        let entry = queued.entry.clone();
+        let pushed = group.push(queued, publication.take_claim(group));
+        if let Some(entry) = entry.filter(|_| pushed.is_err()) {
+            self.keeping.settle(&entry);
+        }
+        match pushed {
             Ok(dropped) => {
                 if let Some(deadline) = publication.expires_at.filter(|_| group.is_named_queue()) {
                     self.expect_expiry(group, deadline);
@@ -275,14 +279,17 @@ impl Shard {
             Popped::Delivery(queued) => {
                 self.encoded.start(false);
                 match rights.include(&queued.message.topic) {
-                    true => self.send_queued(key, queued, now),
-                    false => self.drop_denied(&rights, &queued.message.topic, now),
+                    true => self.hand_over(key, queued, now),
+                    false => {
+                        self.settle_entry(&queued);
+                        self.drop_denied(&rights, &queued.message.topic, now);
+                    }
                 }
                 Taken::One
             }
             // It looks by itself in the next turn.
             Popped::NeedsCredit | Popped::Searching => Taken::NotPossible,
-            Popped::Held | Popped::Empty => Taken::Nothing,
+            Popped::Held | Popped::Unsynced | Popped::Empty => Taken::Nothing,
         }
     }
 
@@ -306,8 +313,10 @@ impl Shard {
         }
         for (group, deliveries) in groups.into_values() {
             let limit = group.named().map_or(u32::MAX, |named| named.terms.delivery_limit());
-            let (living, dead) = deliveries.into_iter().partition(|queued| queued.attempt <= limit);
+            let (mut living, dead): (Vec<_>, _) =
+                deliveries.into_iter().partition(|queued| queued.attempt <= limit);
             self.bury(Death::DeliveryLimit, dead);
+            self.keep_returned(&group, &mut living, now);
             self.put_back(group, living, now);
         }
     }
@@ -318,6 +327,7 @@ impl Shard {
             let Some(topic) = group.named().map(|named| named.topic.clone()) else { return };
             deliveries = homeless;
             group = self.queue_anyway(&topic, now);
+            self.keep_returned(&group, &mut deliveries, now);
         }
         self.look_at_deadlines(&group, now);
         self.offer(&group);
@@ -325,7 +335,9 @@ impl Shard {
 
     /// Throws away what waits in a shared subscription whose last member has left.
     pub(super) fn end_group(&mut self, group: &Group) {
-        self.metrics.count_dropped("session_ended", group.clear());
+        let lost = group.clear();
+        self.metrics.count_dropped("session_ended", lost.len());
+        self.end_stream(&group.queue, &lost);
     }
 }
 

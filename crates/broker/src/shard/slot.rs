@@ -7,6 +7,7 @@ use super::replay::Replay;
 use super::throttle::PublishPace;
 use crate::authenticator::Entrance;
 use crate::budget::Room;
+use crate::entry::Entry;
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
 use crate::queued::Queued;
@@ -162,6 +163,8 @@ pub(crate) struct Consumer {
     pub(crate) shares: Shares,
     /// Its place in the replay ring that it follows.
     pub(crate) cursor: Option<Box<Cursor>>,
+    /// Whether its next delivery has to be on the disk first, and it is looked after when that has come further.
+    pub(crate) awaits_disk: bool,
     /// Whether it takes no offers of groups until it has looked by itself.
     declines: bool,
 }
@@ -207,6 +210,7 @@ impl Consumer {
             listed,
             shares,
             cursor: None,
+            awaits_disk: false,
             declines,
         };
         last_tag.into_iter().for_each(|tag| consumer.reserve_tags_after(tag));
@@ -231,9 +235,12 @@ impl Consumer {
         self.next_tag = self.next_tag.max(tag.0.saturating_add(1));
     }
 
-    /// The tag that the next delivery will have.
-    pub(crate) fn peek_tag(&self) -> DeliveryTag {
-        DeliveryTag(self.next_tag)
+    /// The tag of the next delivery. One that is kept in its own queue has the number of its entry, so that it comes again under the same tag
+    /// after the end of the process; others have a number that no entry will get.
+    pub(crate) fn next_tag(&self, entry: Option<&Entry>) -> DeliveryTag {
+        let entry = entry.filter(|entry| entry.stream.0 == self.queue.id);
+        let number = entry.map(|entry| entry.number).or_else(|| self.queue.take_number());
+        DeliveryTag(number.map_or(self.next_tag, NonZeroU64::get))
     }
 
     /// Where a delivery stands in the ring that it follows; nothing where it follows none.
@@ -297,7 +304,7 @@ impl Consumer {
     }
 }
 
-/// Unsettled deliveries in the order of their tags. Most are settled from the front; what is settled elsewhere leaves a mark
+/// Unsettled deliveries in the order of their tags, in which nearly all of them come. Most are settled from the front; what is settled elsewhere leaves a mark
 /// that goes when the front reaches it, or when there are too many marks: one old delivery must not stretch the list.
 #[derive(Debug)]
 struct Unsettled {
@@ -327,7 +334,18 @@ impl Unsettled {
         if let Some(queued) = &kept {
             self.room.take(queued.weight_bytes());
         }
-        self.entries.push_back(Held { tag, settled: false, kept });
+        let held = Held { tag, settled: false, kept };
+        if self.entries.back().is_none_or(|last| last.tag < tag) {
+            return self.entries.push_back(held);
+        }
+        match self.entries.binary_search_by_key(&tag, |held| held.tag) {
+            Err(at) => self.entries.insert(at, held),
+            Ok(at) => {
+                if let Some(known) = self.entries.get_mut(at) {
+                    *known = held;
+                }
+            }
+        }
     }
 
     fn remove(&mut self, tag: DeliveryTag) -> Option<Option<Queued>> {
@@ -381,6 +399,18 @@ mod tests {
         }
         assert!(unsettled.count == 1 && unsettled.entries.len() <= SETTLED_MARKS_MAX + 2);
         assert!(unsettled.remove(DeliveryTag(1)).is_some() && unsettled.entries.is_empty());
+    }
+
+    /// What several publishers send is numbered where it is published, and may come in another order.
+    #[test]
+    fn takes_tags_in_any_order_and_gives_them_back_ascending() {
+        let mut unsettled = unsettled();
+        [5, 9, 3, 7].into_iter().for_each(|tag| unsettled.push(DeliveryTag(tag), None));
+        assert!(unsettled.remove(DeliveryTag(7)).is_some() && unsettled.remove(DeliveryTag(7)).is_none());
+        unsettled.push(DeliveryTag(7), None);
+        assert!(unsettled.count == 4 && unsettled.remove(DeliveryTag(9)).is_some());
+        let tags: Vec<u64> = unsettled.take().iter().map(|held| held.tag.0).collect();
+        assert_eq!(tags, [3, 5, 7, 9]);
     }
 
     #[test]

@@ -10,30 +10,38 @@ use super::following::{ReadOn, next_followed};
 use super::sharing::next_shared;
 use super::slot::Consumer;
 use crate::access::Rights;
-use crate::queue::{Popped, Queue};
+use crate::queue::{Look, Popped, Queue};
 use crate::queued::Queued;
 use crate::router::Router;
 use std::sync::Arc;
 use std::time::Instant;
+use tidegate_message::QoS;
 use tidegate_protocol::Delivery;
+use tidegate_storage::Lsn;
 
 impl Shard {
     /// Keeps a delivery for a consumer of this worker until the input that has caused it is handled. One read can cause a thousand
     /// deliveries a frame, so what waits for the machine is bounded like a queue.
     pub(super) fn defer(&mut self, queue: &Arc<Queue>, queued: Queued) -> Accepted {
         let key = queue.address().consumer.map_or(usize::MAX, |key| key as usize);
-        let Some(consumer) = self.consumers.get(key) else { return Accepted::Yes };
-        let Some(slot) = self.slots.get_mut(consumer.slot) else { return Accepted::Yes };
+        let Some(number) = self.consumers.get(key).map(|consumer| consumer.slot) else {
+            return Accepted::Yes;
+        };
+        let Some(slot) = self.slots.get_mut(number) else { return Accepted::Yes };
         if slot.deferred.len() >= self.limits.queued_messages {
             self.metrics.count_dropped("queue_full", 1);
             let oldest = slot.deferred.iter().position(|(other, _)| Arc::ptr_eq(other, queue));
             let oldest = oldest.filter(|_| self.limits.queue_overflow == crate::Overflow::DropOldest);
-            if oldest.and_then(|at| slot.deferred.remove(at)).is_none() {
-                self.note_overflow(queue);
-                return Accepted::No;
+            match oldest.and_then(|at| slot.deferred.remove(at)) {
+                Some((_, oldest)) => self.settle_entry(&oldest),
+                None => {
+                    self.settle_entry(&queued);
+                    self.note_overflow(queue);
+                    return Accepted::No;
+                }
             }
         }
-        if let Some(slot) = self.slots.get_mut(consumer.slot) {
+        if let Some(slot) = self.slots.get_mut(number) {
             slot.deferred.push_back((queue.clone(), queued));
         }
         Accepted::Yes
@@ -66,7 +74,7 @@ impl Shard {
                 .get_mut(slot)
                 .is_some_and(|here| make_room(here, &self.metrics, self.limits.output_bytes));
             if may_send && room {
-                self.send_queued(key, queued, now);
+                self.hand_over(key, queued, now);
             } else {
                 consumer.backlog = true;
                 match queued.group {
@@ -157,14 +165,32 @@ impl Shard {
                 consumer.hold_no_messages();
                 return Pumped::Done;
             }
-            let (next, expired) = next_waiting(consumer, &self.node.router, &rights, dead, now);
+            let synced = self.node.keeper.as_ref().map(|_| self.keeping.synced);
+            let view = View { router: &self.node.router, rights: &rights, synced, now };
+            let (next, expired) = next_waiting(consumer, view, dead);
             self.metrics.count_dropped("expired", expired);
-            match next {
-                Popped::Delivery(queued) if rights.include(&queued.message.topic) => {
-                    self.send_queued(key, queued, now);
+            let popped = match next {
+                Next::Popped(popped) => popped,
+                Next::Behind(queued) => {
+                    self.own(key, queued, now);
+                    continue;
                 }
-                Popped::Delivery(queued) => self.drop_denied(&rights, &queued.message.topic, now),
-                Popped::NeedsCredit | Popped::Held => {
+                Next::Unkept => {
+                    self.keep_replayed(key, now);
+                    continue;
+                }
+            };
+            match popped {
+                Popped::Delivery(queued) if rights.include(&queued.message.topic) => {
+                    self.hand_over(key, queued, now);
+                }
+                Popped::Delivery(queued) => {
+                    self.settle_entry(&queued);
+                    self.drop_denied(&rights, &queued.message.topic, now);
+                }
+                Popped::Unsynced if self.is_synced_by_now(key) => {}
+                Popped::NeedsCredit | Popped::Held | Popped::Unsynced => {
+                    let Some(consumer) = self.consumers.get_mut(key) else { return Pumped::Done };
                     consumer.hold_no_messages();
                     return Pumped::Done;
                 }
@@ -194,15 +220,26 @@ impl Shard {
         }
     }
 
+    /// Hands a delivery to the machine of its consumer, or lets it wait there until the disk has it.
+    pub(super) fn hand_over(&mut self, key: usize, queued: Queued, now: Instant) {
+        let Some(consumer) = self.consumers.get(key) else { return };
+        let is_early = consumer.queue.survives()
+            && (!queued.may_be_seen(self.keeping.synced) || self.is_to_be_owned(&consumer.queue, &queued));
+        match is_early {
+            true => self.own(key, queued, now),
+            false => self.send_queued(key, queued, now),
+        }
+    }
+
     /// Hands a delivery that waited to the machine of its consumer.
-    pub(super) fn send_queued(&mut self, key: usize, queued: Queued, now: Instant) {
+    fn send_queued(&mut self, key: usize, queued: Queued, now: Instant) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return };
         let Some(machine) = slot.machine.as_deref_mut() else { return };
         self.buffers.lend(&mut slot.output);
         let message = queued.message.clone();
-        let tag =
-            queued.needs_settling(consumer.settlement).then(|| queued.tag.unwrap_or(consumer.peek_tag()));
+        let next_tag = || queued.tag.unwrap_or_else(|| consumer.next_tag(queued.entry.as_ref()));
+        let tag = queued.needs_settling(consumer.settlement).then(next_tag);
         let delivery = Delivery {
             consumer: consumer.id,
             topic: &message.topic,
@@ -224,11 +261,15 @@ impl Shard {
         if delivery.position.is_some() {
             consumer.note_position_told();
         }
-        if let Some(tag) = tag {
-            let keep = queued.group.is_some() || consumer.keeps_unsettled();
-            consumer.hold(tag, keep.then_some(queued));
-        }
         let slot = consumer.slot;
+        match tag {
+            Some(tag) => {
+                let keep = queued.group.is_some() || queued.entry.is_some() || consumer.keeps_unsettled();
+                consumer.hold(tag, keep.then_some(queued));
+            }
+            // Sent is done.
+            None => self.settle_entry(&queued),
+        }
         self.metrics.redeliveries.add(u64::from(delivery.attempt > 1));
         self.note_sent(slot, delivery.qos, message.payload.len(), now);
     }
@@ -243,57 +284,94 @@ enum Pumped {
     Searches,
 }
 
+/// What a consumer that looks for its next delivery has to know.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    router: &'a Router,
+    rights: &'a Rights,
+    /// How far the disk has come; nothing where nothing is kept.
+    synced: Option<Lsn>,
+    now: Instant,
+}
+
+/// What a consumer has found.
+enum Next {
+    Popped(Popped),
+    /// A delivery of a group that has to wait in the consumer's own queue, behind what waits there for the disk.
+    Behind(Queued),
+    /// The next delivery has to be written into the store first.
+    Unkept,
+}
+
 /// The next delivery of a consumer: what a resumed session has to repeat, retained messages for a new subscription, its queue, then what
 /// waits in its groups, and then what it has read from the ring that it follows.
 ///
-/// Returns also how many had expired of those that were the consumer's own; `dead` gets those of its groups.
-fn next_waiting(
-    consumer: &mut Consumer,
-    router: &Router,
-    rights: &Rights,
-    dead: &mut Vec<Queued>,
-    now: Instant,
-) -> (Popped, usize) {
-    let (mut expired, has_credit) = (0, consumer.has_credit());
+/// `dead` gets what had expired before it; returns also how many there were of what it follows.
+fn next_waiting(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>) -> (Next, usize) {
+    let View { rights, now, .. } = view;
+    let (has_credit, settlement) = (consumer.has_credit(), consumer.settlement);
+    let look = Look { has_credit, settlement, synced: view.synced.unwrap_or_default(), now };
     if consumer.resuming > 0 {
-        let (popped, expired) = consumer.queue.pop(has_credit, consumer.settlement, now);
-        let gone = expired + usize::from(matches!(popped, Popped::Delivery(_)));
+        let before = dead.len();
+        let popped = consumer.queue.pop(look, dead);
+        let gone = dead.len() - before + usize::from(matches!(popped, Popped::Delivery(_)));
         consumer.resuming = consumer.resuming.saturating_sub(gone);
-        return (popped, expired);
+        return (Next::Popped(popped), 0);
     }
     if let Some(front) = consumer.released.first_entry() {
         return match front.get().needs_settling(consumer.settlement) && !has_credit {
-            true => (Popped::NeedsCredit, 0),
-            false => (Popped::Delivery(front.remove()), 0),
+            true => (Next::Popped(Popped::NeedsCredit), 0),
+            false => (Next::Popped(Popped::Delivery(front.remove())), 0),
         };
     }
+    if let Some(next) = next_replayed(consumer, view, dead) {
+        return (next, 0);
+    }
+    match consumer.queue.pop(look, dead) {
+        Popped::Empty => {}
+        // Meanwhile it takes what it has credit for from its groups, so that the disk has many of them at a time.
+        Popped::Unsynced if !consumer.shares.is_empty() && consumer.credit_left() > consumer.queue.len() => {
+            return match next_shared(consumer, rights, dead, now) {
+                Popped::Delivery(queued) => (Next::Behind(queued), 0),
+                _ => (Next::Popped(Popped::Unsynced), 0),
+            };
+        }
+        other => return (Next::Popped(other), 0),
+    }
+    let (popped, expired) = match next_shared(consumer, rights, dead, now) {
+        Popped::Empty => next_followed(consumer, now),
+        other => (other, 0),
+    };
+    (Next::Popped(popped), expired)
+}
+
+/// The next retained message on its way to a new subscription; nothing where there is none.
+fn next_replayed(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>) -> Option<Next> {
+    let View { router, rights, synced, now } = view;
+    let (has_credit, settlement) = (consumer.has_credit(), consumer.settlement);
     loop {
         while let Some(front) = consumer.replay.front() {
             let is_expired = front.message.is_expired(now);
-            if !is_expired && front.needs_settling(consumer.settlement) && !has_credit {
-                return (Popped::NeedsCredit, expired);
+            if !is_expired && front.needs_settling(settlement) && !has_credit {
+                return Some(Next::Popped(Popped::NeedsCredit));
+            }
+            if let Some(synced) = synced.filter(|_| !is_expired && front.qos == QoS::ExactlyOnce) {
+                match front.entry {
+                    None if consumer.queue.survives() => return Some(Next::Unkept),
+                    _ if !front.may_be_seen(synced) => return Some(Next::Popped(Popped::Unsynced)),
+                    _ => {}
+                }
             }
             match consumer.replay.pop_front() {
-                Some(queued) if !is_expired => return (Popped::Delivery(queued), expired),
-                _ => expired += 1,
+                Some(queued) if !is_expired => return Some(Next::Popped(Popped::Delivery(queued))),
+                expired => dead.extend(expired),
             }
         }
         if !consumer.replay.search(router, rights, now) {
-            break;
+            return None;
         }
         if consumer.replay.front().is_none() && !consumer.replay.is_over() {
-            return (Popped::Searching, expired);
+            return Some(Next::Popped(Popped::Searching));
         }
     }
-    let (mut popped, more) = consumer.queue.pop(has_credit, consumer.settlement, now);
-    expired += more;
-    if matches!(popped, Popped::Empty) {
-        popped = next_shared(consumer, rights, dead, now);
-    }
-    if matches!(popped, Popped::Empty) {
-        let more;
-        (popped, more) = next_followed(consumer, now);
-        expired += more;
-    }
-    (popped, expired)
 }

@@ -13,6 +13,8 @@ mod following_changes;
 mod group_order;
 mod identity;
 mod joining;
+mod keeping;
+mod keeping_groups;
 mod kept_retained;
 mod limits;
 mod moving;

@@ -3,8 +3,10 @@
 //! Each record begins with the version of its layout. A reader takes every version that was ever written, and answers any other bytes with
 //! [`Damaged`](crate::Damaged): what comes from a disk is as little to be believed as what comes from a socket.
 
+mod delivery;
 mod message;
 mod text;
 
+pub use delivery::DeliveryNote;
 pub use message::MessageRecord;
 pub use text::{Reader, Writer};

@@ -1,0 +1,71 @@
+//! The numbers of a queue's entries in the store.
+//!
+//! Taken by whichever worker writes an entry, so that what one publisher sends is numbered in its order; what several send may come in
+//! another order than that of the numbers.
+
+use super::Queue;
+use crate::queued::Queued;
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::sync::atomic::Ordering;
+
+impl Queue {
+    /// Numbers begin here, unless they have begun above it.
+    pub(crate) fn number_from(&self, number: u64) {
+        self.next_number.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The next number; nothing where there is no store.
+    pub(crate) fn take_number(&self) -> Option<NonZeroU64> {
+        match self.next_number.load(Ordering::Relaxed) {
+            0 => None,
+            _ => NonZeroU64::new(self.next_number.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// An entry is written into its stream.
+    pub(crate) fn note_entry(&self) {
+        if !self.has_entries() {
+            self.has_entries.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its stream may have entries.
+    pub(crate) fn has_entries(&self) -> bool {
+        self.has_entries.load(Ordering::Relaxed)
+    }
+
+    /// How many deliveries wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
+    /// Takes out what groups have given to its consumer and the consumer has not seen.
+    pub(crate) fn take_unseen_shared(&self) -> Vec<Queued> {
+        let mut waiting = self.waiting.lock();
+        let is_unseen = |queued: &Queued| queued.group.is_some() && queued.tag.is_none();
+        if !waiting.deliveries.iter().any(is_unseen) {
+            return Vec::new();
+        }
+        let all = std::mem::take(&mut waiting.deliveries);
+        let (unseen, kept): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(is_unseen);
+        waiting.deliveries = kept;
+        let freed: usize = unseen.iter().map(Queued::weight_bytes).sum();
+        waiting.bytes -= freed;
+        self.total.subtract(unseen.len(), freed);
+        unseen.into()
+    }
+
+    /// Appends a delivery that was accepted elsewhere before, so that no limit turns it away; gives it back where the queue has ended.
+    pub(crate) fn append(&self, queued: Queued) -> Result<(), Queued> {
+        let weight = queued.weight_bytes();
+        let mut waiting = self.waiting.lock();
+        if waiting.has_ended {
+            return Err(queued);
+        }
+        waiting.bytes += weight;
+        self.total.add(weight);
+        waiting.deliveries.push_back(queued);
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! Who keeps a message, and the entries that are written for them.
+//!
+//! The publisher's worker writes the message once, for all receivers that keep it. A home that finds no entry for a receiver that keeps it,
+//! because it has become durable since or because the delivery has another origin than a publication, writes its own.
+
+use super::Shard;
+use super::keeping::NewEntry;
+use super::publication::Publication;
+use crate::entry::{Claims, Entry};
+use crate::group::Group;
+use crate::queue::Queue;
+use crate::queued::Queued;
+use crate::route::{Grant, Route, RouteEntry};
+use smallvec::SmallVec;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::{Message, QoS};
+use tidegate_protocol::Refusal;
+use tidegate_storage::record::DeliveryNote;
+use tidegate_storage::{StreamId, Urgency};
+
+impl RouteEntry {
+    /// The note under which a message is kept here; nothing where it is not.
+    fn note(&self, publication: &Publication<'_>) -> Option<DeliveryNote<&[u32]>> {
+        let note = |qos, retain, subscription_ids| DeliveryNote {
+            qos,
+            retain,
+            subscription_ids,
+            attempt: 1,
+            taken_from: None,
+        };
+        if let Some(shared) = &self.shared {
+            let is_kept = shared.group.keeps(publication.qos, &shared.members);
+            return is_kept.then(|| note(publication.qos, publication.retain, &[][..]));
+        }
+        let grant = self.grant_for(publication.origin)?;
+        let qos = publication.qos.min(grant.qos);
+        let is_kept = qos > QoS::AtMostOnce && self.queue.survives();
+        is_kept.then(|| note(qos, publication.retain && grant.retain_as_published, &grant.subscription_ids))
+    }
+}
+
+impl Queued {
+    /// What is noted of it in the store.
+    fn note(&self) -> DeliveryNote<&[u32]> {
+        DeliveryNote {
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: &self.subscription_ids,
+            attempt: self.attempt,
+            taken_from: self.group.as_ref().map(|group| (StreamId(group.queue.id), self.place)),
+        }
+    }
+}
+
+impl Shard {
+    /// Whether the store has room for a message behind so many bytes that are not written yet, if anybody on its route keeps it.
+    pub(super) fn check_kept(
+        &self,
+        route: &Route,
+        publication: &Publication<'_>,
+        behind_bytes: usize,
+    ) -> Result<(), Refusal> {
+        let is_kept = self.node.keeper.is_some()
+            && publication.qos > QoS::AtMostOnce
+            && route.receivers_known().any(|(entry, _)| entry.note(publication).is_some());
+        match is_kept {
+            true => self.check_store(Some(behind_bytes + publication.queued_bytes())),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes a message for everybody on its route who keeps it.
+    pub(super) fn write_claims(&mut self, route: &Route, publication: &mut Publication<'_>, now: Instant) {
+        let Shard { node, keeping, worker, .. } = self;
+        let Some(keeper) = node.keeper.as_ref().filter(|_| publication.qos > QoS::AtMostOnce) else { return };
+        let mut entries: SmallVec<[NewEntry; 4]> = SmallVec::new();
+        for (receiver, home) in route.receivers_known() {
+            let Some(note) = receiver.note(publication) else { continue };
+            let Some(number) = receiver.queue.take_number() else { continue };
+            if entries.is_empty() {
+                keeping.start();
+                publication.claims = Claims::of_change(keeping.place());
+            }
+            receiver.queue.note_entry();
+            entries.push((StreamId(receiver.queue.id), number, keeping.note(&note)));
+            publication.claims.add(receiver.queue.id, number, home.unwrap_or(*worker));
+        }
+        if entries.is_empty() {
+            return;
+        }
+        keeping.append(&entries, &publication.message(), &**keeper.storage(), now);
+        let acknowledge = route.policy.acknowledge;
+        publication.waits_for = publication.waits_for.max(acknowledge);
+        // Who receives at level 2 waits for the disk, whether the publisher does or not.
+        let urgency = if publication.qos == QoS::ExactlyOnce { Urgency::Synced } else { acknowledge };
+        keeping.urgency = keeping.urgency.max(urgency);
+    }
+
+    /// Settles what was written for receivers that did not get the message after all.
+    pub(super) fn settle_unused(&mut self, claims: &mut Claims) {
+        if !claims.is_empty() {
+            claims.drain().iter().for_each(|entry| self.keeping.settle(entry));
+        }
+    }
+
+    /// The entry of a message in the queue of one receiver, which is written where that has not been done; nothing where the queue keeps
+    /// nothing.
+    pub(super) fn entry_for(
+        &mut self,
+        queue: &Queue,
+        grant: &Grant,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Option<Entry> {
+        self.node.keeper.as_ref()?;
+        if let Some(entry) = publication.claims.take(queue.id) {
+            return Some(entry);
+        }
+        let qos = publication.qos.min(grant.qos);
+        if qos == QoS::AtMostOnce || !queue.survives() {
+            return None;
+        }
+        let queued = Queued::live(publication.message(), grant);
+        self.write_entry(queue, &queued.note(), &queued.message, now)
+    }
+
+    /// Gives a message its place in the order of a group, and its entry there where the group keeps it.
+    pub(super) fn enter(
+        &mut self,
+        group: &Arc<Group>,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Queued {
+        let entry = self.group_entry(group, publication, now);
+        group.enter(publication.message(), entry)
+    }
+
+    /// The entry of a message in the queue of a group, as [`Shard::entry_for`].
+    pub(super) fn group_entry(
+        &mut self,
+        group: &Group,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Option<Entry> {
+        self.node.keeper.as_ref()?;
+        if let Some(entry) = publication.claims.take(group.queue.id) {
+            return Some(entry);
+        }
+        if !group.keeps(publication.qos, &group.members()) {
+            return None;
+        }
+        let queued = Queued::unassigned(publication.message(), 0);
+        self.write_entry(&group.queue, &queued.note(), &queued.message, now)
+    }
+
+    fn write_entry(
+        &mut self,
+        queue: &Queue,
+        note: &DeliveryNote<&[u32]>,
+        message: &Message,
+        now: Instant,
+    ) -> Option<Entry> {
+        let number = queue.take_number()?;
+        self.write_numbered(queue, number, note, message, now)
+    }
+
+    fn write_numbered(
+        &mut self,
+        queue: &Queue,
+        number: NonZeroU64,
+        note: &DeliveryNote<&[u32]>,
+        message: &Message,
+        now: Instant,
+    ) -> Option<Entry> {
+        let Shard { node, keeping, .. } = self;
+        let storage = node.keeper.as_ref()?.storage();
+        queue.note_entry();
+        keeping.start();
+        let stream = StreamId(queue.id);
+        let note_place = keeping.note(note);
+        keeping.append(&[(stream, number, note_place)], message, &**storage, now);
+        // Who receives at level 2 waits for the disk.
+        let urgency = if note.qos == QoS::ExactlyOnce { Urgency::Synced } else { Urgency::Lazy };
+        keeping.urgency = keeping.urgency.max(urgency);
+        Some(Entry { stream, number, change: Some(keeping.place()) })
+    }
+
+    /// Keeps a delivery of a session that has not been kept so far, under its tag where it has one.
+    pub(super) fn keep_own(&mut self, queue: &Queue, queued: &mut Queued, now: Instant) {
+        if self.node.keeper.is_none() || queued.entry.is_some() || queued.qos == QoS::AtMostOnce {
+            return;
+        }
+        let number = queued.tag.and_then(|tag| NonZeroU64::new(tag.0)).or_else(|| queue.take_number());
+        if let Some(number) = number {
+            queued.entry = self.write_numbered(queue, number, &queued.note(), &queued.message, now);
+        }
+    }
+
+    /// The same for several.
+    pub(super) fn keep_all_own<'a>(
+        &mut self,
+        queue: &Queue,
+        deliveries: impl IntoIterator<Item = &'a mut Queued>,
+        now: Instant,
+    ) {
+        if self.node.keeper.is_some() {
+            let own = deliveries.into_iter().filter(|queued| queued.group.is_none());
+            own.for_each(|queued| self.keep_own(queue, queued, now));
+        }
+    }
+
+    /// Whether a delivery of a group becomes its member's own before that sees it: what a session has at level 2 comes again to this
+    /// session and nobody else ([MQTT-4.8.2-4]).
+    pub(super) fn is_to_be_owned(&self, queue: &Queue, queued: &Queued) -> bool {
+        let is_own = |entry: &Entry| entry.stream.0 == queue.id;
+        queued.qos == QoS::ExactlyOnce
+            && self.node.keeper.is_some()
+            && queue.survives()
+            && !queued.entry.as_ref().is_some_and(is_own)
+    }
+
+    /// Moves the entry of a delivery into the stream of another queue: in both or in none it never is.
+    fn move_entry(&mut self, queue: &Queue, queued: &mut Queued, now: Instant) {
+        let entry = self.write_entry(queue, &queued.note(), &queued.message, now);
+        self.settle_entry(queued);
+        queued.entry = entry;
+    }
+
+    /// Lets a delivery that a group has given to a consumer of this worker wait in the consumer's own queue until the disk has it.
+    pub(super) fn own(&mut self, key: usize, mut queued: Queued, now: Instant) {
+        let Some(queue) = self.consumers.get(key).map(|consumer| consumer.queue.clone()) else { return };
+        if self.is_to_be_owned(&queue, &queued) {
+            self.move_entry(&queue, &mut queued, now);
+        }
+        if let Err(queued) = queue.append(queued) {
+            self.settle_entry(&queued);
+            self.metrics.count_dropped("session_ended", 1);
+        }
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.backlog = true;
+        }
+        self.list(key);
+    }
+
+    /// Notes what has become of deliveries that go back to their group: how often they were delivered, and that they are the group's again.
+    pub(super) fn keep_returned(&mut self, group: &Group, deliveries: &mut [Queued], now: Instant) {
+        if self.node.keeper.is_none() {
+            return;
+        }
+        for queued in deliveries {
+            let Some(entry) = queued.entry.clone() else { continue };
+            let mut returned = Queued { group: None, qos: queued.message.qos, ..queued.clone() };
+            if entry.stream.0 != group.queue.id {
+                self.move_entry(&group.queue, &mut returned, now);
+                queued.entry = returned.entry;
+            } else if queued.attempt > 1 {
+                self.keeping.amend(&entry, &returned.note());
+            }
+        }
+    }
+
+    /// Keeps what a new subscription gets at level 2 of the retained messages, so that it comes once whatever happens.
+    pub(super) fn keep_replayed(&mut self, key: usize, now: Instant) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let (queue, mut found) = (consumer.queue.clone(), consumer.replay.lend_found());
+        for queued in found.iter_mut().filter(|queued| queued.qos == QoS::ExactlyOnce) {
+            self.keep_own(&queue, queued, now);
+        }
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.replay.return_found(found);
+        }
+    }
+}
