@@ -104,7 +104,12 @@ pub(crate) const QUEUE_MESSAGES: Family = Family::gauge(
 pub(crate) const QUEUE_BYTES: Family = Family::gauge(
     "tidegate_queue_bytes",
     &[],
-    "Bytes of the deliveries that wait in queues or to be acknowledged, and of wills, headers included.",
+    "Bytes in memory of the deliveries that wait in queues or to be acknowledged, and of wills, headers included.",
+);
+pub(crate) const QUEUE_MESSAGES_ON_DISK: Family = Family::gauge(
+    "tidegate_queue_messages_on_disk",
+    &[],
+    "Deliveries of those that wait in queues that are in the store and not in memory.",
 );
 pub(crate) const NAMED_QUEUES: Family =
     Family::gauge("tidegate_named_queues", &[], "Named queues, consumed or not.");
@@ -215,7 +220,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 45] = [
+pub(crate) const ALL: [&Family; 46] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -232,6 +237,7 @@ pub(crate) const ALL: [&Family; 45] = [
     &ACCESS_DENIED,
     &QUEUE_MESSAGES,
     &QUEUE_BYTES,
+    &QUEUE_MESSAGES_ON_DISK,
     &NAMED_QUEUES,
     &NAMED_QUEUE_MESSAGES,
     &RETAINED_MESSAGES,

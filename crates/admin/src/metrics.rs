@@ -75,6 +75,7 @@ impl NodeCollector {
         let values = [
             (&families::QUEUE_MESSAGES, gauges.queued_messages),
             (&families::QUEUE_BYTES, gauges.queued_bytes),
+            (&families::QUEUE_MESSAGES_ON_DISK, gauges.queued_messages_on_disk),
             (&families::NAMED_QUEUES, gauges.named_queues),
             (&families::NAMED_QUEUE_MESSAGES, gauges.named_queue_messages),
             (&families::RETAINED_MESSAGES, gauges.retained_messages),

@@ -1,7 +1,7 @@
-//! The bytes that all queues together may hold, and what counts with them.
+//! The bytes of memory that all queues together may hold, and what counts with them.
 //!
 //! One budget for everything that waits for somebody: each holder takes what it needs and gives it back, and whoever would
-//! exceed it is refused.
+//! exceed it is refused. What waits on the disk only is counted beside it and needs none of it.
 
 use crate::{Limits, Overflow};
 use std::sync::Arc;
@@ -18,6 +18,10 @@ pub(crate) struct TotalBytes {
     bytes: AtomicUsize,
     bytes_max: AtomicUsize,
     messages: AtomicUsize,
+    messages_on_disk: AtomicUsize,
+    bytes_on_disk: AtomicUsize,
+    /// Whether there is a disk on which messages can wait.
+    has_disk: bool,
     queue_messages_max: AtomicUsize,
     queue_bytes_max: AtomicUsize,
     drops_oldest: AtomicBool,
@@ -29,10 +33,23 @@ impl TotalBytes {
             bytes: AtomicUsize::new(0),
             bytes_max: limits.queued_bytes_total.into(),
             messages: AtomicUsize::new(0),
+            messages_on_disk: AtomicUsize::new(0),
+            bytes_on_disk: AtomicUsize::new(0),
+            has_disk: false,
             queue_messages_max: limits.queued_messages.into(),
             queue_bytes_max: limits.queued_bytes.into(),
             drops_oldest: (limits.queue_overflow == Overflow::DropOldest).into(),
         }
+    }
+
+    /// The same where messages can wait on a disk, or cannot.
+    pub(crate) fn with_disk(self, has_disk: bool) -> TotalBytes {
+        TotalBytes { has_disk, ..self }
+    }
+
+    /// Whether there is a disk on which messages can wait.
+    pub(crate) fn has_disk(&self) -> bool {
+        self.has_disk
     }
 
     /// Puts other limits in place of these. What waits already stays, and nothing is added above them.
@@ -58,9 +75,14 @@ impl TotalBytes {
         self.drops_oldest.load(Ordering::Relaxed)
     }
 
-    /// Messages and bytes in all queues.
+    /// Messages and bytes in memory in all queues.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Messages that are on the disk only in all queues, and what they would weigh in memory.
+    pub(crate) fn size_on_disk(&self) -> (usize, usize) {
+        (self.messages_on_disk.load(Ordering::Relaxed), self.bytes_on_disk.load(Ordering::Relaxed))
     }
 
     /// Whether so many bytes more would fit.
@@ -72,6 +94,13 @@ impl TotalBytes {
     pub(crate) fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A queue has so many messages and bytes on the disk only that had so many before.
+    pub(crate) fn change_on_disk(&self, before: (usize, usize), after: (usize, usize)) {
+        // Wraps around for a moment where it becomes less, and ends where it should.
+        self.messages_on_disk.fetch_add(after.0.wrapping_sub(before.0), Ordering::Relaxed);
+        self.bytes_on_disk.fetch_add(after.1.wrapping_sub(before.1), Ordering::Relaxed);
     }
 
     /// Takes deliveries off the count.

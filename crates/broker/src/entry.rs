@@ -50,6 +50,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// One that was read from the store.
+    pub(crate) fn recovered(stream: StreamId, number: NonZeroU64) -> Entry {
+        Entry { stream, number, change: None }
+    }
+
     /// Whether the disk has it, as far as it has come.
     pub(crate) fn is_synced(&self, synced: Lsn) -> bool {
         self.change.as_ref().is_none_or(|change| change.is_within(synced))

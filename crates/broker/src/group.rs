@@ -12,7 +12,7 @@
 
 use crate::access::Rights;
 use crate::entry::Entry;
-use crate::queue::{Claim, NotTaken, Popped, Queue, Reserved};
+use crate::queue::{Claim, NotTaken, Popped, Queue, Reserved, TakenIn};
 use crate::queue_policy::{Bounds, QueuePolicy, Terms};
 use crate::queued::Queued;
 use crate::route::Grant;
@@ -147,9 +147,9 @@ impl Group {
         self.named.as_ref()?.terms.message_ttl().and_then(|ttl| now.checked_add(ttl))
     }
 
-    /// Reserves room for a message of this weight that is on its way, from whatever worker.
-    pub(crate) fn reserve_room(&self, weight: usize) -> Reserved {
-        self.queue.reserve_room(weight, self.bounds())
+    /// Reserves room for a message of this level and weight that is on its way, from whatever worker.
+    pub(crate) fn reserve_room(&self, qos: QoS, weight: usize) -> Reserved {
+        self.queue.reserve_room(qos, weight, self.bounds())
     }
 
     /// Gives up such room for a message that will not wait here.
@@ -286,11 +286,17 @@ impl Group {
         }
     }
 
-    /// Throws everything away; returns what that was.
-    pub(crate) fn clear(&self) -> VecDeque<Queued> {
-        let lost = self.queue.take_all();
-        self.subtract(lost.len());
-        lost
+    /// Throws everything away; returns what of that was in memory, and how many there were on the disk only.
+    pub(crate) fn clear(&self) -> (VecDeque<Queued>, usize) {
+        let (lost, on_disk) = self.queue.take_all();
+        self.subtract(lost.len() + on_disk);
+        (lost, on_disk)
+    }
+
+    /// Something was read of what it has on the disk only. Returns what is to be thrown away.
+    pub(crate) fn note_taken_in(self: &Arc<Group>, taken: TakenIn) -> Vec<Queued> {
+        self.subtract(taken.given_up.len() + taken.damaged.len() + taken.missing);
+        self.mark(taken.given_up)
     }
 
     fn subtract(&self, count: usize) {

@@ -4,6 +4,7 @@
 //! a queue its messages, the retained store its own. What happens in one event goes into one change (`shard/keeping.rs`), so that after
 //! a crash it has happened as a whole or not at all.
 
+use crate::reading::Reading;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_storage::{Storage, StreamId};
@@ -16,6 +17,7 @@ pub(crate) struct Keeper {
     next_in_sessions: AtomicU64,
     next_in_retained: AtomicU64,
     next_in_queues: AtomicU64,
+    pub(crate) reading: Reading,
 }
 
 #[allow(dead_code)]
@@ -29,6 +31,7 @@ impl Keeper {
             next_in_sessions: next(StreamId::SESSIONS),
             next_in_retained: next(StreamId::RETAINED),
             next_in_queues: next(StreamId::QUEUES),
+            reading: Reading::default(),
             storage,
         }
     }

@@ -23,6 +23,7 @@ mod pace;
 mod queue;
 mod queue_policy;
 mod queued;
+mod reading;
 mod recovery;
 mod reply;
 mod retained;
@@ -46,6 +47,7 @@ pub use metrics::{
 pub use node::{Gauges, Node, NodeOptions, Reconfiguration, WORKERS_MAX};
 pub use pace::Pace;
 pub use queue_policy::{QueueOverflow, QueuePolicies, QueuePolicy};
+pub use reading::StoreReader;
 pub use recovery::{Recovered, RecoveryError};
 pub use ring::RingOptions;
 pub use shard::{Fed, Outlet, PublishLimits, Shard, SlotKey};

@@ -3,6 +3,7 @@
 use crate::entry::Claims;
 use crate::group::Group;
 use crate::queue::Queue;
+use crate::reading::{Asker, Found};
 use crate::router::Moved;
 use crate::sessions::{Holder, SessionKey};
 use crate::shard::parcel::Parcel;
@@ -45,6 +46,8 @@ pub(crate) enum Letter {
     LookAtQueue(Arc<Group>),
     /// This queue has ended: tell its home when you have sent it everything that you had for it. Its home forgets it.
     QueueEnded(Arc<Group>),
+    /// This was read for a queue that was at home with you then.
+    Found(Asker, Found),
     /// One more worker has nothing under way to a queue that was at home with you.
     NothingUnderWay(Arc<Group>),
     /// The node has other rules: take them over, and look at your connections again.

@@ -110,7 +110,7 @@ impl Node {
             router,
             sessions: Sessions::new(&options.limits),
             system: System::default(),
-            total: Arc::new(TotalBytes::new(&options.limits)),
+            total: Arc::new(TotalBytes::new(&options.limits).with_disk(keeper.is_some())),
             metrics: mailboxes.iter().map(|_| Arc::new(WorkerMetrics::new(protocols))).collect(),
             mailboxes,
             protocols: options.protocols,
@@ -218,7 +218,8 @@ impl Node {
     /// What the node holds at this moment.
     pub fn gauges(&self) -> Gauges {
         let (retained_messages, retained_bytes) = self.router.retained_size();
-        let (queued_messages, queued_bytes) = self.total.size();
+        let (in_memory, queued_bytes) = self.total.size();
+        let (queued_messages_on_disk, queued_bytes_on_disk) = self.total.size_on_disk();
         let (sessions, subscriptions) = (self.sessions.len(), self.router.subscription_count());
         let sessions_attached = self.sessions.attached();
         let rings = self.router.rings.sizes();
@@ -229,8 +230,10 @@ impl Node {
             subscriptions,
             retained_messages,
             retained_bytes,
-            queued_messages,
+            queued_messages: in_memory + queued_messages_on_disk,
             queued_bytes,
+            queued_messages_on_disk,
+            queued_bytes_on_disk,
             replay_messages: rings.messages,
             replay_bytes: rings.bytes,
             named_queues,
@@ -254,9 +257,13 @@ pub struct Gauges {
     pub retained_bytes: usize,
     /// Deliveries that wait in queues.
     pub queued_messages: usize,
-    /// Their weight in bytes, where a message that waits in several queues counts in each, and with it that of unsettled deliveries
-    /// and wills.
+    /// The weight in bytes of those that are in memory, where a message that waits in several queues counts in each, and with it that of
+    /// unsettled deliveries and wills.
     pub queued_bytes: usize,
+    /// Deliveries of those that wait that are on the disk only.
+    pub queued_messages_on_disk: usize,
+    /// What these would weigh in memory.
+    pub queued_bytes_on_disk: usize,
     /// Messages in the replay rings.
     pub replay_messages: usize,
     /// Their weight in bytes.

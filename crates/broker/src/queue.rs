@@ -7,8 +7,11 @@
 mod address;
 mod grouped;
 mod numbering;
+mod numbers;
 mod resuming;
+mod tail;
 mod taking;
+mod window;
 
 use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
@@ -21,8 +24,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
+pub(crate) use tail::Ask;
 use tidegate_protocol::{Identity, Settlement};
 use tidegate_storage::Lsn;
+use window::Rest;
+pub(crate) use window::TakenIn;
 
 /// Changes of home that a queue remembers: more than a session can make while one letter waits to be read.
 const MOVES_MAX: usize = 16;
@@ -50,6 +56,8 @@ pub(crate) struct Queue {
     moved: Mutex<Vec<(u64, u8)>>,
     filters: Mutex<Filters>,
     waiting: Mutex<Waiting>,
+    /// Whether something of it is on the disk only.
+    has_tail: AtomicBool,
     /// Whether its consumer, on another worker, would take what a group has for it.
     takes_offers: AtomicBool,
     /// Whether a group has something for which its consumer had no room.
@@ -64,6 +72,11 @@ struct Waiting {
     grouped: Option<Box<Grouped>>,
     /// What was sent to each new home while older deliveries may still be under way to the one before; oldest move first.
     held: VecDeque<Held>,
+    /// What stands behind all of these, where the queue is long.
+    rest: Option<Box<Rest>>,
+    /// How often something of that was asked for.
+    questions: u64,
+    /// What is in memory weighs.
     bytes: usize,
     /// Whether nobody will ever consume it again.
     has_ended: bool,
@@ -81,7 +94,13 @@ struct Held {
 
 impl Waiting {
     fn len(&self) -> usize {
+        self.in_memory() + self.on_disk().0
+    }
+
+    /// How many deliveries are in memory.
+    fn in_memory(&self) -> usize {
         self.deliveries.len()
+            + self.rest.as_ref().map_or(0, |rest| rest.behind())
             + self.grouped.as_ref().map_or(0, |grouped| grouped.len())
             + self.held.iter().map(|held| held.deliveries.len()).sum::<usize>()
     }
@@ -93,16 +112,9 @@ impl Waiting {
         kept.fold((0, 0), |(count, bytes), queued| (count + 1, bytes + queued.weight_bytes()))
     }
 
-    /// Takes the oldest delivery behind the first `kept` out.
-    fn pop_oldest(&mut self, kept: usize) -> Option<Queued> {
-        let oldest = self.deliveries.remove(kept);
-        oldest.or_else(|| self.held.iter_mut().find_map(|held| held.deliveries.pop_front()))
-    }
-
-    /// Where a delivery belongs that was routed with this generation.
-    fn place(&mut self, generation: u64) -> &mut VecDeque<Queued> {
-        let held = self.held.iter_mut().rev().find(|held| held.generation <= generation);
-        held.map_or(&mut self.deliveries, |held| &mut held.deliveries)
+    /// Where a delivery has to wait that was routed with this generation, if it has to.
+    fn held_since(&mut self, generation: u64) -> Option<&mut Held> {
+        self.held.iter_mut().rev().find(|held| held.generation <= generation)
     }
 }
 
@@ -156,6 +168,7 @@ impl Queue {
             moved: Mutex::default(),
             filters: Mutex::default(),
             waiting: Mutex::default(),
+            has_tail: AtomicBool::new(false),
             takes_offers: AtomicBool::new(true),
             is_called: AtomicBool::new(true),
             total,
@@ -290,8 +303,9 @@ impl Queue {
             held.missing = held.missing.saturating_sub(1);
         }
         while waiting.held.front().is_some_and(|held| held.missing == 0) {
-            if let Some(mut held) = waiting.held.pop_front() {
-                waiting.deliveries.append(&mut held.deliveries);
+            for queued in waiting.held.pop_front().into_iter().flat_map(|held| held.deliveries) {
+                self.forget(&mut waiting, &queued);
+                self.put_last(&mut waiting, queued);
             }
         }
     }
@@ -321,7 +335,8 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         loop {
             let Some(front) = waiting.deliveries.front() else {
-                return if waiting.held.is_empty() { Popped::Empty } else { Popped::Held };
+                let is_over = waiting.held.is_empty() && waiting.rest.is_none();
+                return if is_over { Popped::Empty } else { Popped::Held };
             };
             // A delivery of which the peer may already have a part must be repeated under its identifier ([MQTT-4.4.0-1]).
             let must_come = front.tag.is_some() && settlement == Settlement::AboveAtMostOnce;
@@ -333,9 +348,7 @@ impl Queue {
                 return Popped::Unsynced;
             }
             if let Some(queued) = waiting.deliveries.pop_front() {
-                let weight = queued.weight_bytes();
-                waiting.bytes -= weight;
-                self.total.subtract(1, weight);
+                self.forget(&mut waiting, &queued);
                 if !is_dead {
                     return Popped::Delivery(queued);
                 }
@@ -344,34 +357,49 @@ impl Queue {
         }
     }
 
-    /// Takes everything out, in order.
-    pub(crate) fn take_all(&self) -> VecDeque<Queued> {
+    /// Counts a delivery no more that was taken out of memory.
+    fn forget(&self, waiting: &mut Waiting, queued: &Queued) {
+        let weight = queued.weight_bytes();
+        waiting.bytes -= weight;
+        self.total.subtract(1, weight);
+    }
+
+    /// Takes everything out: what is in memory, in order, and how many there were on the disk only.
+    pub(crate) fn take_all(&self) -> (VecDeque<Queued>, usize) {
         self.replace(Waiting::default())
     }
 
     /// The same for a queue that nobody will consume again. A route that was looked up before may still lead here, so it takes
     /// nothing any more.
-    pub(crate) fn end(&self) -> VecDeque<Queued> {
+    pub(crate) fn end(&self) -> (VecDeque<Queued>, usize) {
         self.replace(Waiting { has_ended: true, ..Waiting::default() })
     }
 
-    fn replace(&self, next: Waiting) -> VecDeque<Queued> {
-        let mut waiting = std::mem::replace(&mut *self.waiting.lock(), next);
-        self.total.subtract(waiting.len(), waiting.bytes);
+    fn replace(&self, mut next: Waiting) -> (VecDeque<Queued>, usize) {
+        let mut waiting = self.waiting.lock();
+        next.questions = waiting.questions;
+        let mut waiting = std::mem::replace(&mut *waiting, next);
+        self.has_tail.store(false, Ordering::Relaxed);
+        self.total.subtract(waiting.in_memory(), waiting.bytes);
+        let on_disk = waiting.on_disk();
+        self.total.change_on_disk(on_disk, (0, 0));
         while let Some(queued) = waiting.grouped.as_mut().and_then(|grouped| grouped.pop_first()) {
             waiting.deliveries.push_back(queued);
         }
+        let behind = waiting.take_behind();
+        waiting.deliveries.extend(behind);
         for held in &mut waiting.held {
             waiting.deliveries.append(&mut held.deliveries);
         }
-        waiting.deliveries
+        (waiting.deliveries, on_disk.0)
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
         let waiting = self.waiting.get_mut();
-        self.total.subtract(waiting.len(), waiting.bytes);
+        self.total.subtract(waiting.in_memory(), waiting.bytes);
+        self.total.change_on_disk(waiting.on_disk(), (0, 0));
     }
 }
 

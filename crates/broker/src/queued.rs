@@ -114,6 +114,11 @@ impl Queued {
         self.qos < QoS::ExactlyOnce || self.entry.as_ref().is_none_or(|entry| entry.is_synced(synced))
     }
 
+    /// Whether it can wait on the disk only: what is kept of it says everything, and it is not to be repeated to somebody.
+    pub(crate) fn can_stay_on_disk(&self) -> bool {
+        self.entry.is_some() && self.group.is_none() && self.tag.is_none()
+    }
+
     /// What it weighs in memory, its message included.
     pub(crate) fn weight_bytes(&self) -> usize {
         size_of::<Queued>() + self.message.weight_bytes()

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use tidegate_broker::{
     AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, QueuePolicies, Reconfiguration,
-    RecoveryError, RingOptions, TopicPolicies, WORKERS_MAX,
+    RecoveryError, RingOptions, StoreReader, TopicPolicies, WORKERS_MAX,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -22,12 +22,18 @@ const COMMANDS_MAX: usize = 4096;
 
 /// The gateway could not be started although its ports were free.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start worker {worker}: {error}")]
-pub struct StartError {
-    /// The worker's number.
-    pub worker: usize,
-    /// What the system said.
-    pub error: io::Error,
+pub enum StartError {
+    /// A worker's thread was refused.
+    #[error("cannot start worker {worker}: {error}")]
+    Worker {
+        /// The worker's number.
+        worker: usize,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The thread was refused that reads the store.
+    #[error("cannot start the thread that reads the store: {0}")]
+    StoreReader(io::Error),
 }
 
 /// The gateway cannot be made ready to serve.
@@ -57,6 +63,7 @@ pub struct Running {
     unrecognised: usize,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    store_reader: StoreReader,
 }
 
 /// What can change while a gateway serves.
@@ -122,6 +129,7 @@ impl Server {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             bells.iter().map(|_| mpsc::channel::<Command>(COMMANDS_MAX)).unzip();
         let dealer = Arc::new(Dealer::new(senders, options.connections_max));
+        let store_reader = StoreReader::start(&node).map_err(StartError::StoreReader)?;
         let mut threads = Vec::new();
         for (number, (bell, commands)) in bells.into_iter().zip(receivers).enumerate() {
             let start = WorkerStart {
@@ -132,11 +140,13 @@ impl Server {
                 stopped: stopped.clone(),
                 shutdown_timeout: options.shutdown_timeout,
             };
-            let thread = worker::spawn(start).map_err(|error| StartError { worker: number, error })?;
+            let thread =
+                worker::spawn(start).map_err(|error| StartError::Worker { worker: number, error })?;
             threads.push(thread);
         }
         doors.iter_mut().for_each(|door| door.start(&dealer));
-        Ok(Running { node, doors, dealer, unrecognised: options.protocols.len(), stop, threads })
+        let unrecognised = options.protocols.len();
+        Ok(Running { node, doors, dealer, unrecognised, stop, threads, store_reader })
     }
 }
 
@@ -174,5 +184,6 @@ impl Running {
                 tracing::error!("a worker ended by a panic");
             }
         }
+        drop(self.store_reader);
     }
 }

@@ -9,8 +9,8 @@ use crate::{
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fmt, io};
 
 /// Streams in memory.
 pub struct MemoryStorage {
@@ -28,6 +28,8 @@ struct State {
     room: Option<NoRoom>,
     time_millis: u64,
     urgencies: Vec<Urgency>,
+    damaged: BTreeSet<(StreamId, u64)>,
+    is_unreadable: bool,
 }
 
 #[derive(Default)]
@@ -98,6 +100,16 @@ impl MemoryStorage {
     /// There is no room from now on, or there is again.
     pub fn set_room(&self, room: Result<(), NoRoom>) {
         self.state.lock().room = room.err();
+    }
+
+    /// An entry is not what was written from now on.
+    pub fn damage(&self, stream: StreamId, number: u64) {
+        self.state.lock().damaged.insert((stream, number));
+    }
+
+    /// The disk answers whoever reads with an error from now on, or does no more.
+    pub fn set_unreadable(&self, is_unreadable: bool) {
+        self.state.lock().is_unreadable = is_unreadable;
     }
 
     /// The store's time goes on.
@@ -192,12 +204,18 @@ impl Storage for MemoryStorage {
 
     fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {
         let state = self.state.lock();
+        if state.is_unreadable {
+            return Err(io::Error::other("nothing can be read").into());
+        }
         let (mut read, mut bytes) = (Vec::new(), 0);
         let entries = state.streams.get(&stream).into_iter().flat_map(|stream| stream.entries.range(from..));
         for (number, (note, body)) in entries {
             bytes += body.len();
             if !read.is_empty() && (read.len() >= max.entries || bytes > max.bytes) {
                 break;
+            }
+            if state.damaged.contains(&(stream, *number)) {
+                return Err(ReadError::Damaged { stream, number: *number });
             }
             read.push(Entry { number: *number, note: note.clone(), body: body.clone() });
         }
@@ -265,6 +283,20 @@ mod tests {
         assert_eq!(numbers(&storage.crash(), 0, 9), [1, 2]);
         assert_eq!(numbers(&storage.restart(), 2, 9), [2, 3]);
         assert_eq!(numbers(&storage, 0, 2), [1, 2]);
+    }
+
+    #[test]
+    fn what_is_damaged_is_named_and_does_not_hide_the_others() {
+        let storage = MemoryStorage::new();
+        let mut change = Change::default();
+        (1..=3).for_each(|number| change.append(&[(QUEUE, number, b"")], b"x"));
+        storage.append(&mut change, Urgency::Lazy);
+        storage.damage(QUEUE, 2);
+        let result = storage.read(QUEUE, 1, ReadMax { entries: 9, bytes: 9 });
+        assert!(matches!(result, Err(ReadError::Damaged { stream: QUEUE, number: 2 })));
+        assert_eq!((numbers(&storage, 1, 1), numbers(&storage, 3, 9)), (vec![1], vec![3]));
+        storage.set_unreadable(true);
+        assert!(matches!(storage.read(QUEUE, 3, ReadMax { entries: 9, bytes: 9 }), Err(ReadError::Disk(_))));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct World {
     shards: Vec<Shard>,
     bells: Vec<Arc<AtomicBool>>,
     links: Vec<Link>,
+    /// Whether a test says when something is read for queues.
+    holds_reads: bool,
 }
 
 /// A connection, and the client's end of its socket. A clone is the same connection.
@@ -186,13 +188,13 @@ impl World {
     ) -> World {
         let (node, bells) = node_on(workers, limits, protocols, storage);
         let shards = (0..workers).map(|worker| Shard::new(node.clone(), worker)).collect();
-        World { now: Instant::now(), node, shards, bells, links: Vec::new() }
+        World { now: Instant::now(), node, shards, bells, links: Vec::new(), holds_reads: false }
     }
 
     /// One worker alone, for a test with a thread for each: its number in here is 0, whatever it is in the node.
     pub fn of_one_worker(node: Arc<Node>, worker: usize, bell: Arc<AtomicBool>) -> World {
         let shards = vec![Shard::new(node.clone(), worker)];
-        World { now: Instant::now(), node, shards, bells: vec![bell], links: Vec::new() }
+        World { now: Instant::now(), node, shards, bells: vec![bell], links: Vec::new(), holds_reads: false }
     }
 
     /// What the workers share.
@@ -332,6 +334,16 @@ impl World {
         self.shards[worker].flush_turn(self.now);
     }
 
+    /// What queues want back from the store is read when [`World::read`] says so from now on, and not by itself.
+    pub fn hold_reads(&mut self) {
+        self.holds_reads = true;
+    }
+
+    /// Reads what queues want back from the store. Returns whether that was anything.
+    pub fn read(&mut self) -> bool {
+        self.node.read_for_queues()
+    }
+
     /// Everything that can happen without the clients and without time: mail, flushing, feeding. Until nothing is left to do.
     pub fn run(&mut self) {
         for _ in 0..100_000 {
@@ -343,7 +355,7 @@ impl World {
     }
 
     fn run_once(&mut self) -> bool {
-        let mut progress = false;
+        let mut progress = !self.holds_reads && self.read();
         for worker in 0..self.shards.len() {
             if self.has_mail(worker) {
                 self.handle_mail(worker);
@@ -366,6 +378,7 @@ impl World {
     /// Time passes; every timer that has run out is handled, then everything that follows.
     pub fn advance(&mut self, duration: Duration) {
         self.now += duration;
+        self.node.retry_reads();
         for worker in 0..self.shards.len() {
             for _ in 0..TIMER_TURNS_MAX {
                 if self.shards[worker].next_timer().is_some_and(|at| at <= self.now) {

@@ -68,6 +68,11 @@ impl Grouped {
         self.count
     }
 
+    /// About how many stand before this place.
+    pub(super) fn len_before(&self, place: u64) -> usize {
+        self.entries.partition_point(|entry| entry.place < place).min(self.count)
+    }
+
     fn first(&self) -> Option<&Queued> {
         self.entries.front()?.queued.as_ref()
     }
@@ -141,14 +146,21 @@ impl Waiting {
     }
 
     fn fits(&self, weight: usize, bounds: Bounds) -> bool {
-        self.len() < bounds.messages && self.bytes + weight <= bounds.bytes
+        self.len() < bounds.messages && self.all_bytes() + weight <= bounds.bytes
     }
 
     /// The same behind what room is reserved for.
     fn fits_behind_reserved(&self, weight: usize, bounds: Bounds) -> bool {
         let reserved = |found: &Grouped| (found.reserved_messages, found.reserved_bytes);
         let (messages, bytes) = self.grouped.as_deref().map_or((0, 0), reserved);
-        self.len() + messages < bounds.messages && self.bytes + bytes + weight <= bounds.bytes
+        self.len() + messages < bounds.messages && self.all_bytes() + bytes + weight <= bounds.bytes
+    }
+
+    /// Whether the delivery that stands first in memory stands first of all.
+    fn is_front_in_memory(&mut self) -> bool {
+        let tail = self.tail_first();
+        let first = self.grouped().first().map(|queued| queued.place);
+        tail.is_none_or(|tail| first.is_some_and(|first| first < tail))
     }
 
     fn give_up_room(&mut self, weight: usize) {
@@ -168,16 +180,20 @@ impl Queue {
         }
     }
 
-    /// Reserves room for a message of this weight, so that it is taken when it comes, whatever came before it. Where the oldest makes room,
-    /// only one that could never fit is refused.
-    pub(crate) fn reserve_room(&self, weight: usize, bounds: Bounds) -> Reserved {
+    /// Reserves room for a message of this level and weight, so that it is taken when it comes, whatever came before it. Where the oldest
+    /// makes room, only one that could never fit is refused.
+    pub(crate) fn reserve_room(&self, qos: QoS, weight: usize, bounds: Bounds) -> Reserved {
+        let can_stay_on_disk = self.total.has_disk() && qos > QoS::AtMostOnce;
         let mut waiting = self.waiting.lock();
         if waiting.has_ended {
             return Reserved::Ended;
         }
         let fits = match bounds.drops_oldest {
             true => weight <= bounds.bytes,
-            false => waiting.fits_behind_reserved(weight, bounds) && self.total.has_room(weight),
+            false => {
+                waiting.fits_behind_reserved(weight, bounds)
+                    && (can_stay_on_disk || self.total.has_room(weight))
+            }
         };
         if !fits {
             return Reserved::Full;
@@ -214,22 +230,44 @@ impl Queue {
             false => waiting.fits_behind_reserved(weight, bounds),
         };
         let is_promised = claim != Claim::None && !bounds.drops_oldest;
+        let memory = if queued.can_stay_on_disk() { 0 } else { weight };
         let mut dropped = Vec::new();
-        if !is_promised && (!fits || !self.total.has_room(weight)) {
+        if !is_promised && (!fits || !self.has_memory(memory)) {
             let can_help = bounds.drops_oldest
                 && weight <= bounds.bytes
-                && self.total.has_room(weight.saturating_sub(waiting.bytes));
+                && self.has_memory(memory.saturating_sub(waiting.bytes));
             if !can_help {
                 return Err(NotTaken::Full);
             }
-            while !waiting.fits(weight, bounds) || !self.total.has_room(weight) {
-                let Some(oldest) = waiting.grouped().pop_first() else { break };
-                self.note_taken(&mut waiting, &oldest);
-                dropped.push(oldest);
-            }
+            dropped = self.drop_oldest_grouped(&mut waiting, weight, memory, bounds);
         }
-        self.put(&mut waiting, queued);
+        if !self.keep_on_disk(&mut waiting, &queued) {
+            self.put(&mut waiting, queued);
+        }
         Ok(dropped)
+    }
+
+    /// Drops the oldest deliveries until one of this weight has room, and so much memory; returns those that were in memory.
+    fn drop_oldest_grouped(
+        &self,
+        waiting: &mut Waiting,
+        weight: usize,
+        memory: usize,
+        bounds: Bounds,
+    ) -> Vec<Queued> {
+        let mut dropped = Vec::new();
+        loop {
+            let fits = waiting.fits(weight, bounds);
+            if fits && self.has_memory(memory) {
+                return dropped;
+            }
+            if !fits && !waiting.is_front_in_memory() && self.give_up_on_disk(waiting) {
+                continue;
+            }
+            let Some(oldest) = waiting.grouped().pop_first() else { return dropped };
+            self.forget(waiting, &oldest);
+            dropped.push(oldest);
+        }
     }
 
     /// Takes deliveries that were accepted before, each at its place, so no limit turns them away; but where the queue has ended they
@@ -254,6 +292,9 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         let mut expired = Vec::new();
         loop {
+            if !waiting.is_front_in_memory() {
+                return (Popped::Held, expired);
+            }
             let Some(next) = waiting.grouped().first() else {
                 return (Popped::Empty, expired);
             };
@@ -265,7 +306,7 @@ impl Queue {
                 return (Popped::NeedsCredit, expired);
             }
             let Some(queued) = waiting.grouped().pop_first() else { return (Popped::Empty, expired) };
-            self.note_taken(&mut waiting, &queued);
+            self.forget(&mut waiting, &queued);
             match is_expired {
                 true => expired.push(queued),
                 false => return (Popped::Delivery(queued), expired),
@@ -282,7 +323,7 @@ impl Queue {
             && expired.len() < count
         {
             let Some(queued) = waiting.grouped().remove(place) else { break };
-            self.note_taken(&mut waiting, &queued);
+            self.forget(&mut waiting, &queued);
             expired.push(queued);
         }
         expired
@@ -307,28 +348,22 @@ impl Queue {
     pub(crate) fn end_if_unused(&self) -> bool {
         let mut waiting = self.waiting.lock();
         let is_reserved = waiting.grouped.as_ref().is_some_and(|grouped| grouped.reserved_messages > 0);
-        waiting.has_ended |= waiting.len() == 0 && !is_reserved;
+        waiting.has_ended |= waiting.len() == 0 && waiting.rest.is_none() && !is_reserved;
         waiting.has_ended
     }
 
     /// Ends the queue where nothing waits in it; from then on it takes nothing. Returns whether it has ended.
     pub(crate) fn end_if_empty(&self) -> bool {
         let mut waiting = self.waiting.lock();
-        waiting.has_ended |= waiting.len() == 0;
+        waiting.has_ended |= waiting.len() == 0 && waiting.rest.is_none();
         waiting.has_ended
     }
 
-    fn put(&self, waiting: &mut Waiting, queued: Queued) {
+    pub(super) fn put(&self, waiting: &mut Waiting, queued: Queued) {
         let weight = queued.weight_bytes();
         waiting.bytes += weight;
         self.total.add(weight);
         waiting.grouped().insert(queued);
-    }
-
-    fn note_taken(&self, waiting: &mut Waiting, queued: &Queued) {
-        let weight = queued.weight_bytes();
-        waiting.bytes -= weight;
-        self.total.subtract(1, weight);
     }
 }
 

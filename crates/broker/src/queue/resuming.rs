@@ -17,9 +17,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         let at = waiting.deliveries.iter().take(count).position(|queued| queued.tag == Some(tag))?;
         let queued = waiting.deliveries.remove(at)?;
-        let weight = queued.weight_bytes();
-        waiting.bytes -= weight;
-        self.total.subtract(1, weight);
+        self.forget(&mut waiting, &queued);
         Some(queued)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{NotTaken, Queue, Waiting};
 use crate::queued::Queued;
+use tidegate_message::QoS;
 
 impl Queue {
     /// Appends a delivery that was routed with this generation, unless a limit forbids it or the queue has ended. Returns the older
@@ -12,39 +13,54 @@ impl Queue {
         if waiting.has_ended {
             return Err(NotTaken::Ended);
         }
-        let dropped = match self.has_room(waiting.len(), waiting.bytes, weight) {
+        let memory = if queued.can_stay_on_disk() { 0 } else { weight };
+        let dropped = match self.has_room(waiting.len(), waiting.all_bytes(), weight, memory) {
             true => Vec::new(),
-            false => self.make_room(&mut waiting, weight).ok_or(NotTaken::Full)?,
+            false => self.make_room(&mut waiting, weight, memory).ok_or(NotTaken::Full)?,
         };
+        if self.keep_on_disk(&mut waiting, &queued) {
+            return Ok(dropped);
+        }
         waiting.bytes += weight;
         self.total.add(weight);
-        waiting.place(generation).push_back(queued);
+        match waiting.held_since(generation) {
+            Some(held) => held.deliveries.push_back(queued),
+            None => waiting.put_behind_window(queued),
+        }
         Ok(dropped)
     }
 
-    /// Drops the oldest deliveries until one of this weight has room; returns them. Nothing where that is not wanted or cannot help.
-    fn make_room(&self, waiting: &mut Waiting, weight: usize) -> Option<Vec<Queued>> {
+    /// Drops the oldest deliveries until one of this weight has room, and so much memory; returns those that were in memory. Nothing where
+    /// that is not wanted or cannot help.
+    fn make_room(&self, waiting: &mut Waiting, weight: usize, memory: usize) -> Option<Vec<Queued>> {
         let (kept, kept_bytes) = waiting.kept();
         let can_help = kept < self.total.queue_messages_max()
             && kept_bytes + weight <= self.total.queue_bytes_max()
-            && self.total.has_room((kept_bytes + weight).saturating_sub(waiting.bytes));
+            && self.has_memory((kept_bytes + memory).saturating_sub(waiting.bytes));
         if !self.total.drops_oldest() || !can_help {
             return None;
         }
         let mut dropped = Vec::new();
-        while !self.has_room(waiting.len(), waiting.bytes, weight) {
-            let Some(oldest) = waiting.pop_oldest(kept) else { break };
-            let freed = oldest.weight_bytes();
-            waiting.bytes -= freed;
-            self.total.subtract(1, freed);
+        while !self.has_room(waiting.len(), waiting.all_bytes(), weight, memory) {
+            let is_full = !self.is_within_limits(waiting.len(), waiting.all_bytes(), weight);
+            let mut oldest = waiting.deliveries.remove(kept);
+            if oldest.is_none() && is_full && self.give_up_on_disk(waiting) {
+                continue;
+            }
+            oldest = oldest.or_else(|| waiting.pop_behind());
+            oldest = oldest.or_else(|| waiting.held.iter_mut().find_map(|held| held.deliveries.pop_front()));
+            let Some(oldest) = oldest else { break };
+            self.forget(waiting, &oldest);
             dropped.push(oldest);
         }
         Some(dropped)
     }
 
-    /// Whether a delivery of this weight would be taken behind so many others that are not here yet. Nobody minds what comes to a queue
-    /// that has ended.
-    pub(crate) fn would_take(&self, messages: usize, bytes: usize, weight: usize) -> bool {
+    /// Whether a delivery of this level and weight would be taken behind so many others that are not here yet. Nobody minds what comes to a
+    /// queue that has ended.
+    pub(crate) fn would_take(&self, messages: usize, bytes: usize, qos: QoS, weight: usize) -> bool {
+        let can_stay_on_disk = self.total.has_disk() && self.survives() && qos > QoS::AtMostOnce;
+        let memory = |bytes: usize| if can_stay_on_disk { 0 } else { bytes };
         let waiting = self.waiting.lock();
         if waiting.has_ended {
             return true;
@@ -55,20 +71,26 @@ impl Queue {
                 let (kept, kept_bytes) = waiting.kept();
                 kept < self.total.queue_messages_max()
                     && kept_bytes + weight <= self.total.queue_bytes_max()
-                    && self.total.has_room((kept_bytes + weight).saturating_sub(waiting.bytes))
+                    && self.has_memory(memory(kept_bytes + weight).saturating_sub(waiting.bytes))
             }
             false => {
-                waiting.len() + messages < self.total.queue_messages_max()
-                    && waiting.bytes + bytes + weight <= self.total.queue_bytes_max()
-                    && self.total.has_room(bytes + weight)
+                self.is_within_limits(waiting.len() + messages, waiting.all_bytes() + bytes, weight)
+                    && self.has_memory(memory(bytes + weight))
             }
         }
     }
 
-    fn has_room(&self, messages: usize, bytes: usize, weight: usize) -> bool {
-        messages < self.total.queue_messages_max()
-            && bytes + weight <= self.total.queue_bytes_max()
-            && self.total.has_room(weight)
+    fn has_room(&self, messages: usize, bytes: usize, weight: usize, memory: usize) -> bool {
+        self.is_within_limits(messages, bytes, weight) && self.has_memory(memory)
+    }
+
+    fn is_within_limits(&self, messages: usize, bytes: usize, weight: usize) -> bool {
+        messages < self.total.queue_messages_max() && bytes + weight <= self.total.queue_bytes_max()
+    }
+
+    /// Whether all queues together have so much memory; nothing at all is always there.
+    pub(super) fn has_memory(&self, bytes: usize) -> bool {
+        bytes == 0 || self.total.has_room(bytes)
     }
 
     /// Inserts deliveries that have not been in a queue yet behind the first `count`, in their order, as far as the limits
@@ -84,7 +106,7 @@ impl Queue {
         let mut behind = waiting.deliveries.split_off(count);
         for queued in deliveries {
             let weight = queued.weight_bytes();
-            if !self.has_room(messages, waiting.bytes, weight) {
+            if !self.has_room(messages, waiting.all_bytes(), weight, weight) {
                 dropped.push(queued);
                 continue;
             }

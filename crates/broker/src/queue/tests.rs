@@ -153,7 +153,7 @@ fn a_queue_that_has_ended_takes_nothing() {
     let total = Arc::new(TotalBytes::new(&Limits::default()));
     let queue = Queue::new(1, 0, total.clone());
     push(&queue, queued("1", QoS::AtLeastOnce, None)).unwrap();
-    assert_eq!(queue.end().len(), 1);
+    assert_eq!(queue.end().0.len(), 1);
     assert_eq!(push(&queue, queued("2", QoS::AtLeastOnce, None)), Err(NotTaken::Ended));
-    assert_eq!((queue.end().len(), total.size()), (0, (0, 0)));
+    assert_eq!((queue.end().0.len(), total.size()), (0, (0, 0)));
 }

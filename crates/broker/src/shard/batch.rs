@@ -206,7 +206,7 @@ impl Shard {
             addition.sent.add(weight);
             return true;
         }
-        let has_room = entry.queue.would_take(waiting.messages, waiting.bytes, weight);
+        let has_room = entry.queue.would_take(waiting.messages, waiting.bytes, queued.qos, weight);
         if has_room {
             addition.waiting.add(weight);
         }

@@ -288,7 +288,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn enqueue(&mut self, queue: &Queue, queued: Queued, generation: u64) -> Accepted {
+    pub(super) fn enqueue(&mut self, queue: &Arc<Queue>, queued: Queued, generation: u64) -> Accepted {
         let entry = queued.entry.clone();
         let pushed = queue.push(queued, generation);
         if let Some(entry) = entry.filter(|_| pushed.is_err()) {
@@ -298,6 +298,7 @@ impl Shard {
             Ok(dropped) => {
                 self.metrics.count_dropped("queue_full", dropped.len());
                 self.settle_entries(&dropped);
+                self.read_ahead(queue);
                 Accepted::Yes
             }
             Err(NotTaken::Ended) => {

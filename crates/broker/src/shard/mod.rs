@@ -35,6 +35,7 @@ mod throttle;
 mod timers;
 mod upkeep;
 mod waiting;
+mod windows;
 
 pub use slot::Outlet;
 pub use throttle::PublishLimits;
@@ -45,6 +46,7 @@ use crate::authenticator::Entrance;
 use crate::mailbox::Letter;
 use crate::metrics::WorkerMetrics;
 use crate::node::Node;
+use crate::reading::Asker;
 use crate::route::Route;
 use crate::route_cache::RouteCache;
 use admission::Admission;
@@ -138,6 +140,8 @@ pub struct Shard {
     keeping: Keeping,
     /// Who waits until the store has it.
     answers: Answers,
+    /// The queues of which this event has left so little in memory that more may have to be read.
+    asking: Vec<Asker>,
 }
 
 impl Shard {
@@ -168,6 +172,7 @@ impl Shard {
             dead_letters: Vec::new(),
             keeping: Keeping::default(),
             answers: Answers::default(),
+            asking: Vec::new(),
             limits: node.limits(),
             node,
         }
@@ -317,6 +322,7 @@ impl Shard {
             Letter::GiveUp { key, held_by, claimant } => self.give_up(&key, held_by, claimant, now),
             Letter::GivenUp { claimant } => self.claim_again(claimant, now),
             Letter::Authenticated { holder, answer } => self.note_checked(holder, answer, now),
+            Letter::Found(asker, found) => self.take_found(asker, found, now),
             Letter::LookAtAgenda => self.timer_moved = true,
             Letter::LookAtQueue(queue) => self.look_at_queue(&queue, now),
             Letter::QueueEnded(queue) => self.note_end(&queue),
@@ -374,6 +380,7 @@ impl Shard {
 
     fn post_letters(&mut self) {
         self.commit();
+        self.ask_for_more();
         for (mailbox, letters) in self.node.mailboxes.iter().zip(&mut self.outgoing) {
             if !letters.is_empty() {
                 mailbox.post(letters);

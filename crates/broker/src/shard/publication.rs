@@ -119,7 +119,7 @@ impl<'a> Publication<'a> {
 
     /// Reserves room in the named queue to which it goes. False where that is full; one that has just ended is made again by its home.
     pub(super) fn reserve_room(&mut self, queue: &Group) -> bool {
-        let reserved = queue.reserve_room(self.queued_bytes());
+        let reserved = queue.reserve_room(self.qos, self.queued_bytes());
         if reserved == Reserved::Yes {
             self.reserved = NonZeroU64::new(queue.queue.id);
         }

@@ -323,7 +323,7 @@ impl Shard {
             let returned = self.leave_groups(&mut consumer);
             consumer.queue.set_consumer(self.worker, None);
             let ended = self.node.router.forget(&consumer.queue);
-            let lost = consumer.queue.end();
+            let (lost, _) = consumer.queue.end();
             self.give_back(returned, now);
             self.end_stream(&consumer.queue, &lost);
             ended.iter().for_each(|group| self.end_group(group));
@@ -342,9 +342,10 @@ impl Shard {
     fn finish_session(&mut self, ended: Ended, now: Instant) {
         note_leaving(&ended.queue, now);
         let (groups, origin) = (self.node.router.forget(&ended.queue), Origin(ended.queue.id));
+        let (in_memory, on_disk) = ended.queue.end();
         let (returned, lost): (Vec<_>, Vec<_>) =
-            ended.queue.end().into_iter().partition(|queued| !queued.goes_with_receiver());
-        self.metrics.count_dropped("session_ended", lost.len());
+            in_memory.into_iter().partition(|queued| !queued.goes_with_receiver());
+        self.metrics.count_dropped("session_ended", lost.len() + on_disk);
         self.give_back(returned, now);
         self.end_stream(&ended.queue, &lost);
         groups.iter().for_each(|group| self.end_group(group));

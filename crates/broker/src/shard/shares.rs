@@ -6,6 +6,7 @@ use crate::queue::Queue;
 use crate::route::Grant;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// A consumer's groups. Most consumers have none.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ impl Shares {
         if groups.by_queue.is_empty() {
             self.0 = None;
         }
+    }
+
+    /// All of them.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.0.iter().flat_map(|groups| groups.by_queue.values()).map(|share| &share.group)
     }
 
     /// What is granted in a group; nothing where it is none of these.

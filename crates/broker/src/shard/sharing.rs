@@ -200,6 +200,7 @@ impl Shard {
                     self.expect_expiry(group, deadline);
                 }
                 self.bury(Death::Overflow, dropped);
+                self.read_ahead_in(group);
                 Accepted::Yes
             }
             // It was given up for another one since its route was looked up: it begins anew.
@@ -275,6 +276,7 @@ impl Shard {
         }
         let (popped, expired) = group.pop(grant, consumer.has_credit(), consumer.settlement, now);
         self.bury(Death::Expired, expired);
+        self.read_ahead_in(group);
         match popped {
             Popped::Delivery(queued) => {
                 self.encoded.start(false);
@@ -335,8 +337,8 @@ impl Shard {
 
     /// Throws away what waits in a shared subscription whose last member has left.
     pub(super) fn end_group(&mut self, group: &Group) {
-        let lost = group.clear();
-        self.metrics.count_dropped("session_ended", lost.len());
+        let (lost, on_disk) = group.clear();
+        self.metrics.count_dropped("session_ended", lost.len() + on_disk);
         self.end_stream(&group.queue, &lost);
     }
 }

@@ -110,6 +110,7 @@ impl Shard {
             let expired = group.take_expired(EXPIRED_PER_TURN, now);
             let is_more_due = expired.len() == EXPIRED_PER_TURN;
             self.bury(Death::Expired, expired);
+            self.read_ahead_in(&group);
             if let Some(next) = self.next_look(&group, is_more_due, now) {
                 self.upkeep.look_by(&group, next);
             }

@@ -142,6 +142,7 @@ impl Shard {
     fn pump(&mut self, key: usize, now: Instant) -> Pumped {
         let mut dead = Vec::new();
         let pumped = self.pump_living(key, &mut dead, now);
+        self.read_ahead_for(key);
         self.bury(Death::Expired, dead);
         pumped
     }

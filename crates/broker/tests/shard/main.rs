@@ -38,6 +38,7 @@ mod taking_over;
 mod throttling;
 mod timers;
 mod wills;
+mod windows;
 mod witness;
 
 use std::time::Duration;

@@ -20,6 +20,7 @@ mod retained;
 mod run;
 mod several;
 mod sharing;
+mod windows;
 
 use tidegate_broker::Limits;
 
