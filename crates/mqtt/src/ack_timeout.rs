@@ -3,7 +3,7 @@
 //! There is one deadline a connection and none a message: it is set for the first message in flight, and when it comes the
 //! oldest one is looked for. Acknowledgements cost nothing, and the search comes at most once in the time that is allowed.
 
-use crate::in_flight::InFlight;
+use crate::identifiers::Identifiers;
 use crate::reason::ack_timeout;
 use std::time::{Duration, Instant};
 use tidegate_protocol::Close;
@@ -61,12 +61,16 @@ impl AckTimeout {
     }
 
     /// Ends the connection where the oldest message in flight is too old.
-    pub(crate) fn check(&mut self, in_flight: &InFlight, now: Instant) -> Result<(), Close> {
+    pub(crate) fn check(&mut self, in_flight: &Identifiers, now: Instant) -> Result<(), Close> {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return Ok(());
         }
-        let oldest =
-            in_flight.iter().map(|(_, entry)| entry.sent_at).filter(|at| *at != SentAt::NOT_YET).min();
+        let oldest = in_flight
+            .entries()
+            .iter()
+            .map(|(_, entry)| entry.sent_at)
+            .filter(|at| *at != SentAt::NOT_YET)
+            .min();
         self.deadline = oldest.and_then(|sent_at| self.deadline_of(sent_at));
         match self.deadline.is_some_and(|deadline| now >= deadline) {
             true => Err(ack_timeout(self.allowed)),

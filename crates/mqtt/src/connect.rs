@@ -125,15 +125,16 @@ impl Opening {
         options: &MqttOptions,
         context: &mut Context<'_>,
     ) -> (Connected, Result<(), Close>) {
-        let saved = match attached.present {
-            // Bytes that cannot be read are as good as none: messages come again under new identifiers.
-            true => Saved::from_pieces(&attached.saved).unwrap_or_default(),
-            false => Saved::default(),
-        };
         // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         let outcome = self.greet(&attached, options, context.output);
-        let mut connected = Connected::new(self, options, outcome.is_ok(), context.now);
-        let outcome = outcome.and_then(|()| connected.resume(&saved, context));
+        let mut connected = Connected::new(self, options, attached.is_durable, outcome.is_ok(), context.now);
+        let outcome = outcome.and_then(|()| match attached.present {
+            true => {
+                let saved = Saved::from_pieces(&attached.saved, attached.is_durable);
+                connected.resume(&saved, context)
+            }
+            false => Ok(()),
+        });
         (connected, outcome)
     }
 

@@ -6,7 +6,10 @@ use crate::codec::{
     decode_message, decode_short_ack,
 };
 use crate::connect::{Opening, expiry_duration};
+use crate::in_flight::Phase;
 use crate::inbound::{IDENTIFIER_IN_USE, Inbound};
+use crate::journal::Journal;
+use crate::late::{Due, Late, Word};
 use crate::options::MqttOptions;
 use crate::outbound::Outbound;
 use crate::reason::{fault, in_disconnect, last_word, undecodable};
@@ -14,12 +17,14 @@ use crate::reauthenticating::Reauthentication;
 use crate::saved::Saved;
 use crate::sending::Sending;
 use crate::sent_aliases::SentAliases;
-use crate::subscriptions::{handle_subscribe, handle_unsubscribe, refuse_subscribe, refuse_unsubscribe};
+use crate::subscriptions::{
+    Answers, handle_subscribe, handle_unsubscribe, refuse_subscribe, refuse_unsubscribe,
+};
 use crate::wire::Wire;
 use std::time::{Duration, Instant};
 use tidegate_protocol::{
-    Authenticated, Close, CloseReason, Context, Delivery, Denial, Detach, Encoded, Output, Refused,
-    WillAction,
+    Authenticated, Broker, Close, CloseReason, Context, Delivery, Denial, Detach, Encoded, Output, Refusal,
+    Refused, WillAction,
 };
 
 /// How a packet is answered whose identifier stands for something else.
@@ -32,6 +37,7 @@ pub(crate) struct Connected {
     client_id: Box<str>,
     inbound: Inbound,
     outbound: Outbound,
+    late: Late,
     /// The topic aliases that the client allows; most allow none.
     sent_aliases: Option<Box<SentAliases>>,
     /// Only for a client that began with an authentication method.
@@ -48,14 +54,21 @@ pub(crate) struct Connected {
 
 impl Connected {
     /// The phase behind an opening whose CONNACK was sent, or could not be.
-    pub(crate) fn new(opening: Opening, options: &MqttOptions, is_greeted: bool, now: Instant) -> Connected {
+    pub(crate) fn new(
+        opening: Opening,
+        options: &MqttOptions,
+        is_durable: bool,
+        is_greeted: bool,
+        now: Instant,
+    ) -> Connected {
         Connected {
             wire: opening.wire,
             silence_max: opening.silence_max(),
             ends_with_connection: opening.ends_with_connection(),
             client_id: opening.client_id,
             inbound: Inbound::new(options),
-            outbound: Outbound::new(options.in_flight_max(), options.ack_time(), now),
+            outbound: Outbound::new(options.in_flight_max(), is_durable, options.ack_time(), now),
+            late: Late::new(Journal::new(is_durable)),
             sent_aliases: SentAliases::new(opening.topic_alias_max),
             reauthentication: opening.method.map(Reauthentication::by),
             last_received: now,
@@ -69,7 +82,9 @@ impl Connected {
     /// Takes up what an earlier connection left, behind the CONNACK.
     pub(crate) fn resume(&mut self, saved: &Saved, context: &mut Context<'_>) -> Result<(), Close> {
         self.inbound.resume(&saved.received);
-        self.outbound.resume(saved, &self.wire, context)
+        self.outbound.resume(saved, &self.wire, context)?;
+        self.begin_journal_anew(context.broker);
+        Ok(())
     }
 
     /// Handles every complete packet and returns how many bytes they took.
@@ -89,6 +104,9 @@ impl Connected {
             let Some(length) = self.handle_first(rest, packet_bytes_max, context)? else { break };
             taken += length;
             self.last_received = context.now;
+            if self.late.journal.is_long() {
+                self.begin_journal_anew(context.broker);
+            }
         }
         Ok(taken)
     }
@@ -113,7 +131,7 @@ impl Connected {
         if let Some((publish, length)) =
             decode_message(input, version, packet_bytes_max).map_err(undecodable)?
         {
-            self.inbound.handle_publish(&publish, &self.wire, context)?;
+            self.inbound.handle_publish(&publish, &mut self.late, &self.wire, context)?;
             return Ok(Some(length));
         }
         match decode(input, version, packet_bytes_max).map_err(undecodable)? {
@@ -128,17 +146,20 @@ impl Connected {
         ack: &Ack<'_>,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
+        let (late, wire) = (&mut self.late, &self.wire);
         match packet {
-            PacketType::PubRec => self.outbound.handle_pubrec(ack, &self.wire, context),
-            PacketType::PubRel => self.inbound.handle_pubrel(ack, &self.wire, context),
-            PacketType::PubComp => self.outbound.handle_pubcomp(ack, context),
-            _ => self.outbound.handle_puback(ack, context),
+            PacketType::PubRec => self.outbound.handle_pubrec(ack, late, wire, context),
+            PacketType::PubRel => self.inbound.handle_pubrel(ack, late, wire, context),
+            PacketType::PubComp => self.outbound.handle_pubcomp(ack, late, context),
+            _ => self.outbound.handle_puback(ack, late, context),
         }
     }
 
     fn handle_packet(&mut self, packet: &Packet<'_>, context: &mut Context<'_>) -> Result<(), Close> {
         match packet {
-            Packet::Publish(publish) => self.inbound.handle_publish(publish, &self.wire, context),
+            Packet::Publish(publish) => {
+                self.inbound.handle_publish(publish, &mut self.late, &self.wire, context)
+            }
             Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
                 self.handle_ack(packet.packet_type(), ack, context)
             }
@@ -148,7 +169,7 @@ impl Connected {
             Packet::Unsubscribe(unsubscribe) if self.inbound.is_in_use(unsubscribe.packet_id, &self.wire) => {
                 refuse_unsubscribe(unsubscribe, IN_USE, &self.wire, context)
             }
-            Packet::Subscribe(subscribe) => handle_subscribe(subscribe, &self.wire, context),
+            Packet::Subscribe(subscribe) => handle_subscribe(subscribe, &mut self.late, &self.wire, context),
             Packet::Unsubscribe(unsubscribe) => handle_unsubscribe(unsubscribe, &self.wire, context),
             // [MQTT-3.12.4-1]
             Packet::PingReq => {
@@ -179,6 +200,62 @@ impl Connected {
         match &mut self.reauthentication {
             Some(proof) => proof.handle_answer(answer, &self.wire, context),
             None => Ok(()),
+        }
+    }
+
+    /// What became of the oldest request that waits: whatever may be said now is said.
+    pub(crate) fn handle_answer(
+        &mut self,
+        answer: Result<(), Refusal>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        self.late.note_answer(answer);
+        while let Some(due) = self.late.next() {
+            self.say_late(due, context)?;
+        }
+        Ok(())
+    }
+
+    fn say_late(&mut self, Due { word, refusal }: Due, context: &mut Context<'_>) -> Result<(), Close> {
+        let wire = &self.wire;
+        let (packet, id, reason, detail) = match word {
+            Word::Nothing => return Ok(()),
+            Word::SubAck(suback) => {
+                let Answers { reasons, detail } = &suback.answers;
+                return wire.suback(suback.id, reasons, detail, context.output);
+            }
+            Word::Ack { packet, id, reason, detail } => (packet, id, reason, detail),
+        };
+        match (packet, refusal) {
+            (PacketType::PubRel, None) if reason == ReasonCode::Success => {
+                self.outbound.release(id, wire, context)
+            }
+            (PacketType::PubRel | PacketType::PubComp, None) => {
+                wire.ack(packet, id, reason, &detail, context.output)
+            }
+            (PacketType::PubComp, Some(_)) => {
+                self.inbound.withhold_pubcomp(id, context.now);
+                Ok(())
+            }
+            // The message is sent again on the next connection, and then the client says again that it has it.
+            (PacketType::PubRel, Some(_)) => {
+                self.inbound.leave_unacknowledged(context.now);
+                Ok(())
+            }
+            _ => {
+                let said = (reason, &*detail);
+                self.inbound.acknowledge_late((packet, id), said, refusal, &mut self.late, wire, context)
+            }
+        }
+    }
+
+    /// Writes what must not be forgotten as a whole.
+    fn begin_journal_anew(&mut self, broker: &mut dyn Broker) {
+        if self.late.journal.is_durable() {
+            let mut sent = self.outbound.in_flight();
+            sent.retain(|(_, entry)| entry.phase != Phase::Unacknowledged);
+            let saved = Saved { sent, received: self.inbound.unreleased(), is_interrupted: true };
+            self.late.journal.begin_anew(&saved, broker);
         }
     }
 
@@ -253,12 +330,13 @@ impl Connected {
         if let Some(reason) = last_word(close.reason).filter(|_| self.is_greeted) {
             self.wire.disconnect(in_disconnect(reason), &close.detail, context.output);
         }
-        let saved = Saved { sent: self.outbound.in_flight(), received: self.inbound.unreleased() };
+        let (sent, received) = (self.outbound.in_flight(), self.inbound.unreleased());
+        let saved = Saved { sent, received, is_interrupted: false };
         context.broker.detach(Detach {
             consumer: CONSUMER,
             will: self.will,
             expiry: self.expiry_at_end,
-            saved: saved.to_bytes(),
+            saved: saved.to_bytes(self.late.journal.is_durable()),
         });
     }
 

@@ -203,9 +203,11 @@ impl Connection for MqttConnection {
         }
     }
 
-    /// So far nothing that it asks for waits.
-    fn handle_answer(&mut self, _: Result<(), Refusal>, _: &mut Context<'_>) -> Result<(), Close> {
-        Ok(())
+    fn handle_answer(&mut self, answer: Result<(), Refusal>, context: &mut Context<'_>) -> Result<(), Close> {
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.handle_answer(answer, context),
+            _ => Ok(()),
+        }
     }
 
     fn handle_delivery(

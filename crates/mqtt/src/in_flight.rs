@@ -22,6 +22,8 @@ pub(crate) enum Phase {
     Unacknowledged,
     /// QoS 2: PUBLISH was sent, PUBREC is due.
     Unreceived,
+    /// QoS 2: PUBREC came, and PUBREL waits until that is kept.
+    Received,
     /// QoS 2: PUBREL was sent, PUBCOMP is due.
     Uncompleted,
     /// The same for a message that the broker does not have any more: nothing is settled by its PUBCOMP.

@@ -23,16 +23,18 @@
 
 use crate::aliases::TopicAliases;
 use crate::codec::{Ack, PacketType, PropertiesRef, Publish, ReasonCode, Version, message_properties};
+use crate::journal::Step;
+use crate::late::Late;
 use crate::options::{DeniedPublish, MqttOptions, ReceiveMaximumPolicy};
 use crate::reason::{Rejection, fault, of_publish};
 use crate::wire::Wire;
 use foldhash::fast::RandomState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 use tidegate_message::QoS;
-use tidegate_protocol::{Close, Context, Publish as PublishRequest, Published, Refusal};
+use tidegate_protocol::{Answer, Close, Context, Publish as PublishRequest, Refusal, Saving};
 
 /// How long a client of MQTT 3.1.1 is left with a message that was refused for now.
 pub(crate) const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(30);
@@ -56,8 +58,10 @@ pub(crate) struct Inbound {
     aliases: TopicAliases,
     /// The most unacknowledged messages that were allowed to the client; MQTT 3.1.1 has no such number.
     receive_maximum: u16,
+    /// QoS 1 messages whose PUBACK waits for the disk.
+    unanswered: IdSet,
     /// QoS 2 messages of this connection that wait for PUBREL.
-    received: IdSet,
+    received: HashMap<NonZeroU16, Receipt, RandomState>,
     /// The same from earlier connections. They do not count against the receive maximum (section 4.9).
     received_before: IdSet,
     /// When the connection ends because a message was left unacknowledged.
@@ -70,10 +74,21 @@ pub(crate) struct Inbound {
 /// At most 65 535 identifiers, and no memory where QoS 2 is not used.
 type IdSet = HashSet<NonZeroU16, RandomState>;
 
+/// How far a QoS 2 message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receipt {
+    /// Its PUBREC waits for the disk.
+    Unanswered,
+    /// Its PUBREC was sent.
+    Answered,
+    /// It was given to its receivers, but the disk has not kept it: its PUBREC was withheld.
+    Withheld,
+}
+
 /// What became of one PUBLISH.
 enum Verdict {
-    /// It is acknowledged with this code, which may be a failure, and the reason in words.
-    Acknowledge(ReasonCode, Cow<'static, str>),
+    /// It is acknowledged with this code, which may be a failure, and the reason in words, as soon as the answer says.
+    Acknowledge(ReasonCode, Cow<'static, str>, Answer),
     /// It is not acknowledged.
     Withhold,
 }
@@ -86,7 +101,8 @@ impl Inbound {
             receive_maximum: options.receive_max(),
             receive_maximum_policy: options.receive_maximum_policy,
             checks_payload_format: options.check_payload_format,
-            received: IdSet::default(),
+            unanswered: IdSet::default(),
+            received: HashMap::default(),
             received_before: IdSet::default(),
             unacknowledged_until: None,
             denied: options.denied_publish,
@@ -100,8 +116,9 @@ impl Inbound {
 
     /// The identifiers that wait for PUBREL, lowest first.
     pub(crate) fn unreleased(&self) -> Vec<NonZeroU16> {
-        let mut ids: Vec<_> = self.received.union(&self.received_before).copied().collect();
+        let mut ids: Vec<_> = self.received.keys().chain(&self.received_before).copied().collect();
         ids.sort_unstable();
+        ids.dedup();
         ids
     }
 
@@ -114,6 +131,7 @@ impl Inbound {
     pub(crate) fn handle_publish(
         &mut self,
         publish: &Publish<'_>,
+        late: &mut Late,
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
@@ -125,12 +143,19 @@ impl Inbound {
             ));
         }
         let Some(id) = publish.packet_id else {
-            return self.route(publish, wire, context).map(|_| ());
+            // Nobody waits for it, so an answer that comes later would find nothing to say.
+            return match self.route(publish, wire, context)? {
+                Verdict::Acknowledge(_, _, Answer::Later) => {
+                    late.nothing();
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
         };
         self.check_receive_maximum(id, wire, context)?;
         match publish.qos {
-            QoS::ExactlyOnce => self.handle_exactly_once(id, publish, wire, context),
-            _ => self.handle_at_least_once(id, publish, wire, context),
+            QoS::ExactlyOnce => self.handle_exactly_once(id, publish, late, wire, context),
+            _ => self.handle_at_least_once(id, publish, late, wire, context),
         }
     }
 
@@ -138,19 +163,28 @@ impl Inbound {
         &mut self,
         id: NonZeroU16,
         publish: &Publish<'_>,
+        late: &mut Late,
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
+        let puback = (PacketType::PubAck, id);
+        // The same message once more: one PUBACK is enough, and a second one could be taken for that of another message.
+        if publish.dup && self.unanswered.contains(&id) {
+            return self.aliases.resolve(publish).map(drop);
+        }
         if self.is_in_use(id, wire) {
             self.aliases.resolve(publish)?;
-            let (packet, reason) = (PacketType::PubAck, ReasonCode::PacketIdentifierInUse);
+            let reason = ReasonCode::PacketIdentifierInUse;
             context.broker.note_dropped(reason.label());
-            return wire.ack(packet, id, reason, IDENTIFIER_IN_USE, context.output);
+            return late.ack(Answer::Now, puback, (reason, IDENTIFIER_IN_USE), wire, context.output);
         }
         match self.route(publish, wire, context)? {
             // [MQTT-4.3.2-4]
-            Verdict::Acknowledge(reason, detail) => {
-                wire.ack(PacketType::PubAck, id, reason, &detail, context.output)
+            Verdict::Acknowledge(reason, detail, answer) => {
+                if answer == Answer::Later {
+                    self.unanswered.insert(id);
+                }
+                late.ack(answer, puback, (reason, &detail), wire, context.output)
             }
             Verdict::Withhold => {
                 self.leave_unacknowledged(context.now);
@@ -159,33 +193,48 @@ impl Inbound {
         }
     }
 
-    /// Whether the client uses the identifier for a message that it has not released ([MQTT-2.2.1-3]), in a version in which it
-    /// can be told so. What an earlier connection left is not looked at: a client that has lost its state begins anew.
+    /// Whether the client uses the identifier for a message that is not acknowledged or that it has not released ([MQTT-2.2.1-3]), in a
+    /// version in which it can be told so. What an earlier connection left is not looked at: a client that has lost its state begins anew.
     pub(crate) fn is_in_use(&self, id: NonZeroU16, wire: &Wire) -> bool {
-        wire.version == Version::V5 && self.received.contains(&id)
+        wire.version == Version::V5 && (self.received.contains_key(&id) || self.unanswered.contains(&id))
     }
 
     fn handle_exactly_once(
         &mut self,
         id: NonZeroU16,
         publish: &Publish<'_>,
+        late: &mut Late,
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
+        let pubrec = (PacketType::PubRec, id);
+        let known = self.received.get(&id).copied();
         // [MQTT-4.3.3-10]: known until its PUBREL, it is acknowledged again and not published again.
-        if self.received.contains(&id) || self.received_before.remove(&id) {
+        if known.is_some() || self.received_before.remove(&id) {
             self.aliases.resolve(publish)?;
-            self.received.insert(id);
-            return wire.ack(PacketType::PubRec, id, ReasonCode::Success, "", context.output);
+            let answer = match known {
+                // The one that is on its way answers this one too.
+                Some(Receipt::Unanswered) => return Ok(()),
+                Some(Receipt::Answered) => Answer::Now,
+                Some(Receipt::Withheld) if !late.journal.is_durable() => return Ok(()),
+                // Whether the disk has what was said of it is not known: what is said now stands behind that.
+                Some(Receipt::Withheld) | None => {
+                    late.journal.note(Step::Received(id), Saving::Awaited, context.broker)
+                }
+            };
+            self.received.insert(id, receipt(answer));
+            return late.ack(answer, pubrec, (ReasonCode::Success, ""), wire, context.output);
         }
         match self.route(publish, wire, context)? {
             // [MQTT-4.3.3-8]
-            Verdict::Acknowledge(reason, detail) => {
+            Verdict::Acknowledge(reason, detail, answer) => {
                 // [MQTT-4.3.3-9]: after a failure the identifier is free.
                 if !reason.is_failure() {
-                    self.received.insert(id);
+                    // With the message, so that the answer to that is the answer to both.
+                    late.journal.note(Step::Received(id), Saving::Along, context.broker);
+                    self.received.insert(id, receipt(answer));
                 }
-                wire.ack(PacketType::PubRec, id, reason, &detail, context.output)
+                late.ack(answer, pubrec, (reason, &detail), wire, context.output)
             }
             Verdict::Withhold => {
                 self.leave_unacknowledged(context.now);
@@ -194,31 +243,83 @@ impl Inbound {
         }
     }
 
-    /// PUBREL: the identifier is free again.
+    /// PUBREL: the identifier is free again. That has to be kept before the client knows it, because its next message may have the same.
     pub(crate) fn handle_pubrel(
         &mut self,
         ack: &Ack<'_>,
+        late: &mut Late,
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
-        let known = self.received.remove(&ack.packet_id) | self.received_before.remove(&ack.packet_id);
+        let id = ack.packet_id;
+        let known = self.received.remove(&id).is_some() | self.received_before.remove(&id);
         // [MQTT-4.3.3-11]
-        let (reason, detail) = match known {
+        let said = match known {
             true => (ReasonCode::Success, ""),
             false => (ReasonCode::PacketIdentifierNotFound, IDENTIFIER_NOT_FOUND),
         };
-        wire.ack(PacketType::PubComp, ack.packet_id, reason, detail, context.output)
+        // One that is not known may have been released a moment ago, by the connection before.
+        let answer = late.journal.note(Step::Released(id), Saving::Awaited, context.broker);
+        late.ack(answer, (PacketType::PubComp, id), said, wire, context.output)
     }
 
-    /// [MQTT-3.3.4-7]: QoS 1 is acknowledged at once, so what can be outstanding are the QoS 2 messages.
+    /// PUBACK or PUBREC that had to wait: the message is where it has to be, or the disk does not keep it.
+    pub(crate) fn acknowledge_late(
+        &mut self,
+        (packet, id): (PacketType, NonZeroU16),
+        said: (ReasonCode, &str),
+        refusal: Option<Refusal>,
+        late: &mut Late,
+        wire: &Wire,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        let is_exactly_once = packet == PacketType::PubRec;
+        if !is_exactly_once {
+            self.unanswered.remove(&id);
+        }
+        let Some(refusal) = refusal else {
+            self.note_receipt(id, is_exactly_once, Receipt::Answered);
+            return wire.ack(packet, id, said.0, said.1, context.output);
+        };
+        let qos = if is_exactly_once { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
+        match judge(refusal, qos, wire.version, self.denied)? {
+            Verdict::Acknowledge(reason, detail, _) => {
+                // [MQTT-4.3.3-9]
+                if is_exactly_once && self.received.remove(&id).is_some() {
+                    late.journal.note(Step::Released(id), Saving::Along, context.broker);
+                }
+                wire.ack(packet, id, reason, &detail, context.output)
+            }
+            Verdict::Withhold => {
+                self.note_receipt(id, is_exactly_once, Receipt::Withheld);
+                self.leave_unacknowledged(context.now);
+                Ok(())
+            }
+        }
+    }
+
+    fn note_receipt(&mut self, id: NonZeroU16, is_exactly_once: bool, receipt: Receipt) {
+        if let Some(before) = self.received.get_mut(&id).filter(|_| is_exactly_once) {
+            *before = receipt;
+        }
+    }
+
+    /// That the identifier was released is not kept: it is not free, and its PUBREL has to come again.
+    pub(crate) fn withhold_pubcomp(&mut self, id: NonZeroU16, now: Instant) {
+        self.received_before.insert(id);
+        self.leave_unacknowledged(now);
+    }
+
+    /// [MQTT-3.3.4-7]: outstanding are QoS 2 messages that are not released, and QoS 1 messages that wait for the disk.
     fn check_receive_maximum(
         &self,
         id: NonZeroU16,
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
-        let is_full = self.received.len() >= usize::from(self.receive_maximum);
-        if !is_full || wire.version < Version::V5 || self.received.contains(&id) {
+        let outstanding = self.received.len() + self.unanswered.len();
+        let is_full = outstanding >= usize::from(self.receive_maximum);
+        if !is_full || self.is_in_use(id, wire) || wire.version < Version::V5 {
             return Ok(());
         }
         match self.receive_maximum_policy {
@@ -258,17 +359,29 @@ impl Inbound {
                 .map(|seconds| Duration::from_secs(seconds.into())),
         };
         match context.broker.publish(&request) {
-            Ok(Published { matched: true, .. }) => Ok(Verdict::Acknowledge(ReasonCode::Success, "".into())),
-            // Section 3.4.2.1: a server that knows that nobody subscribes may say so.
-            Ok(Published { matched: false, .. }) => {
-                Ok(Verdict::Acknowledge(ReasonCode::NoMatchingSubscribers, "".into()))
+            Ok(published) => {
+                let reason = match published.matched {
+                    true => ReasonCode::Success,
+                    // Section 3.4.2.1: a server that knows that nobody subscribes may say so.
+                    false => ReasonCode::NoMatchingSubscribers,
+                };
+                Ok(Verdict::Acknowledge(reason, "".into(), published.answer))
             }
             Err(refusal) => judge(refusal, publish.qos, wire.version, self.denied),
         }
     }
 
-    fn leave_unacknowledged(&mut self, now: Instant) {
+    /// The client is left with a message, or with half of an exchange, that it has to begin again on another connection.
+    pub(crate) fn leave_unacknowledged(&mut self, now: Instant) {
         self.unacknowledged_until.get_or_insert(now + UNACKNOWLEDGED_TIME);
+    }
+}
+
+/// How far a QoS 2 message has come when its PUBREC is sent so.
+fn receipt(answer: Answer) -> Receipt {
+    match answer {
+        Answer::Now => Receipt::Answered,
+        Answer::Later => Receipt::Unanswered,
     }
 }
 
@@ -283,7 +396,7 @@ fn refuse_payload(qos: QoS, context: &mut Context<'_>) -> Result<Verdict, Close>
     context.broker.note_dropped(reason.label());
     match qos {
         QoS::AtMostOnce => Err(fault(reason, NOT_TEXT)),
-        _ => Ok(Verdict::Acknowledge(reason, NOT_TEXT.into())),
+        _ => Ok(Verdict::Acknowledge(reason, NOT_TEXT.into(), Answer::Now)),
     }
 }
 
@@ -293,11 +406,11 @@ fn judge(refusal: Refusal, qos: QoS, version: Version, denied: DeniedPublish) ->
         (Rejection::Fault(reason), _) => Err(fault(reason, refusal.to_string())),
         (Rejection::Lasting(reason) | Rejection::Passing(reason), Version::V5)
         | (Rejection::Denied(reason) | Rejection::Reserved(reason), Version::V5) => {
-            Ok(Verdict::Acknowledge(reason, refusal.to_string().into()))
+            Ok(Verdict::Acknowledge(reason, refusal.to_string().into(), Answer::Now))
         }
-        (Rejection::Reserved(_), _) => Ok(Verdict::Acknowledge(ReasonCode::Success, "".into())),
+        (Rejection::Reserved(_), _) => Ok(Verdict::Acknowledge(ReasonCode::Success, "".into(), Answer::Now)),
         (Rejection::Denied(_), _) if denied == DeniedPublish::Acknowledge => {
-            Ok(Verdict::Acknowledge(ReasonCode::Success, "".into()))
+            Ok(Verdict::Acknowledge(ReasonCode::Success, "".into(), Answer::Now))
         }
         (Rejection::Lasting(reason) | Rejection::Denied(reason), _) if qos > QoS::AtMostOnce => {
             Err(fault(reason, refusal.to_string()))

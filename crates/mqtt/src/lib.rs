@@ -7,7 +7,8 @@
 //!                         └────────► connected ──► inbound            PUBLISH, PUBREL from the client; topic aliases
 //!                                        ├───────► outbound           deliveries (sending, sent_aliases); PUBACK, PUBREC, PUBCOMP; packet
 //!                                        │                            identifiers; ack_timeout
-//!                                        └───────► subscriptions      SUBSCRIBE, UNSUBSCRIBE
+//!                                        ├───────► subscriptions      SUBSCRIBE, UNSUBSCRIBE
+//!                                        └───────► late               acknowledgements that wait for the disk; journal of QoS 2
 //! ```
 //!
 //! [`Mqtt`] is the factory that a listener registers; everything behind it is private. `reason` is the one mapping between the
@@ -24,8 +25,11 @@ mod authenticating;
 mod connect;
 mod connected;
 mod connection;
+mod identifiers;
 mod in_flight;
 mod inbound;
+mod journal;
+mod late;
 mod options;
 mod outbound;
 mod protocol;

@@ -12,7 +12,10 @@
 use crate::CONSUMER;
 use crate::ack_timeout::{AckTimeout, SentAt};
 use crate::codec::{Ack, PacketType, ReasonCode};
-use crate::in_flight::{Entry, InFlight, Phase};
+use crate::identifiers::Identifiers;
+use crate::in_flight::{Entry, Phase};
+use crate::journal::Step;
+use crate::late::Late;
 use crate::reason::fault;
 use crate::saved::Saved;
 use crate::sending::{Exchange, Sending};
@@ -21,17 +24,30 @@ use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 use tidegate_message::QoS;
-use tidegate_protocol::{Broker, Close, Context, DeliveryTag, Outcome, Refused};
+use tidegate_protocol::{Answer, Broker, Close, Context, DeliveryTag, Outcome, Refused, Saving};
 
 /// What a client is told that acknowledges what is not in flight.
 const UNKNOWN_IDENTIFIER: &str = "no message with this packet identifier is in flight";
 
+/// What is to be thought of deliveries of a session whose last connection was ended by the end of the process. What that connection had
+/// sent was not written down, and what comes again is told by its tag alone: the store gives none twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recovery {
+    /// There was no such end.
+    None,
+    /// What comes again may have been sent.
+    Again,
+    /// Nothing comes again any more.
+    Over,
+}
+
 /// The sending half of a connection.
 #[derive(Debug)]
 pub(crate) struct Outbound {
-    in_flight: InFlight,
+    in_flight: Identifiers,
     /// Tags of the saved state that have not been delivered again, ascending; with their identifier while it is in flight.
     resumed: VecDeque<(DeliveryTag, Option<NonZeroU16>)>,
+    recovery: Recovery,
     /// Deliveries that needed nothing from the client, to be settled in the next turn.
     owed: Vec<DeliveryTag>,
     /// How long the client may take for an acknowledgement, where the listener says so.
@@ -40,10 +56,16 @@ pub(crate) struct Outbound {
 
 impl Outbound {
     /// The half of a connection that may have so many messages unacknowledged, each for so long.
-    pub(crate) fn new(window: u16, ack_timeout: Option<Duration>, now: Instant) -> Outbound {
+    pub(crate) fn new(
+        window: u16,
+        is_durable: bool,
+        ack_timeout: Option<Duration>,
+        now: Instant,
+    ) -> Outbound {
         Outbound {
-            in_flight: InFlight::new(window),
+            in_flight: Identifiers::new(window, is_durable),
             resumed: VecDeque::new(),
+            recovery: Recovery::None,
             owed: Vec::new(),
             ack_timeout: ack_timeout.map(|allowed| Box::new(AckTimeout::new(allowed, now))),
         }
@@ -56,6 +78,9 @@ impl Outbound {
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
+        if saved.is_interrupted {
+            self.recovery = Recovery::Again;
+        }
         for (id, entry) in &saved.sent {
             let is_released = matches!(entry.phase, Phase::Uncompleted | Phase::Orphaned);
             let sent_at = if is_released { self.sent_now(context.now) } else { SentAt::NOT_YET };
@@ -74,7 +99,7 @@ impl Outbound {
 
     /// What is in flight, oldest identifier first.
     pub(crate) fn in_flight(&self) -> Vec<(NonZeroU16, Entry)> {
-        self.in_flight.iter().collect()
+        self.in_flight.entries()
     }
 
     /// Writes one delivery.
@@ -87,7 +112,9 @@ impl Outbound {
                 self.owed.push(tag);
                 Ok(())
             }
-            (_, Some(tag)) if self.resumed.is_empty() => self.send(tag, sending),
+            (_, Some(tag)) if self.resumed.is_empty() && self.recovery != Recovery::Again => {
+                self.send(tag, sending, Exchange::First)
+            }
             (_, Some(tag)) => self.send_again(tag, sending),
             // Without a tag the acknowledgement would have nobody to go to.
             (_, None) => Err(Refused::NotExpressible),
@@ -96,11 +123,16 @@ impl Outbound {
 
     /// Sends a message under a new packet identifier.
     #[inline]
-    fn send(&mut self, tag: DeliveryTag, sending: &mut Sending<'_>) -> Result<(), Refused> {
+    fn send(
+        &mut self,
+        tag: DeliveryTag,
+        sending: &mut Sending<'_>,
+        exchange: fn(NonZeroU16) -> Exchange,
+    ) -> Result<(), Refused> {
         let sent_at = self.sent_now(sending.delivery.now);
         let entry = Entry { tag, phase: phase_of(sending.delivery.qos), sent_at };
         let id = self.in_flight.insert(entry).ok_or(Refused::NoIdentifierFree)?;
-        let outcome = sending.write(Exchange::First(id));
+        let outcome = sending.write(exchange(id));
         if outcome.is_err() {
             self.in_flight.remove(id);
         }
@@ -111,13 +143,20 @@ impl Outbound {
     fn send_again(&mut self, tag: DeliveryTag, sending: &mut Sending<'_>) -> Result<(), Refused> {
         // What comes again comes first, so a new message says that the rest does not exist any more. Its tag is new as well, even
         // where a message that vanished had the same.
-        if !sending.delivery.redelivered {
-            self.send(tag, sending)?;
-            self.abandon_rest(sending);
-            return Ok(());
+        let known = self.resumed.binary_search_by_key(&tag, |(known, _)| *known).ok();
+        match (sending.delivery.redelivered, self.recovery) {
+            (false, Recovery::None) => {
+                self.send(tag, sending, Exchange::First)?;
+                self.abandon_rest(sending);
+                return Ok(());
+            }
+            (false, _) => self.recovery = Recovery::Over,
+            (true, _) => {}
         }
-        let Ok(at) = self.resumed.binary_search_by_key(&tag, |(known, _)| *known) else {
-            return self.send(tag, sending);
+        let Some(at) = known else {
+            // Under its tag's identifier, which the client may know it by.
+            let is_again = self.recovery == Recovery::Again;
+            return self.send(tag, sending, if is_again { Exchange::Again } else { Exchange::First });
         };
         match self.resumed.remove(at) {
             Some((_, Some(id))) => self.send_under(id, sending),
@@ -176,10 +215,15 @@ impl Outbound {
     }
 
     /// PUBACK: the end of a QoS 1 exchange. An unknown one is a late echo of an earlier connection and means nothing.
-    pub(crate) fn handle_puback(&mut self, ack: &Ack<'_>, context: &mut Context<'_>) -> Result<(), Close> {
+    pub(crate) fn handle_puback(
+        &mut self,
+        ack: &Ack<'_>,
+        late: &mut Late,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
         match self.phase(ack.packet_id) {
             Some(Phase::Unacknowledged) => {
-                self.finish(ack.packet_id, outcome_of(ack.reason), context.broker);
+                self.finish(ack.packet_id, outcome_of(ack.reason), late, context.broker);
                 Ok(())
             }
             Some(_) => Err(wrong_acknowledgement(PacketType::PubAck, ack.packet_id)),
@@ -191,40 +235,72 @@ impl Outbound {
     pub(crate) fn handle_pubrec(
         &mut self,
         ack: &Ack<'_>,
+        late: &mut Late,
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
         let (id, sent_at) = (ack.packet_id, self.sent_now(context.now));
+        let (release, success) = ((PacketType::PubRel, id), (ReasonCode::Success, ""));
         match self.in_flight.get_mut(id) {
             Some(entry) if entry.phase == Phase::Unacknowledged => {
                 Err(wrong_acknowledgement(PacketType::PubRec, id))
             }
             // [MQTT-4.3.3-4]: a refusal ends the exchange without PUBREL.
             Some(_) if ack.reason.is_failure() => {
-                self.finish(id, Outcome::Rejected, context.broker);
+                self.finish(id, Outcome::Rejected, late, context.broker);
                 Ok(())
+            }
+            // Its PUBREL is on its way.
+            Some(Entry { phase: Phase::Received, .. }) => Ok(()),
+            Some(entry) if entry.phase == Phase::Unreceived && late.journal.is_durable() => {
+                (entry.phase, entry.sent_at) = (Phase::Received, SentAt::NOT_YET);
+                let step = Step::Arrived(id, entry.tag);
+                match late.journal.note(step, Saving::Awaited, context.broker) {
+                    Answer::Now => self.release(id, wire, context),
+                    Answer::Later => late.ack(Answer::Later, release, success, wire, context.output),
+                }
             }
             // [MQTT-4.3.3-4] [MQTT-4.3.3-5]
             Some(entry) => {
                 if entry.phase == Phase::Unreceived {
                     (entry.phase, entry.sent_at) = (Phase::Uncompleted, sent_at);
                 }
-                wire.ack(PacketType::PubRel, id, ReasonCode::Success, "", context.output)
+                late.ack(Answer::Now, release, success, wire, context.output)
             }
             None if ack.reason.is_failure() => Ok(()),
             // Section 3.6.2.1: the client is told that there is no such message, and can end its side of it.
             None => {
-                let reason = ReasonCode::PacketIdentifierNotFound;
-                wire.ack(PacketType::PubRel, id, reason, UNKNOWN_IDENTIFIER, context.output)
+                let unknown = (ReasonCode::PacketIdentifierNotFound, UNKNOWN_IDENTIFIER);
+                late.ack(Answer::Now, release, unknown, wire, context.output)
             }
         }
     }
 
+    /// PUBREL, now that nobody will forget that the client has the message. One whose exchange has ended meanwhile is not repeated.
+    pub(crate) fn release(
+        &mut self,
+        id: NonZeroU16,
+        wire: &Wire,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
+        let sent_at = self.sent_now(context.now);
+        let Some(entry) = self.in_flight.get_mut(id) else { return Ok(()) };
+        if entry.phase == Phase::Received {
+            (entry.phase, entry.sent_at) = (Phase::Uncompleted, sent_at);
+        }
+        wire.ack(PacketType::PubRel, id, ReasonCode::Success, "", context.output)
+    }
+
     /// PUBCOMP: the end of a QoS 2 exchange. An unknown one answers a PUBREL for an unknown identifier.
-    pub(crate) fn handle_pubcomp(&mut self, ack: &Ack<'_>, context: &mut Context<'_>) -> Result<(), Close> {
+    pub(crate) fn handle_pubcomp(
+        &mut self,
+        ack: &Ack<'_>,
+        late: &mut Late,
+        context: &mut Context<'_>,
+    ) -> Result<(), Close> {
         match self.phase(ack.packet_id) {
             Some(Phase::Uncompleted | Phase::Orphaned) => {
-                self.finish(ack.packet_id, Outcome::Accepted, context.broker);
+                self.finish(ack.packet_id, Outcome::Accepted, late, context.broker);
                 Ok(())
             }
             Some(_) => Err(wrong_acknowledgement(PacketType::PubComp, ack.packet_id)),
@@ -238,9 +314,15 @@ impl Outbound {
 
     /// Frees the identifier and settles its delivery, also one that has not come again yet: the broker lets that not come at all. One
     /// that comes nevertheless is settled once more.
-    fn finish(&mut self, id: NonZeroU16, outcome: Outcome, broker: &mut dyn Broker) {
-        let entry = self.in_flight.remove(id).filter(|entry| entry.phase != Phase::Orphaned);
-        let Some(entry) = entry else { return };
+    fn finish(&mut self, id: NonZeroU16, outcome: Outcome, late: &mut Late, broker: &mut dyn Broker) {
+        let Some(entry) = self.in_flight.remove(id) else { return };
+        if entry.phase != Phase::Unacknowledged {
+            // With what is settled here: nobody waits for it, and the identifier is not used again for long.
+            late.journal.note(Step::Ended(id), Saving::Along, broker);
+        }
+        if entry.phase == Phase::Orphaned {
+            return;
+        }
         if let Ok(at) = self.resumed.binary_search_by_key(&entry.tag, |(tag, _)| *tag)
             && let Some((_, id)) = self.resumed.get_mut(at)
         {

@@ -7,15 +7,19 @@ use crate::CONSUMER;
 use crate::codec::{
     ReasonCode, RetainHandling, Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe, Version,
 };
+use crate::late::{Late, SubAck};
 use crate::reason::of_subscribe;
 use crate::wire::Wire;
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use tidegate_message::{FilterError, QoS, TopicFilter};
-use tidegate_protocol::{Broker, Close, Context, RetainedDelivery, Subscribe as SubscribeRequest};
+use tidegate_protocol::{
+    Answer, Broker, Close, Context, Refusal, RetainedDelivery, Subscribe as SubscribeRequest,
+};
 
 /// The reason codes of one answer; most packets have few filters.
-type Reasons = SmallVec<[ReasonCode; 8]>;
+pub(crate) type Reasons = SmallVec<[ReasonCode; 8]>;
 
 /// What a filter of a shared subscription begins with (section 4.8.2). MQTT 3.1.1 knows no such thing, and its clients may have it.
 const SHARED: &str = "$share/";
@@ -55,18 +59,27 @@ impl<'a> Target<'a> {
 }
 
 /// What one filter is answered: its reason code, and why where it failed.
-type Answer = (ReasonCode, Cow<'static, str>);
+type Verdict = (ReasonCode, Cow<'static, str>);
 
 /// The answers of one packet.
-#[derive(Default)]
-struct Answers {
-    reasons: Reasons,
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    pub(crate) reasons: Reasons,
     /// Why the first filter failed that did; an answer has room for one sentence.
-    detail: String,
+    pub(crate) detail: String,
 }
 
 impl Answers {
-    fn push(&mut self, (reason, why): Answer) {
+    /// A subscription is in force, but the disk does not keep it.
+    pub(crate) fn refuse(&mut self, at: usize, refusal: Refusal) {
+        let Some(reason) = self.reasons.get_mut(at) else { return };
+        *reason = of_subscribe(refusal);
+        if self.detail.is_empty() {
+            self.detail = format!("filter {}: {refusal}", at + 1);
+        }
+    }
+
+    fn push(&mut self, (reason, why): Verdict) {
         self.reasons.push(reason);
         if reason.is_failure() && self.detail.is_empty() {
             self.detail = format!("filter {}: {why}", self.reasons.len());
@@ -77,19 +90,25 @@ impl Answers {
 /// SUBSCRIBE. The retained messages follow the SUBACK, because deliveries begin when the machine has returned.
 pub(crate) fn handle_subscribe(
     packet: &Subscribe<'_>,
+    late: &mut Late,
     wire: &Wire,
     context: &mut Context<'_>,
 ) -> Result<(), Close> {
     let subscription_id = packet.properties.subscription_identifier();
-    let mut answers = Answers::default();
+    let (mut answers, mut awaited) = (Answers::default(), VecDeque::new());
     // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
-    for asked in packet.filters.iter() {
-        let answer = subscribe(&asked, subscription_id, wire.version, context.broker);
+    for (at, asked) in packet.filters.iter().enumerate() {
+        let (verdict, answer) = subscribe(&asked, subscription_id, wire.version, context.broker);
         // MQTT 3.1 sections 3.8 and 3.9: it has no word for a refusal, and the client is to be answered as if all were well.
-        answers.push(match wire.version == Version::V31 && answer.0.is_failure() {
+        answers.push(match wire.version == Version::V31 && verdict.0.is_failure() {
             true => (granted(asked.options.qos_max), "".into()),
-            false => answer,
+            false => verdict,
         });
+        awaited.extend((answer == Answer::Later).then_some(at));
+    }
+    if !awaited.is_empty() {
+        late.suback(SubAck { version: wire.version, id: packet.packet_id, answers, awaited });
+        return Ok(());
     }
     wire.suback(packet.packet_id, &answers.reasons, &answers.detail, context.output)
 }
@@ -133,15 +152,15 @@ fn subscribe(
     subscription_id: Option<u32>,
     version: Version,
     broker: &mut dyn Broker,
-) -> Answer {
+) -> (Verdict, Answer) {
     let target = match Target::parse(asked.filter) {
         Ok(target) => target,
-        Err(error) => return (ReasonCode::TopicFilterInvalid, error.to_string().into()),
+        Err(error) => return ((ReasonCode::TopicFilterInvalid, error.to_string().into()), Answer::Now),
     };
     match broker.subscribe(&request(&target, asked.options, subscription_id, version)) {
         // [MQTT-3.8.4-7]: the level that was asked for is granted.
-        Ok(_) => (granted(asked.options.qos_max), "".into()),
-        Err(refusal) => (of_subscribe(refusal), refusal.to_string().into()),
+        Ok(subscribed) => ((granted(asked.options.qos_max), "".into()), subscribed.answer),
+        Err(refusal) => ((of_subscribe(refusal), refusal.to_string().into()), Answer::Now),
     }
 }
 
@@ -182,7 +201,7 @@ fn granted(qos: QoS) -> ReasonCode {
     }
 }
 
-fn unsubscribe(text: &str, broker: &mut dyn Broker) -> Answer {
+fn unsubscribe(text: &str, broker: &mut dyn Broker) -> Verdict {
     match Target::parse(text) {
         Ok(Target { share, filter }) if broker.unsubscribe(CONSUMER, share, &filter) => {
             (ReasonCode::Success, "".into())

@@ -21,6 +21,7 @@ mod ending;
 mod exchanges;
 mod hostile;
 mod identifiers;
+mod late;
 mod packets;
 mod pair;
 mod payload_format;
