@@ -11,17 +11,19 @@
 //! ```
 //!
 //! Frames are handled strictly in order, so a RECEIPT is also the acknowledgement of everything before it. Two requests to the broker may be
-//! answered later: who the client is, and a session that another connection holds. Behind them frames wait.
+//! replied to later: who the client is, and a session that another connection holds. Behind them frames wait. Behind a message that has to be
+//! on the disk first only RECEIPTs wait (`receipts`).
 
 use crate::StompOptions;
 use crate::acknowledge::acknowledge;
-use crate::codec::{Command, Decoder, Frame, FrameLimits, Version, encode, push_escaped, push_header};
+use crate::codec::{Command, Decoder, Frame, FrameLimits, Version, encode};
 use crate::durable::{DurableSubscriptions, Progress};
 use crate::heart_beat::HeartBeats;
 use crate::message::{FrameStart, push_message};
 use crate::names::Names;
 use crate::opening::{Candidate, Opening, evidence, value};
 use crate::reason::Fault;
+use crate::receipts::{Receipts, Words, push_receipt};
 use crate::resuming::StartHeaders;
 use crate::send::send;
 use crate::subscribe::{required, subscribe, unsubscribe};
@@ -30,8 +32,8 @@ use crate::transactions::Transactions;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{
-    Attached, Authenticate, Authenticated, Authentication, Close, CloseReason, Connection, Context, Delivery,
-    Denial, Encoded, Output, Peer, Refusal, Refused, Reply,
+    Answer, Attached, Authenticate, Authenticated, Authentication, Close, CloseReason, Connection, Context,
+    Delivery, Denial, Encoded, Output, Peer, Refusal, Refused, Reply,
 };
 
 /// The machine of one STOMP client.
@@ -42,6 +44,7 @@ pub(crate) struct StompConnection {
     phase: Phase,
     /// Beside the phase, because they are given up when it has ended.
     durables: DurableSubscriptions,
+    receipts: Receipts,
 }
 
 /// Where the conversation stands.
@@ -78,6 +81,18 @@ const TRANSACTION: &str = "transaction";
 /// What a body may have before the client is let in. No frame of the opening has one; a short one is told so.
 const OPENING_BODY_BYTES: usize = 1024;
 
+/// A frame that was handled.
+struct Done {
+    /// What its RECEIPT says of where a subscription begins.
+    start: Option<StartHeaders>,
+    /// When it may be answered.
+    answer: Answer,
+}
+
+impl Done {
+    const NOW: Done = Done { start: None, answer: Answer::Now };
+}
+
 /// Why no more frames are handled.
 enum Stop {
     /// The client said goodbye.
@@ -95,13 +110,16 @@ impl StompConnection {
         let body_bytes = limits.body_bytes.min(OPENING_BODY_BYTES);
         let decoder = Decoder::new(VERSION_UNTIL_KNOWN, FrameLimits { body_bytes, ..limits });
         let (phase, durables) = (Phase::Opening(Opening::of(peer)), DurableSubscriptions::default());
-        StompConnection { options, decoder, phase, durables }
+        StompConnection { options, decoder, phase, durables, receipts: Receipts::default() }
     }
 
     /// Handles all complete frames.
     fn handle_frames(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
         let mut taken = 0;
         loop {
+            if self.receipts.are_last() {
+                return Ok(input.len());
+            }
             if self.durables.is_waiting() || matches!(self.phase, Phase::Checking(_)) {
                 return Ok(taken);
             }
@@ -118,9 +136,13 @@ impl StompConnection {
             let Some(frame) = decoded.frame else { return Ok(taken) };
             let (receipt, version) = (receipt_of(&frame), self.version());
             match self.handle_frame(&frame, context) {
-                Ok(start) => push_receipt(version, receipt, start.as_ref(), context.output),
+                Ok(done) => self.finish(done, receipt, version, context.output),
                 Err(Stop::Fault(fault)) => return Err(self.fail(fault, receipt, context.output)),
                 Err(Stop::Awaiting) => self.durables.keep_receipt(receipt),
+                Err(Stop::Goodbye) if !self.receipts.are_none_waiting() => {
+                    let receipt = receipt.map(Box::from);
+                    self.receipts.push(Answer::Now, Words { receipt, start: None, is_goodbye: true });
+                }
                 Err(Stop::Goodbye) => {
                     push_receipt(version, receipt, None, context.output);
                     self.phase = Phase::Ended;
@@ -130,12 +152,20 @@ impl StompConnection {
         }
     }
 
-    /// Handles one frame. Returns what its RECEIPT says of where a subscription begins.
-    fn handle_frame(
-        &mut self,
-        frame: &Frame<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<Option<StartHeaders>, Stop> {
+    /// Answers a frame that was handled, as soon as that may be.
+    #[inline]
+    fn finish(&mut self, done: Done, receipt: Option<&str>, version: Version, output: &mut Output) {
+        match done.answer == Answer::Now && self.receipts.are_none_waiting() {
+            true => push_receipt(version, receipt, done.start.as_ref(), output),
+            false => {
+                let receipt = receipt.map(Box::from);
+                self.receipts.push(done.answer, Words { receipt, start: done.start, is_goodbye: false });
+            }
+        }
+    }
+
+    /// Handles one frame.
+    fn handle_frame(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) -> Result<Done, Stop> {
         // In 1.0 such a body is ignored ([STOMP-1.0/SUBSCRIBE]).
         if !frame.body.is_empty() && !frame.command.may_have_body() && self.version() > Version::V1_0 {
             return Err(Fault::UnexpectedBody(frame.command).into());
@@ -153,9 +183,9 @@ impl StompConnection {
                     Authentication::Later => self.phase = Phase::Checking(candidate),
                     Authentication::Refused(denial) => return Err(Fault::Denied(denial).into()),
                 }
-                Ok(None)
+                Ok(Done::NOW)
             }
-            Phase::Checking(_) => Ok(None),
+            Phase::Checking(_) => Ok(Done::NOW),
             Phase::Connected(connected) => {
                 connected.handle_frame(frame, &self.options, &mut self.durables, context)
             }
@@ -191,8 +221,9 @@ impl StompConnection {
     /// Goes on with the frame that waited for a session.
     fn resume(&mut self, answer: Result<Attached, Refusal>, context: &mut Context<'_>) -> Result<(), Close> {
         let (receipt, done) = self.durables.resume(answer, context.broker);
-        done.map_err(|fault| self.fail(fault, receipt.as_deref(), context.output))?;
-        push_receipt(self.version(), receipt.as_deref(), None, context.output);
+        let answer = done.map_err(|fault| self.fail(fault, receipt.as_deref(), context.output))?;
+        let version = self.version();
+        self.finish(Done { start: None, answer }, receipt.as_deref(), version, context.output);
         if let Phase::Connected(connected) = &mut self.phase {
             connected.heart_beats.note_received(context.now);
         }
@@ -223,14 +254,17 @@ impl Connected {
         options: &StompOptions,
         durables: &mut DurableSubscriptions,
         context: &mut Context<'_>,
-    ) -> Result<Option<StartHeaders>, Stop> {
+    ) -> Result<Done, Stop> {
         let Connected { names, subscriptions, transactions, .. } = self;
         let (version, broker) = (names.version(), &mut *context.broker);
         match frame.command {
             command if !command.is_of(version) => {
                 return Err(Fault::NotInVersion { version, command }.into());
             }
-            Command::Send => send(frame, names, subscriptions, transactions, broker)?,
+            Command::Send => {
+                let answer = send(frame, names, subscriptions, transactions, broker)?;
+                return Ok(Done { start: None, answer });
+            }
             Command::Subscribe => {
                 return subscribe(frame, options, names, subscriptions, durables, broker)?.into_frame();
             }
@@ -239,7 +273,10 @@ impl Connected {
             }
             Command::Ack | Command::Nack => acknowledge(frame, version, subscriptions, transactions, broker)?,
             Command::Begin => transactions.begin(required(frame, TRANSACTION)?)?,
-            Command::Commit => transactions.commit(required(frame, TRANSACTION)?, subscriptions, broker)?,
+            Command::Commit => {
+                let answer = transactions.commit(required(frame, TRANSACTION)?, subscriptions, broker)?;
+                return Ok(Done { start: None, answer });
+            }
             Command::Abort => transactions.abort(required(frame, TRANSACTION)?, subscriptions)?,
             Command::Disconnect => return Err(Stop::Goodbye),
             Command::Connect | Command::Stomp => return Err(Fault::AlreadyConnected.into()),
@@ -247,7 +284,7 @@ impl Connected {
                 return Err(Fault::ServerFrame(frame.command).into());
             }
         }
-        Ok(None)
+        Ok(Done::NOW)
     }
 
     fn deliver(
@@ -309,8 +346,24 @@ impl Connection for StompConnection {
         admitted.map_err(|fault| self.fail(fault, None, context.output))
     }
 
-    /// So far nothing that it asks for waits.
-    fn handle_answer(&mut self, _: Result<(), Refusal>, _: &mut Context<'_>) -> Result<(), Close> {
+    /// The oldest frame that waits is done, or what it wanted is not kept, which is told as if it had been refused at once.
+    fn handle_answer(&mut self, answer: Result<(), Refusal>, context: &mut Context<'_>) -> Result<(), Close> {
+        let Some(first) = self.receipts.take_answered() else { return Ok(()) };
+        if let Err(refusal) = answer {
+            return Err(self.fail(refusal.into(), first.receipt.as_deref(), context.output));
+        }
+        let (version, mut done) = (self.version(), Some(first));
+        while let Some(Words { receipt, start, is_goodbye }) = done {
+            push_receipt(version, receipt.as_deref(), start.as_ref(), context.output);
+            if is_goodbye {
+                self.phase = Phase::Ended;
+                return Err(CloseReason::Disconnected.into());
+            }
+            done = self.receipts.next();
+        }
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.heart_beats.note_sent(context.now);
+        }
         Ok(())
     }
 
@@ -397,10 +450,10 @@ impl Connection for StompConnection {
 
 impl Progress {
     /// What it means for the frame that has made it.
-    fn into_frame(self) -> Result<Option<StartHeaders>, Stop> {
+    fn into_frame(self) -> Result<Done, Stop> {
         match self {
-            Progress::Done => Ok(None),
-            Progress::Following(following) => Ok(Some(following.into())),
+            Progress::Done(answer) => Ok(Done { start: None, answer }),
+            Progress::Following(following) => Ok(Done { start: Some(following.into()), answer: Answer::Now }),
             Progress::Awaiting => Err(Stop::Awaiting),
         }
     }
@@ -418,21 +471,6 @@ fn receipt_of<'f>(frame: &'f Frame<'_>) -> Option<&'f str> {
         Command::Connect | Command::Stomp => None,
         _ => frame.headers.get("receipt"),
     }
-}
-
-/// Appends the RECEIPT that a frame asked for, with where its subscription begins ([STOMP-1.2/RECEIPT]).
-fn push_receipt(version: Version, receipt: Option<&str>, start: Option<&StartHeaders>, output: &mut Output) {
-    let Some(receipt) = receipt else { return };
-    let buffer = output.buffer();
-    buffer.extend_from_slice(b"RECEIPT\nreceipt-id:");
-    // It came in a header of this version, so it can go out in one.
-    push_escaped(buffer, version, receipt);
-    buffer.push(b'\n');
-    for (name, value) in start.into_iter().flat_map(StartHeaders::pairs) {
-        push_header(buffer, version, name, value);
-    }
-    buffer.extend_from_slice(b"\n\0");
-    output.end_frame();
 }
 
 /// Appends the ERROR of a fault ([STOMP-1.2/ERROR]).

@@ -25,8 +25,8 @@ use hashbrown::HashMap;
 use std::time::Duration;
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Broker, ConsumerId, Detach, Following, Outcome, Refusal, RetainedDelivery,
-    Settlement, WillAction,
+    Answer, Attach, Attached, Attachment, Broker, ConsumerId, Detach, Following, Outcome, Refusal,
+    RetainedDelivery, Saved, Saving, Settlement, WillAction,
 };
 
 /// Sessions of this protocol are no other's.
@@ -62,9 +62,9 @@ enum Purpose {
 /// How far a frame has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Everything is done.
-    Done,
-    /// So it is, and a subscription that can be resumed begins there.
+    /// Everything is done, and may be acknowledged when the answer says so.
+    Done(Answer),
+    /// Everything is done, and a subscription that can be resumed begins there.
     Following(Following),
     /// The broker owes an answer; [`DurableSubscriptions::resume`] goes on with it.
     Awaiting,
@@ -144,8 +144,7 @@ impl DurableSubscriptions {
         let purpose = Purpose::Subscribe { filter: source.filter, retained };
         match broker.attach(attach) {
             Attachment::Now(attached) => {
-                self.proceed(consumer, attached, purpose, broker)?;
-                Ok(Progress::Done)
+                self.proceed(consumer, attached, purpose, broker).map(Progress::Done)
             }
             Attachment::Later => Ok(self.wait(consumer, purpose)),
             Attachment::Refused(refusal) => Err(refusal.into()),
@@ -179,12 +178,11 @@ impl DurableSubscriptions {
         };
         match broker.attach(attach) {
             Attachment::Now(attached) => {
-                self.proceed(consumer, attached, Purpose::Delete, broker)?;
-                Ok(Progress::Done)
+                self.proceed(consumer, attached, Purpose::Delete, broker).map(Progress::Done)
             }
             Attachment::Later => Ok(self.wait(consumer, Purpose::Delete)),
             // There is no room for a new session, so there is none of this name.
-            Attachment::Refused(Refusal::TooManySessions { .. }) => Ok(Progress::Done),
+            Attachment::Refused(Refusal::TooManySessions { .. }) => Ok(Progress::Done(Answer::Now)),
             Attachment::Refused(refusal) => Err(refusal.into()),
         }
     }
@@ -194,12 +192,12 @@ impl DurableSubscriptions {
         &mut self,
         answer: Result<Attached, Refusal>,
         broker: &mut dyn Broker,
-    ) -> (Option<Box<str>>, Result<(), Fault>) {
-        let Some(awaited) = self.awaited.take() else { return (None, Ok(())) };
+    ) -> (Option<Box<str>>, Result<Answer, Fault>) {
+        let Some(awaited) = self.awaited.take() else { return (None, Ok(Answer::Now)) };
         let Awaited { consumer, purpose, receipt } = *awaited;
         let done = match (answer, &purpose) {
             (Ok(attached), _) => self.proceed(consumer, attached, purpose, broker),
-            (Err(Refusal::TooManySessions { .. }), Purpose::Delete) => Ok(()),
+            (Err(Refusal::TooManySessions { .. }), Purpose::Delete) => Ok(Answer::Now),
             (Err(refusal), _) => Err(refusal.into()),
         };
         (receipt, done)
@@ -224,14 +222,14 @@ impl DurableSubscriptions {
         attached: Attached,
         purpose: Purpose,
         broker: &mut dyn Broker,
-    ) -> Result<(), Fault> {
+    ) -> Result<Answer, Fault> {
         match purpose {
             Purpose::Subscribe { filter, retained } => {
                 self.bind(consumer, attached, &filter, retained, broker)
             }
             Purpose::Delete => {
                 detach(consumer, Some(Duration::ZERO), Box::default(), broker);
-                Ok(())
+                Ok(Answer::Now)
             }
         }
     }
@@ -244,19 +242,26 @@ impl DurableSubscriptions {
         filter: &TopicFilter,
         retained: RetainedDelivery,
         broker: &mut dyn Broker,
-    ) -> Result<(), Fault> {
+    ) -> Result<Answer, Fault> {
         let before = attached.saved.last().and_then(|saved| TopicFilter::parse(saved).ok());
-        if let Err(refusal) = broker.subscribe(&binding(consumer, None, filter, retained)) {
-            let expiry = (!attached.present).then_some(Duration::ZERO);
-            let kept = before.map_or_else(Box::default, |before| before.as_str().into());
-            detach(consumer, expiry, kept, broker);
-            return Err(refusal.into());
-        }
+        let subscribed = match broker.subscribe(&binding(consumer, None, filter, retained)) {
+            Ok(subscribed) => subscribed,
+            Err(refusal) => {
+                let expiry = (!attached.present).then_some(Duration::ZERO);
+                let kept = before.map_or_else(Box::default, |before| before.as_str().into());
+                detach(consumer, expiry, kept, broker);
+                return Err(refusal.into());
+            }
+        };
         if let Some(before) = before.filter(|before| before != filter) {
             broker.unsubscribe(consumer, None, &before);
         }
+        if attached.is_durable {
+            // With the subscription, so that its answer is the answer to both.
+            broker.save(consumer, Saved::Whole(filter.as_str().as_bytes()), Saving::Along);
+        }
         self.held.insert(consumer, filter.as_str().into());
-        Ok(())
+        Ok(subscribed.answer)
     }
 
     /// The name of the session: the client's id behind its length, then the subscription's, so that no two pairs have the same.

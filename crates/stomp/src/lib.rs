@@ -17,6 +17,7 @@ mod opening;
 mod options;
 mod protocol;
 mod reason;
+mod receipts;
 mod resuming;
 mod send;
 mod standard_headers;

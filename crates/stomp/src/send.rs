@@ -15,7 +15,7 @@ use data_encoding::BASE64;
 use std::borrow::Cow;
 use std::time::Duration;
 use tidegate_message::{Properties, QoS};
-use tidegate_protocol::{Broker, Publish};
+use tidegate_protocol::{Answer, Broker, Publish};
 
 /// The longest lifetime in milliseconds: the longest that MQTT can say, in seconds of 32 bits.
 const EXPIRATION_MAX: u64 = 4_294_967_295_000;
@@ -49,14 +49,14 @@ pub(crate) struct Letter<'f> {
     expiry: Option<Duration>,
 }
 
-/// Handles SEND. When this returns the broker has acknowledged the message, or the transaction has it.
+/// Handles SEND: the broker has taken the message, and says when it may be acknowledged, or the transaction has it.
 pub(crate) fn send(
     frame: &Frame<'_>,
     names: &mut Names,
     subscriptions: &mut Subscriptions,
     transactions: &mut Transactions,
     broker: &mut dyn Broker,
-) -> Result<(), Fault> {
+) -> Result<Answer, Fault> {
     let headers = SendHeaders::read(frame);
     let (transaction, reply_to) = (headers.transaction, headers.reply_to);
     let letter = Letter::read(headers, names, broker, frame.body)?;
@@ -64,8 +64,8 @@ pub(crate) fn send(
         await_answers(reply_to, &names.source_of(reply_to, broker)?, subscriptions, broker)?;
     }
     match transaction {
-        Some(name) => transactions.hold(name, letter),
-        None => broker.publish(&letter.as_publish()).map(drop).map_err(Fault::from),
+        Some(name) => transactions.hold(name, letter).map(|()| Answer::Now),
+        None => Ok(broker.publish(&letter.as_publish())?.answer),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::reason::Fault;
 use crate::resuming::resume_of;
 use crate::subscriptions::{AckMode, Name, Subscriptions, Terms};
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_protocol::{Broker, Consume, ConsumerId, Outcome, RetainedDelivery, Subscribe};
+use tidegate_protocol::{Answer, Broker, Consume, ConsumerId, Outcome, RetainedDelivery, Subscribe};
 
 /// The longest subscription id in bytes; it is repeated in every MESSAGE.
 const SUBSCRIPTION_ID_BYTES_MAX: usize = 255;
@@ -44,11 +44,13 @@ pub(crate) fn subscribe(
     }
     broker.consume(consume)?;
     let binding = binding(consumer, source.share.as_deref(), &source.filter, retained);
-    if let Err(refusal) = broker.subscribe(&binding) {
-        broker.cancel(consumer);
-        return Err(refusal.into());
+    match broker.subscribe(&binding) {
+        Ok(subscribed) => Ok(Progress::Done(subscribed.answer)),
+        Err(refusal) => {
+            broker.cancel(consumer);
+            Err(refusal.into())
+        }
     }
-    Ok(Progress::Done)
 }
 
 /// What the broker is asked for by every subscription: messages at their own level, the client's own ones among them. STOMP has no words for
@@ -86,7 +88,7 @@ pub(crate) fn unsubscribe(
             if !durables.give_up(consumer, delete, broker) {
                 broker.cancel(consumer);
             }
-            Ok(Progress::Done)
+            Ok(Progress::Done(Answer::Now))
         }
         Err(_) if delete => durables.delete(&name, subscriptions, broker),
         Err(fault) => Err(fault),

@@ -6,6 +6,7 @@ mod connecting;
 mod durable;
 mod durable_pair;
 mod ending;
+mod late;
 mod naming;
 mod random_bytes;
 mod receipts;

@@ -12,7 +12,7 @@ use crate::send::Letter;
 use crate::subscriptions::{Subscriptions, Taken};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tidegate_protocol::Broker;
+use tidegate_protocol::{Answer, Broker};
 
 /// The longest name of a transaction in bytes.
 const NAME_BYTES_MAX: usize = 255;
@@ -94,20 +94,21 @@ impl Transactions {
         name: &str,
         subscriptions: &Subscriptions,
         broker: &mut dyn Broker,
-    ) -> Result<(), Fault> {
+    ) -> Result<Answer, Fault> {
         let transaction = self.end(name)?;
         if let Some(frame) = transaction.first_too_late(subscriptions) {
             return Err(Fault::AcknowledgedTooLate { frame });
         }
         let batch: Vec<_> = transaction.letters.iter().map(|(_, letter)| letter.as_publish()).collect();
+        let mut answer = Answer::Now;
         if !batch.is_empty() {
-            broker.publish_all(&batch).map(drop).map_err(|(at, refusal)| {
+            answer = broker.publish_all(&batch).map_err(|(at, refusal)| {
                 let frame = transaction.letters.get(at).map_or(at + 1, |(frame, _)| *frame);
                 Fault::NotCommitted { frame, refusal }
             })?;
         }
         transaction.taken.iter().for_each(|(_, taken)| settle(taken, broker));
-        Ok(())
+        Ok(answer)
     }
 
     /// Handles ABORT: nothing was sent, and what was acknowledged waits again.
