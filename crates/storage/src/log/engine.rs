@@ -1,6 +1,7 @@
 //! Holds the parts together: what whoever appends, whoever reads and the one who writes share.
 
 use super::reading::{self, Picked};
+use super::reclaim::{More, Reclaim};
 use super::state::{State, Work};
 use super::time::{Clock, StoreTime};
 use super::writer::{self, Writer};
@@ -12,11 +13,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A log that is open. Locks are taken in the order writer, state; the others alone.
+/// A log that is open. Locks are taken in the order writer, reclaim, state; the others alone.
 pub(super) struct Engine {
     pub(super) state: Mutex<State>,
     pub(super) writer: Mutex<Writer>,
     pub(super) clock: Arc<dyn Clock>,
+    reclaim: Mutex<Reclaim>,
     time: Mutex<StoreTime>,
     bell: Mutex<Option<Bell>>,
     /// There is something to write.
@@ -31,6 +33,7 @@ impl Engine {
             state: Mutex::new(state),
             writer: Mutex::new(writer),
             clock,
+            reclaim: Mutex::default(),
             time: Mutex::new(time),
             bell: Mutex::default(),
             work: Condvar::new(),
@@ -49,6 +52,7 @@ impl Engine {
         }
         self.drained.wait_while(&mut state, |state| state.is_crowded());
         let lsn = state.append(change.as_bytes(), check, urgency, now);
+        state.usage.appended_bytes += change.as_bytes().len() as u64;
         drop(state);
         self.work.notify_one();
         change.clear();
@@ -89,29 +93,37 @@ impl Engine {
         }
     }
 
-    /// Does what there is to do now.
-    pub(super) fn turn(&self) {
+    /// Does what there is to do now; whether there is more.
+    pub(super) fn turn(&self) -> More {
         let mut writer = self.writer.lock();
         let now = self.clock.monotonic_millis();
         let retry = self.state.lock().retry(now);
         let work = match retry {
-            Some(false) => return,
-            Some(true) => Some(self.take_all(&writer, now)),
+            Some(false) => return More::Later,
+            Some(true) => Some(self.take_all(&mut writer, now)),
             None => self.state.lock().take_work(now, self.moment()),
         };
         if let Some(work) = work {
             let result = writer.write(self, &work);
             self.finish(&mut writer, &result, now);
         }
+        let more = self.reclaim.lock().step(self, &mut writer, now);
         writer.make_spare(self, now);
+        more
+    }
+
+    /// Sees to it that there is a next segment.
+    pub(super) fn make_ready(&self) {
+        self.writer.lock().make_spare(self, self.clock.monotonic_millis());
     }
 
     /// Everything that is not on the disk, in a place that can be believed.
-    fn take_all(&self, writer: &Writer, now: u64) -> Work {
+    fn take_all(&self, writer: &mut Writer, now: u64) -> Work {
         let moment = self.moment();
         let mut state = self.state.lock();
         if state.retry(now).is_some() {
-            writer.remove_given_up(&state.relocate());
+            writer.given_up.extend(state.relocate());
+            writer.remove_given_up();
         }
         state.take_all(now, moment)
     }
@@ -121,7 +133,7 @@ impl Engine {
         let mut writer = self.writer.lock();
         let now = self.clock.monotonic_millis();
         for _ in 0..2 {
-            let work = self.take_all(&writer, now);
+            let work = self.take_all(&mut writer, now);
             let result = writer.write(self, &work);
             self.finish(&mut writer, &result, now);
             result?;
@@ -146,13 +158,15 @@ impl Engine {
     /// Goes on until [`Engine::close`] is called: the writer's thread.
     pub(super) fn run(&self) {
         loop {
-            self.turn();
+            let more = self.turn();
             let mut state = self.state.lock();
             if state.is_closing {
                 return;
             }
             let now = self.clock.monotonic_millis();
-            if let Some(millis) = state.next_in_millis(now) {
+            if more == More::Later
+                && let Some(millis) = state.next_in_millis(now)
+            {
                 self.work.wait_for(&mut state, Duration::from_millis(millis));
             }
         }

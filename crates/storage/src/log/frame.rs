@@ -154,22 +154,27 @@ pub(super) enum Found {
     Gap { range: Range<usize>, claimed: usize },
 }
 
-/// Goes through the bytes of a segment from its first one.
+/// Goes through the bytes of a segment.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
     bytes: &'a [u8],
-    key: u64,
-    segment: u64,
+    /// Where the bytes begin.
+    seat: Seat,
     offset: usize,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(bytes: &'a [u8], key: u64, segment: u64) -> Scan<'a> {
-        Scan { bytes, key, segment, offset: 0 }
+        Scan::from(bytes, Seat { key, segment, offset: 0 })
+    }
+
+    /// Goes through bytes that begin in the midst of a segment, with a record.
+    pub(super) fn from(bytes: &'a [u8], seat: Seat) -> Scan<'a> {
+        Scan { bytes, seat, offset: 0 }
     }
 
     fn header_at(&self, offset: usize) -> Option<Header> {
-        let seat = Seat { key: self.key, segment: self.segment, offset: offset as u64 };
+        let seat = Seat { offset: self.seat.offset + offset as u64, ..self.seat };
         header(self.bytes.get(offset..)?, seat)
     }
 

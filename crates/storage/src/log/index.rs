@@ -3,7 +3,7 @@
 use super::place::{Place, Position};
 use super::segments::Segments;
 use super::stream::Stream;
-use crate::{Op, Ops, StreamId, StreamSummary};
+use crate::{Change, Op, Ops, StreamId, StreamSummary};
 use std::collections::BTreeMap;
 
 /// The living entries of all streams, and the segments in which they stand.
@@ -83,7 +83,23 @@ impl Index {
     /// Whether an entry lives, and in the record at this position.
     fn lives_at(&self, stream: StreamId, number: u64, at: Position) -> bool {
         let place = self.streams.get(&stream).and_then(|stream| stream.place(number));
-        place.is_some_and(|place| place.position(self.segments.oldest_number()) == at)
+        place.is_some_and(|place| place.is_at(at))
+    }
+
+    /// What is alive of the change that stands at this position, with the notes of today.
+    pub(super) fn copy_living(&self, change: &[u8], at: Position, into: &mut Change) {
+        for op in Ops::new(change).map_while(Result::ok) {
+            let Op::Append { mut claims, body } = op else { continue };
+            claims.retain_mut(|(id, number, note)| {
+                let stream = self.streams.get(id).filter(|_| self.lives_at(*id, *number, at));
+                let present = stream.and_then(|stream| stream.note(*number));
+                *note = present.unwrap_or(note);
+                stream.is_some()
+            });
+            if !claims.is_empty() {
+                into.append(&claims, body);
+            }
+        }
     }
 
     pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {

@@ -25,6 +25,7 @@ mod names;
 mod open;
 mod place;
 mod reading;
+mod reclaim;
 mod recovery;
 mod segments;
 mod state;

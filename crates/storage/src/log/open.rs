@@ -164,7 +164,7 @@ pub(super) fn open(ground: Ground, options: &LogOptions) -> Result<(Engine, Open
     match engine.flush() {
         // Where the disk is full, room may be made by whoever takes messages away.
         Err(error) if writer::no_room(&error) != NoRoom::Full => return Err(ground.error("")(error)),
-        _ => engine.turn(),
+        _ => engine.make_ready(),
     }
     Ok((engine, recovered.report))
 }
@@ -180,17 +180,18 @@ fn read_segments(
     recovery::recover(&*ground.disk, reading)
 }
 
-/// Has the disk keep what was read before anything is built on it: after the end of a process it may be in the memory of the operating
-/// system only.
+/// Has the disk keep what was read before anything is built on it. After the end of a process, what it wrote may be in the memory of the
+/// operating system only; after an error of the disk a sync would not even write it, so it is written again where it stands.
 fn settle_disk(ground: &Ground, recovered: &Recovered) -> Result<(), OpenError> {
     for number in &recovered.given_up {
         let name = names::segment(*number);
         ground.disk.remove(&name).map_err(ground.error(&name))?;
     }
-    if let Some(last) = recovered.index.segments.newest()
-        && let Some(file) = &last.file
+    if let Some((at, bytes)) = &recovered.tail
+        && let Some(file) = recovered.index.segments.newest().and_then(|newest| newest.file.as_ref())
     {
-        file.sync().map_err(ground.error(&names::segment(last.number)))?;
+        let write = || file.write_at(at.offset, bytes).and_then(|()| file.sync());
+        write().map_err(ground.error(&names::segment(at.segment)))?;
     }
     ground.disk.sync_folder().map_err(ground.error(""))
 }

@@ -60,6 +60,11 @@ impl Place {
         Position { segment: oldest + segment.wrapping_sub(oldest) % SEGMENTS_MAX, offset }
     }
 
+    /// Whether this is the record.
+    pub(super) fn is_at(self, at: Position) -> bool {
+        self.position(at.segment) == at
+    }
+
     /// The length of the note, unless it is kept in memory.
     pub(super) fn note_bytes(self) -> Option<u64> {
         Some(self.field(SHARE_BITS, NOTE_BITS)).filter(|bytes| *bytes != NOTE_IN_MEMORY)

@@ -19,6 +19,8 @@ pub(super) struct Recovered {
     pub(super) key: u64,
     pub(super) last: Moment,
     pub(super) report: OpenReport,
+    /// What was written last and is not known to be on the disk, and where it stands.
+    pub(super) tail: Option<(Position, Vec<u8>)>,
     /// Files that are no part of the log.
     pub(super) given_up: Vec<u64>,
     pub(super) segments: Vec<SegmentReport>,
@@ -71,6 +73,7 @@ pub(super) fn recover(disk: &dyn Disk, reading: Reading<'_>) -> Result<Recovered
         key: reading.key,
         last: Moment::default(),
         report: OpenReport::default(),
+        tail: None,
         given_up: Vec::new(),
         segments: Vec::new(),
     };
@@ -180,6 +183,11 @@ impl Recovery<'_> {
         if let Some(segment) = self.done.index.segments.get_mut(link.number) {
             (segment.filled, segment.synced) = (filled, filled);
         }
+        let synced = synced.min(filled);
+        let range =
+            usize::try_from(synced).unwrap_or(usize::MAX)..usize::try_from(filled).unwrap_or(usize::MAX);
+        let tail = bytes.get(range).unwrap_or_default().to_vec();
+        self.done.tail = Some((Position { segment: link.number, offset: synced }, tail));
         let records = self.done.report.records - records_before;
         let file = names::segment(link.number);
         self.done.segments.push(SegmentReport { file, bytes: link.bytes, filled, records });

@@ -25,6 +25,13 @@ pub(super) struct Segment {
     pub(super) live_bytes: u64,
 }
 
+impl Segment {
+    /// Whether the disk has all of it.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced == self.filled
+    }
+}
+
 /// All segments, the oldest first.
 #[derive(Debug)]
 pub(super) struct Segments {
@@ -100,6 +107,18 @@ impl Segments {
         self.oldest().map_or(0, |segment| segment.number)
     }
 
+    /// Takes the file of a segment in which nothing lives.
+    pub(super) fn take_file(&mut self, number: u64) -> Option<Arc<dyn DiskFile>> {
+        self.get_mut(number)?.file.take()
+    }
+
+    /// Takes the oldest one out.
+    pub(super) fn pop_oldest(&mut self) -> Option<Segment> {
+        let segment = self.list.pop_front()?;
+        self.forget(&segment);
+        Some(segment)
+    }
+
     fn forget(&mut self, segment: &Segment) {
         self.live_bytes -= segment.live_bytes;
         self.bytes -= segment.bytes;
@@ -147,6 +166,22 @@ impl Segments {
             segment.live_bytes -= place.cost();
             self.live_bytes -= place.cost();
         }
+    }
+
+    /// The segments from the oldest one on in which nothing lives, as far as they are on the disk and no records go into them.
+    pub(super) fn dead(&self) -> impl Iterator<Item = &Segment> {
+        let full = self.list.len().saturating_sub(1);
+        self.list.iter().take(full).take_while(|segment| segment.live_entries == 0 && segment.is_synced())
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// What those take on the disk into which no records go.
+    pub(super) fn full_bytes(&self) -> u64 {
+        self.bytes - self.newest().map_or(0, |newest| newest.bytes)
     }
 
     /// What all take on the disk.

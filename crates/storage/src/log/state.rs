@@ -4,6 +4,7 @@ use super::buffer::{Buffer, Run, Seal};
 use super::frame::{self, Kind, MARK_BYTES, Moment};
 use super::index::Index;
 use super::place::{self, Position};
+use super::segments::Segment;
 use crate::{Lsn, NoRoom, Progress, Urgency, Usage};
 use std::sync::Arc;
 
@@ -54,6 +55,13 @@ struct Failing {
     room: NoRoom,
 }
 
+/// Whether somebody waits for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pressure {
+    None,
+    Urgent,
+}
+
 /// What the writer is to do.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -102,7 +110,6 @@ impl State {
         self.appended += 1;
         self.buffer.push(self.key, change, body_check, self.appended);
         self.index.apply(change, at);
-        self.usage.appended_bytes += change.len() as u64;
         self.unsynced_since.get_or_insert(now);
         self.want(urgency);
         Lsn(self.appended)
@@ -251,14 +258,49 @@ impl State {
         Progress { written: Lsn(self.written), synced: Lsn(self.synced), is_failing }
     }
 
+    /// Whether everything up to a change is on the disk.
+    pub(super) fn has_synced(&self, lsn: u64) -> bool {
+        self.synced >= lsn
+    }
+
+    /// The most that messages may take, so that there is always room for what makes room.
+    fn bytes_for_messages(&self) -> u64 {
+        self.usage.disk_bytes_max.saturating_sub(self.reserve_bytes)
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.index.segments.bytes() - self.index.segments.bytes_left()
+    }
+
+    /// Whether it is worth while to write what lives in the oldest segment again, so that its file can go.
+    ///
+    /// What is copied has to be paid for by what comes free: as long as there is room, a full half of the log has to be dead; near the
+    /// limit a quarter, and where only the reserve is left, whatever is more than the copies need.
+    pub(super) fn is_worth_copying(&self) -> Option<Pressure> {
+        let (segments, segment_bytes) = (&self.index.segments, self.index.segments.segment_bytes());
+        let full = segments.full_bytes();
+        let dead = full.saturating_sub(segments.live_bytes());
+        if dead < 2 * segment_bytes || !segments.oldest().is_some_and(Segment::is_synced) {
+            return None;
+        }
+        let (used, max) = (self.used_bytes(), self.bytes_for_messages());
+        let fits = segments.oldest().is_some_and(|oldest| oldest.live_bytes < segments.bytes_left());
+        let is_pressed = used > max + self.reserve_bytes / 4 || (self.no_spare.is_some() && fits);
+        let is_near = used + 2 * segment_bytes > max;
+        match dead {
+            _ if is_pressed => Some(Pressure::Urgent),
+            dead if dead > full / 2 || (is_near && dead > full / 4) => Some(Pressure::None),
+            _ => None,
+        }
+    }
+
     /// Whether messages of so many bytes can be kept.
     pub(super) fn room(&self, bytes: usize) -> Result<(), NoRoom> {
         if let Some(no_room) = self.failing.map(|failing| failing.room).or(self.no_spare) {
             return Err(no_room);
         }
-        let used = self.index.segments.bytes() - self.index.segments.bytes_left();
-        let max = self.usage.disk_bytes_max.saturating_sub(self.reserve_bytes);
-        if used.saturating_add(bytes as u64) > max { Err(NoRoom::Full) } else { Ok(()) }
+        let is_full = self.used_bytes().saturating_add(bytes as u64) > self.bytes_for_messages();
+        if is_full { Err(NoRoom::Full) } else { Ok(()) }
     }
 
     /// Whether so much is not on the disk yet that whoever appends should wait for it.

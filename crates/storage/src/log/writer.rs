@@ -16,12 +16,15 @@ use std::sync::Arc;
 /// What only the writer knows.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) disk: Arc<dyn Disk>,
+    disk: Arc<dyn Disk>,
     file: Option<Open>,
     /// The next segment, made ready so that a full file system is met before anything relies on it.
-    pub(super) spare: Option<Arc<dyn DiskFile>>,
+    spare: Option<Arc<dyn DiskFile>>,
     spare_bytes: u64,
     spare_retry_at: u64,
+    /// Segments that are no part of the log, and whose files may still be there.
+    pub(super) given_up: Vec<u64>,
+    is_folder_dirty: bool,
 }
 
 /// The file that is written to.
@@ -37,7 +40,15 @@ struct Open {
 
 impl Writer {
     pub(super) fn new(disk: Arc<dyn Disk>, spare_bytes: u64) -> Writer {
-        Writer { disk, file: None, spare: None, spare_bytes, spare_retry_at: 0 }
+        Writer {
+            disk,
+            file: None,
+            spare: None,
+            spare_bytes,
+            spare_retry_at: 0,
+            given_up: Vec::new(),
+            is_folder_dirty: false,
+        }
     }
 
     /// Takes over the spare that an earlier process has left, if it is as it should be.
@@ -114,16 +125,57 @@ impl Writer {
         self.file = None;
     }
 
-    /// Removes segments that were given up. What stays because the disk does not answer is no part of the log all the same.
-    pub(super) fn remove_given_up(&self, numbers: &[u64]) {
-        for number in numbers {
-            self.disk.remove(&names::segment(*number)).ok();
+    /// Removes the segments that were given up; whether none is left. While one is, the segments around it have to stay: they say that it
+    /// is no part of the log.
+    pub(super) fn remove_given_up(&mut self) -> bool {
+        let disk = self.disk.clone();
+        self.is_folder_dirty |= !self.given_up.is_empty();
+        self.given_up.retain(|number| match disk.remove(&names::segment(*number)) {
+            Ok(()) => false,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        });
+        self.given_up.is_empty()
+    }
+
+    /// Has the names on the disk as they are.
+    pub(super) fn sync_folder(&mut self) -> io::Result<()> {
+        if self.is_folder_dirty {
+            self.disk.sync_folder()?;
+            self.is_folder_dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Takes a file away that is no part of the log any more, or makes it the spare where there is none and nobody reads from it.
+    pub(super) fn dispose(
+        &mut self,
+        number: u64,
+        bytes: u64,
+        file: Option<&Arc<dyn DiskFile>>,
+    ) -> io::Result<()> {
+        let name = names::segment(number);
+        let unread = file.filter(|file| Arc::strong_count(file) == 1 && bytes == self.spare_bytes);
+        self.is_folder_dirty = true;
+        match unread.filter(|_| self.spare.is_none()) {
+            Some(file) => {
+                self.disk.rename(&name, names::SPARE)?;
+                self.spare = Some(file.clone());
+                Ok(())
+            }
+            None => match self.disk.remove(&name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
         }
     }
 
     /// Sees to it that there is a next segment.
     pub(super) fn make_spare(&mut self, engine: &Engine, now: u64) {
-        if self.spare.is_some() || now < self.spare_retry_at {
+        if self.spare.is_some() {
+            engine.state.lock().no_spare = None;
+            return;
+        }
+        if now < self.spare_retry_at {
             return;
         }
         let made = self.disk.create(names::SPARE, self.spare_bytes);

@@ -1,0 +1,177 @@
+//! The disk answers with errors, or is full.
+
+use super::clock::TestClock;
+use super::crash_disk::{CrashDisk, Fault, Random};
+use super::world::{self, Model, NOON, Workload};
+use crate::log::LogOptions;
+use crate::log::engine::Engine;
+use crate::{Change, NoRoom, StreamId, Urgency};
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+const QUEUE: StreamId = StreamId(2000);
+
+/// Time goes on until the log is sound again.
+fn mend(engine: &Engine, clock: &TestClock) {
+    for turn in 0..40 {
+        clock.advance(1000);
+        engine.turn();
+        if turn > 10 && !engine.state.lock().progress().is_failing {
+            return;
+        }
+    }
+    panic!("the log does not get sound again");
+}
+
+/// One error or several at each operation in turn: nothing that was synced is lost, nothing that was appended is lost while the process
+/// lives, and when the disk works again, so does the log.
+#[test]
+fn every_operation_fails_once() {
+    let rounds = world::number("TIDEGATE_CRASH_ROUNDS", 1);
+    let seed = world::number("TIDEGATE_CRASH_SEED", 1);
+    println!("TIDEGATE_CRASH_SEED={seed} TIDEGATE_CRASH_ROUNDS={rounds}");
+    for seed in seed..seed + rounds {
+        let mut at = 0;
+        loop {
+            let mut random = Random(seed << 32 | at);
+            let kind = if random.percent(50) { ErrorKind::StorageFull } else { ErrorKind::Other };
+            let context = format!("seed {seed}, operation {at}: {kind}");
+            let (disk, clock) = (CrashDisk::new(seed), Arc::new(TestClock::at(NOON)));
+            let (engine, _) = world::open(&disk, &clock, &world::options()).unwrap();
+            let count = [1, 1, 2, 5][random.below(4) as usize];
+            disk.set_fault(Fault::Error { at, count, kind });
+            let (mut workload, mut model) = (Workload::new(seed), Model::default());
+            world::work(&engine, &clock, &mut workload, &mut model, 60);
+            assert_eq!(world::entries(&engine), model.now, "{context}");
+            let is_over = disk.operations() <= at;
+            let synced = engine.state.lock().progress().synced;
+            let crashed = disk.crash(random.next());
+            let (reopened, report) = world::open(&crashed, &clock, &world::options()).unwrap();
+            assert_eq!(report.damaged_places, 0, "{context}");
+            model
+                .explain(synced, &world::entries(&reopened))
+                .unwrap_or_else(|what| panic!("{context}: {what}"));
+
+            mend(&engine, &clock);
+            world::work(&engine, &clock, &mut workload, &mut model, 20);
+            assert_eq!(world::entries(&engine), model.now, "{context}");
+            engine.flush().unwrap();
+            let (reopened, report) =
+                world::open(&disk.crash(random.next()), &clock, &world::options()).unwrap();
+            assert_eq!(report.damaged_places, 0, "{context}");
+            assert_eq!(world::entries(&reopened), model.now, "{context}");
+            if is_over {
+                break;
+            }
+            at += 1;
+        }
+    }
+}
+
+fn append(engine: &Engine, number: u64) -> crate::Lsn {
+    let mut change = Change::default();
+    change.append(&[(QUEUE, number, b"")], &[1; 100]);
+    engine.append(&mut change, Urgency::Synced)
+}
+
+#[test]
+fn while_the_disk_fails_nothing_is_acknowledged_and_everything_can_be_read() {
+    let (disk, clock) = (CrashDisk::new(1), Arc::new(TestClock::at(NOON)));
+    let (engine, _) = world::open(&disk, &clock, &world::options()).unwrap();
+    append(&engine, 1);
+    engine.turn();
+    disk.set_fault(Fault::Error { at: 1, count: 100, kind: ErrorKind::Other });
+    let lsn = append(&engine, 2);
+    engine.turn();
+    let progress = engine.state.lock().progress();
+    assert!(progress.is_failing && progress.synced < lsn && progress.written >= lsn);
+    assert_eq!(engine.state.lock().room(1), Err(NoRoom::Failing));
+    append(&engine, 3);
+    let mut change = Change::default();
+    change.amend(QUEUE, 2, b"changed meanwhile");
+    engine.append(&mut change, Urgency::Lazy);
+    let found = world::entries(&engine);
+    assert_eq!(found.len(), 3);
+    // It is not asked again before a second has passed.
+    let operations = disk.operations();
+    engine.turn();
+    assert_eq!(disk.operations(), operations);
+    disk.set_fault(Fault::None);
+    clock.advance(1000);
+    engine.turn();
+    let progress = engine.state.lock().progress();
+    assert!(!progress.is_failing && progress.synced > lsn);
+    assert_eq!(
+        (found[&(QUEUE, 2)].0.as_slice(), &world::entries(&engine)),
+        (&b"changed meanwhile"[..], &found)
+    );
+    assert_eq!(engine.state.lock().room(1), Ok(()));
+    assert!(engine.usage().errors > 0);
+}
+
+/// What is settled while the disk is full makes room, and what was acknowledged before is still there.
+#[test]
+fn a_full_disk_takes_settlements_and_comes_back_by_itself() {
+    let (disk, clock) = (CrashDisk::new(1), Arc::new(TestClock::at(NOON)));
+    // The limit is far away: it is the disk that is full.
+    let options = LogOptions { disk_bytes_max: 1 << 30, ..world::options() };
+    let (engine, _) = world::open(&disk, &clock, &options).unwrap();
+    disk.set_capacity(disk.used() + 10 * 16 * 1024);
+    let mut number = 0;
+    while engine.state.lock().room(100).is_ok() {
+        number += 1;
+        append(&engine, number);
+        engine.turn();
+        clock.advance(1);
+        assert!(number < 10_000);
+    }
+    assert_eq!(engine.state.lock().room(100), Err(NoRoom::Full));
+    assert!(!engine.state.lock().progress().is_failing);
+    let mut change = Change::default();
+    for settled in 1..=number - 5 {
+        change.settle(QUEUE, settled);
+        engine.append(&mut change, Urgency::Lazy);
+        engine.turn();
+        clock.advance(10);
+    }
+    for _ in 0..50 {
+        engine.turn();
+        clock.advance(100);
+    }
+    assert_eq!(engine.state.lock().room(100), Ok(()));
+    let (reopened, _) = world::open(&disk.crash(1), &clock, &options).unwrap();
+    assert_eq!(world::entries(&reopened).len(), 5);
+}
+
+/// A full disk does not keep the store from being opened: whoever takes messages away makes room.
+#[test]
+fn a_store_on_a_full_disk_is_opened() {
+    let (disk, clock) = (CrashDisk::new(1), Arc::new(TestClock::at(NOON)));
+    let (engine, _) = world::open(&disk, &clock, &world::options()).unwrap();
+    (1..=500).for_each(|number| {
+        append(&engine, number);
+        engine.turn();
+    });
+    drop(engine);
+    let disk = disk.crash(1);
+    disk.remove_spare();
+    disk.set_capacity(disk.used());
+    let (engine, _) = world::open(&disk, &clock, &world::options()).unwrap();
+    assert_eq!(engine.state.lock().room(1), Err(NoRoom::Full));
+    assert_eq!(world::entries(&engine).len(), 500);
+    disk.set_capacity(usize::MAX);
+    mend(&engine, &clock);
+    assert_eq!(engine.state.lock().room(1), Ok(()));
+}
+
+/// A disk that may not be written to is said when the store is opened, with the name of the file.
+#[test]
+fn a_read_only_disk_is_an_error_with_a_name() {
+    let (disk, clock) = (CrashDisk::new(1), Arc::new(TestClock::at(NOON)));
+    drop(world::open(&disk, &clock, &world::options()).unwrap());
+    for at in 0..3 {
+        disk.set_fault(Fault::Error { at, count: 1000, kind: ErrorKind::ReadOnlyFilesystem });
+        let error = world::open(&disk, &clock, &world::options()).unwrap_err().to_string();
+        assert!(error.contains("read-only"), "{error}");
+    }
+}
