@@ -22,13 +22,19 @@ pub struct MessageRecord {
 impl MessageRecord {
     /// Writes a message as a record; at `now` the store's time is `now_millis`.
     pub fn write(message: &Message, now: Instant, now_millis: u64, out: &mut Vec<u8>) {
+        let left = message.expires_at.map(|at| at.saturating_duration_since(now).as_millis());
+        let at = left.map(|left| now_millis.saturating_add(u64::try_from(left).unwrap_or(u64::MAX)));
+        MessageRecord::write_expiring(message, at, out);
+    }
+
+    /// The same for a message whose deadline is told in the store's time, whatever it says itself.
+    pub fn write_expiring(message: &Message, expires_at_millis: Option<u64>, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);
         writer.byte(VERSION);
         let properties = message.properties.as_deref();
         let retain = if message.retain { RETAIN } else { 0 };
         writer.byte(message.qos as u8 | retain | properties.map_or(0, |_| HAS_PROPERTIES));
-        let left = message.expires_at.map(|at| at.saturating_duration_since(now).as_millis());
-        writer.optional(left.map(|left| now_millis.saturating_add(u64::try_from(left).unwrap_or(u64::MAX))));
+        writer.optional(expires_at_millis);
         writer.number(message.origin.0);
         writer.text(message.topic.as_str());
         if let Some(properties) = properties {

@@ -4,9 +4,20 @@
 //! [`Damaged`](crate::Damaged): what comes from a disk is as little to be believed as what comes from a socket.
 
 mod delivery;
+mod description;
+mod identity;
 mod message;
+mod saved;
+mod session;
+mod subscription;
 mod text;
+mod will;
 
 pub use delivery::DeliveryNote;
+pub use description::Description;
 pub use message::MessageRecord;
+pub use saved::{SavedPart, SavedRecord};
+pub use session::{SessionNote, SessionPhase, SessionRecord};
+pub use subscription::SubscriptionRecord;
 pub use text::{Reader, Writer};
+pub use will::WillRecord;

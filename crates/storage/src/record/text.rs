@@ -1,6 +1,7 @@
 //! Numbers, bytes and text one behind the other.
 
 use crate::Damaged;
+use std::time::Duration;
 
 /// The most bytes that a number takes: seven bits each.
 const NUMBER_BYTES_MAX: u32 = 10;
@@ -45,6 +46,23 @@ impl<'a> Writer<'a> {
     /// A number that may be missing: 0 where it is, otherwise one more than it.
     pub fn optional(&mut self, number: Option<u64>) {
         self.number(number.map_or(0, |number| number.saturating_add(1)));
+    }
+
+    /// A duration in milliseconds, of which a part counts as a whole one; missing where it is longer than they can say.
+    pub fn duration(&mut self, duration: Duration) {
+        self.optional(u64::try_from(duration.as_nanos().div_ceil(1_000_000)).ok());
+    }
+
+    /// A duration that may be missing.
+    pub fn optional_duration(&mut self, duration: Option<Duration>) {
+        self.byte(u8::from(duration.is_some()));
+        duration.into_iter().for_each(|duration| self.duration(duration));
+    }
+
+    /// Text that may be missing.
+    pub fn optional_text(&mut self, text: Option<&str>) {
+        self.byte(u8::from(text.is_some()));
+        text.into_iter().for_each(|text| self.text(text));
     }
 }
 
@@ -112,6 +130,30 @@ impl<'a> Reader<'a> {
     pub fn optional(&mut self) -> Result<Option<u64>, Damaged> {
         Ok(self.number()?.checked_sub(1))
     }
+
+    /// A duration; [`Duration::MAX`] where it was longer than can be said.
+    pub fn duration(&mut self) -> Result<Duration, Damaged> {
+        Ok(self.optional()?.map_or(Duration::MAX, Duration::from_millis))
+    }
+
+    /// A duration that may be missing.
+    pub fn optional_duration(&mut self) -> Result<Option<Duration>, Damaged> {
+        if self.truth()? { self.duration().map(Some) } else { Ok(None) }
+    }
+
+    /// Text that may be missing.
+    pub fn optional_text(&mut self) -> Result<Option<&'a str>, Damaged> {
+        if self.truth()? { self.text().map(Some) } else { Ok(None) }
+    }
+
+    /// One byte that says yes or no.
+    pub fn truth(&mut self) -> Result<bool, Damaged> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Damaged),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,12 +170,20 @@ mod tests {
             writer.text(&text);
             writer.optional(None);
             writer.optional(Some(5));
+            writer.duration(Duration::MAX);
+            writer.duration(Duration::from_micros(1));
+            writer.optional_duration(None);
+            writer.optional_text(Some(&text));
             let mut reader = Reader::new(&out);
             for number in numbers {
                 prop_assert_eq!(reader.number(), Ok(number));
             }
             prop_assert_eq!(reader.text(), Ok(text.as_str()));
             prop_assert_eq!((reader.optional(), reader.optional()), (Ok(None), Ok(Some(5))));
+            prop_assert_eq!(reader.duration(), Ok(Duration::MAX));
+            prop_assert_eq!(reader.duration(), Ok(Duration::from_millis(1)));
+            prop_assert_eq!(reader.optional_duration(), Ok(None));
+            prop_assert_eq!(reader.optional_text(), Ok(Some(text.as_str())));
             prop_assert_eq!(reader.finish(), Ok(()));
         }
     }
