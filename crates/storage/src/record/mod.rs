@@ -1,4 +1,4 @@
-//! What entries are, as bytes: the broker's things on their way to the disk and back.
+//! How the broker's things become bytes, and bytes things again.
 //!
 //! Each record begins with the version of its layout. A reader takes every version that was ever written, and answers any other bytes with
 //! [`Damaged`](crate::Damaged): what comes from a disk is as little to be believed as what comes from a socket.
@@ -7,6 +7,7 @@ mod delivery;
 mod description;
 mod identity;
 mod message;
+mod queue;
 mod saved;
 mod session;
 mod subscription;
@@ -16,6 +17,7 @@ mod will;
 pub use delivery::DeliveryNote;
 pub use description::Description;
 pub use message::MessageRecord;
+pub use queue::*;
 pub use saved::{SavedPart, SavedRecord};
 pub use session::{SessionNote, SessionPhase, SessionRecord};
 pub use subscription::SubscriptionRecord;
