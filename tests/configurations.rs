@@ -81,6 +81,25 @@ fn fleet_configuration_gives_each_user_its_place() {
     assert_eq!(received(&mut panel), "fleet/sensor-2/command 1 0 fleet/sensor-2/command");
 }
 
+/// `config/edge.toml` starts as it is, but for its port, and keeps what it says.
+#[test]
+fn edge_configuration_keeps_what_it_acknowledges() {
+    let original =
+        std::fs::read_to_string(project_folder().join("config/edge.toml")).expect("the file is there");
+    let scratch = Scratch::new();
+    let file = scratch.write("edge.toml", original);
+    let publish_retained = |gateway: Gateway| {
+        mosquitto_pub(gateway.port("devices"), &["-q", "1", "-r", "-t", "meter/1", "-m", "42"]);
+        gateway.terminate();
+        assert_eq!(gateway.wait().code, Some(0));
+    };
+    publish_retained(start_file(Scratch::new(), &file));
+    let gateway = start_file(Scratch::new(), &file);
+    let mut late = subscribed_mosquitto(gateway.port("devices"), &["-t", "meter/#"]);
+    assert_eq!(received(&mut late), "meter/1 0 1 42");
+    drop(scratch);
+}
+
 /// `config/tls.toml` starts once the files that it names stand beside it.
 #[test]
 fn tls_configuration_starts_with_its_certificates_beside_it() {

@@ -59,6 +59,8 @@ mod stomp_clients;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod store_commands;
+#[cfg(test)]
 mod system_topics;
 #[cfg(test)]
 mod tls;

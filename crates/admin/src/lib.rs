@@ -1,4 +1,4 @@
-//! The HTTP side: health, readiness, metrics, and the pages that the binary hands in.
+//! The HTTP side: health, readiness, metrics, looking into the store, and the pages that the binary hands in.
 //!
 //! [`AdminServer::bind`] opens the port, [`Bound::serve`] answers on a thread of its own, so that a slow scrape never delays a
 //! worker. It reads the broker's counters and never changes anything. It knows no protocol, opens no client listener, reads no
@@ -13,6 +13,7 @@ mod readiness;
 mod reference;
 mod routes;
 mod server;
+mod store;
 
 pub use pages::Pages;
 pub use readiness::{Readiness, Stage};

@@ -3,8 +3,9 @@
 use crate::metrics::NodeCollector;
 use crate::pages::Pages;
 use crate::readiness::{Readiness, Stage};
+use crate::store::{Count, Looking};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +25,7 @@ const DEGRADED: &str = "degraded: the store is failing";
 
 struct Exposed {
     node: Arc<Node>,
+    looking: Looking,
     registry: Registry,
     readiness: Readiness,
     pages: Pages,
@@ -38,8 +40,17 @@ pub(crate) fn router(collector: NodeCollector, readiness: Readiness, pages: Page
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/store", get(store))
+        .route("/store/queues", get(store_queues))
+        .route("/store/queues/{*name}", get(store_messages))
         .fallback(page)
-        .with_state(Arc::new(Exposed { node, registry, readiness, pages }))
+        .with_state(Arc::new(Exposed {
+            looking: Looking::new(node.clone()),
+            node,
+            registry,
+            readiness,
+            pages,
+        }))
 }
 
 async fn healthz() -> &'static str {
@@ -70,9 +81,25 @@ async fn metrics(State(exposed): State<Arc<Exposed>>) -> Response {
     }
 }
 
+async fn store(State(exposed): State<Arc<Exposed>>) -> Response {
+    exposed.looking.clone().info().await
+}
+
+async fn store_queues(State(exposed): State<Arc<Exposed>>, count: Query<Count>) -> Response {
+    exposed.looking.clone().queues(count).await
+}
+
+async fn store_messages(
+    State(exposed): State<Arc<Exposed>>,
+    name: Path<String>,
+    count: Query<Count>,
+) -> Response {
+    exposed.looking.clone().messages(name, count).await
+}
+
 async fn page(State(exposed): State<Arc<Exposed>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let answer = exposed.pages.answer(&method, uri.path(), &headers);
     answer.unwrap_or_else(|| {
-        (StatusCode::NOT_FOUND, "not found: there are /healthz, /readyz and /metrics").into_response()
+        (StatusCode::NOT_FOUND, "not found: there are /healthz, /readyz, /metrics and /store").into_response()
     })
 }

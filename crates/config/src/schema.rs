@@ -223,7 +223,7 @@ section! {
 }
 
 section! {
-    /// Health checks (`/healthz`, `/readyz`) and Prometheus metrics (`/metrics`). Without this table no HTTP port is opened.
+    /// Health checks (`/healthz`, `/readyz`), Prometheus metrics (`/metrics`) and what is in the store (`/store`, payloads as well). Without this table no HTTP port is opened.
     pub struct Http {
         /// IP address and port. Nothing here asks for a password: keep it on loopback or on a network that you trust.
         bind: SocketAddr = Address, Required;

@@ -3,6 +3,7 @@
 use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
 use crate::passwd::Passwd;
+use crate::store::Store;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ pub(crate) enum Command {
     /// Manage the users of a password file.
     #[command(subcommand)]
     Passwd(Passwd),
+    /// Look into a store, check it, take it elsewhere, empty queues.
+    #[command(subcommand)]
+    Store(Store),
     /// Put a broker under load and measure it.
     Bench(BenchArgs),
     /// Serve a simulated plant: a gateway, machines that publish, and a web page that shows them live.
@@ -50,7 +54,7 @@ pub(crate) struct Configuration {
     node: Option<String>,
     /// Override the folder for what is kept over a restart.
     #[arg(long, value_name = "FOLDER")]
-    data_dir: Option<String>,
+    pub(crate) data_dir: Option<String>,
 }
 
 impl Configuration {

@@ -5,7 +5,9 @@ use crate::metrics::tests::{node, node_on};
 use crate::readiness::Stage;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
-use tidegate_storage::MemoryStorage;
+use tidegate_message::Topic;
+use tidegate_storage::record::QueueRecord;
+use tidegate_storage::{Change, MemoryStorage, Storage, StreamId, Urgency};
 
 /// No test waits as long as this; it only turns a hang into a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -339,4 +341,41 @@ fn a_taken_port_is_an_error_that_names_it() {
     assert_eq!(error.address, taken.address());
     assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&taken.address().to_string()));
+}
+
+/// What the store holds is told in JSON, by the names of its queues.
+#[test]
+fn the_store_is_looked_into() {
+    let storage = MemoryStorage::new();
+    let mut change = Change::default();
+    let mut body = Vec::new();
+    let topic = Topic::parse(b"$queue/jobs/a b").unwrap();
+    QueueRecord { queue: 2000, topic }.write(&mut body);
+    change.append(&[(StreamId::QUEUES, 1, b"")], &body);
+    storage.append(&mut change, Urgency::Lazy);
+    let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let node = node_on(Some(Arc::new(storage)));
+    let server = bound.serve_within(PATIENT, node, Readiness::default(), Pages::default()).unwrap();
+    let (status, answer) = ask(&server, "GET", "/store");
+    assert!(status == 200 && body_has(&answer, "\"named_queues\":1"), "{answer}");
+    let (status, answer) = ask(&server, "GET", "/store/queues?count=5");
+    assert!(
+        status == 200 && body_has(&answer, "\"total\":1,\"queues\":[{\"name\":\"$queue/jobs/a b\""),
+        "{answer}"
+    );
+    let (status, answer) = ask(&server, "GET", "/store/queues/$queue/jobs/a%20b?count=5");
+    assert!(status == 200 && body_has(&answer, "\"messages\":[]"), "{answer}");
+    let (status, answer) = ask(&server, "GET", "/store/queues/$queue/other");
+    assert!(status == 404 && body_has(&answer, "\"error\":\"no queue is called so"), "{answer}");
+    assert_eq!(ask(&server, "GET", "/store/queues?count=-1").0, 400);
+    assert_eq!(ask(&server, "DELETE", "/store/queues/$queue/jobs").0, 405);
+    server.stop();
+    let (without, _) = serve(PATIENT);
+    let (status, answer) = ask(&without, "GET", "/store");
+    assert!(status == 404 && body_has(&answer, "no `data_dir` is set"), "{answer}");
+    without.stop();
+}
+
+fn body_has(answer: &str, piece: &str) -> bool {
+    body(answer).contains(piece)
 }

@@ -110,8 +110,9 @@ impl Log {
 
     /// Verifies every record of a log that nobody has open, and changes nothing.
     pub fn inspect(folder: impl Into<PathBuf>) -> Result<Inspection, OpenError> {
-        let ground = open::real_ground(&open::log_folder(&folder.into()));
-        let recovered = open::read_only(&ground)?;
+        let folder = open::log_folder(&folder.into());
+        let _lock = open::lock_for_reading(&folder)?;
+        let recovered = open::read_only(&open::real_ground(&folder))?;
         Ok(Inspection { segments: recovered.segments, report: recovered.report })
     }
 

@@ -76,6 +76,20 @@ pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Takes the lock together with others who only read; nothing where nobody has ever locked the store.
+pub(super) fn lock_for_reading(folder: &Path) -> Result<Option<File>, OpenError> {
+    let path = folder.join(names::LOCK);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(disk_error(path.clone()))?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Disk { path, source }),
+    }
+}
+
 /// The folder on the disk.
 pub(super) fn real_ground(folder: &Path) -> Ground {
     let disk = Arc::new(Folder::new(folder));

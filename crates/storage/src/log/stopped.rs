@@ -6,19 +6,23 @@ use super::open;
 use super::reading::{self, Picked};
 use super::recovery::Recovered;
 use crate::{Entry, ReadError, ReadMax, StreamId, StreamSummary, Usage};
+use std::fs::File;
 use std::path::Path;
 
-/// A log as it is on the disk. Nothing is locked or changed; what is damaged is left out and reported.
+/// A log as it is on the disk. Nothing is changed, and by nobody else meanwhile; what is damaged is left out and reported.
 #[derive(Debug)]
 pub struct StoppedLog {
     recovered: Recovered,
+    /// Locked while it is looked at.
+    _lock: Option<File>,
 }
 
 impl StoppedLog {
     /// Reads the log of a data folder.
     pub fn open(folder: &Path) -> Result<StoppedLog, OpenError> {
-        let ground = open::real_ground(&open::log_folder(folder));
-        Ok(StoppedLog { recovered: open::read_only(&ground)? })
+        let folder = open::log_folder(folder);
+        let lock = open::lock_for_reading(&folder)?;
+        Ok(StoppedLog { recovered: open::read_only(&open::real_ground(&folder))?, _lock: lock })
     }
 
     /// What reading it has found.

@@ -17,7 +17,7 @@ mod will;
 pub use delivery::DeliveryNote;
 pub use description::Description;
 pub use message::MessageRecord;
-pub use queue::*;
+pub use queue::{QueueNote, QueueRecord};
 pub use saved::{SavedPart, SavedRecord};
 pub use session::{SessionNote, SessionPhase, SessionRecord};
 pub use subscription::SubscriptionRecord;

@@ -76,8 +76,12 @@ fn what_was_appended_is_there_when_the_log_is_opened_again() {
         (first[0].number, &first[0].note[..], &first[0].body[..]),
         (1001, &b"other"[..], &[233; 100][..])
     );
+    assert!(matches!(StoppedLog::open(&scratch.0), Err(OpenError::InUse { .. })));
+    let entries = log.read(QUEUE, 0, ALL).unwrap();
+    drop(log);
     let stopped = StoppedLog::open(&scratch.0).unwrap();
-    assert_eq!(stopped.read(QUEUE, 0, ALL).unwrap(), log.read(QUEUE, 0, ALL).unwrap());
+    assert!(matches!(Log::open(&scratch.options()), Err(OpenError::InUse { .. })));
+    assert_eq!(stopped.read(QUEUE, 0, ALL).unwrap(), entries);
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! A store that no gateway has open.
+
+use super::{Found, Place};
+use crate::cli::complain;
+use std::io::{BufRead, Write};
+use std::path::Path;
+use tidegate_inspect::{
+    ExportError, ImportError, Info, Names, Open, Peeked, PurgeError, Queues, export, import, info, peek,
+    purge, queues,
+};
+use tidegate_storage::{Log, LogOptions, OpenError, StoppedLog};
+
+/// Why it could not be looked at or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoppedError {
+    #[error("{0}; a gateway that runs is asked with --url, and has to be stopped for everything else")]
+    InUse(OpenError),
+    #[error("{0}")]
+    Open(OpenError),
+    #[error("no queue is called {0:?}; `tidegate store queues` lists them")]
+    NoSuchQueue(String),
+    #[error("{0}")]
+    Export(#[from] ExportError),
+    #[error("{0}; what was imported until then is in the folder: empty it before another import")]
+    Import(ImportError),
+    #[error("{0}")]
+    NotEmpty(ImportError),
+    #[error("{0}")]
+    Purge(#[from] PurgeError),
+    #[error("the store could not be closed: {0}")]
+    Close(std::io::Error),
+}
+
+impl From<OpenError> for StoppedError {
+    fn from(error: OpenError) -> StoppedError {
+        match error {
+            OpenError::InUse { .. } => StoppedError::InUse(error),
+            _ => StoppedError::Open(error),
+        }
+    }
+}
+
+/// A store that is only read.
+pub(crate) struct Stopped {
+    log: StoppedLog,
+    names: Names,
+}
+
+impl Stopped {
+    /// Reads it. What is damaged is named, and left out.
+    pub(crate) fn open(folder: &Path) -> Result<Stopped, StoppedError> {
+        let log = StoppedLog::open(folder)?;
+        log.report().damage.iter().for_each(|damage| complain(&damage.to_string()));
+        let names = Names::read(&log);
+        Ok(Stopped { log, names })
+    }
+
+    pub(crate) fn info(&self) -> Info {
+        info(&self.log, &self.names)
+    }
+
+    pub(crate) fn queues(&self, count: usize) -> Queues {
+        queues(&self.log, &self.names, count)
+    }
+
+    pub(crate) fn peek(&self, queue: &str, count: usize) -> Result<Peeked, StoppedError> {
+        let stream = self.names.stream(queue).ok_or_else(|| StoppedError::NoSuchQueue(queue.to_owned()))?;
+        Ok(peek(&self.log, &self.names, stream, count))
+    }
+
+    /// Writes everything; nothing where something is damaged that is not to be left out.
+    pub(crate) fn export(&self, out: &mut dyn Write, skip_damaged: bool) -> Result<Found, StoppedError> {
+        let is_damaged = self.log.report().damaged_places > 0;
+        if is_damaged && !skip_damaged {
+            complain("nothing is exported; --skip-damaged leaves out what is damaged");
+            return Ok(Found::Damaged);
+        }
+        let exported = export(&self.log, skip_damaged, out)?;
+        exported.left_out.iter().for_each(|problem| complain(&problem.to_string()));
+        complain(&format!("{} things exported", exported.things));
+        match is_damaged || !exported.left_out.is_empty() {
+            true => Ok(Found::Damaged),
+            false => Ok(Found::Whole),
+        }
+    }
+}
+
+/// Opens a store to change it.
+fn open(place: &Place, skip_damaged: bool) -> Result<Log, StoppedError> {
+    let options = LogOptions {
+        segment_bytes: place.segment_bytes,
+        skip_damaged,
+        ..LogOptions::new(&place.folder, place.disk_bytes_max)
+    };
+    let (log, report) = Log::open(&options)?;
+    report.damage.iter().for_each(|damage| complain(&damage.to_string()));
+    Ok(log)
+}
+
+/// Puts lines into the store of a folder, which may not be there yet; returns how many things they were.
+pub(super) fn import_into(place: &Place, lines: &mut dyn BufRead) -> Result<usize, StoppedError> {
+    let log = open(place, false)?;
+    let imported = import(&log, lines).map_err(|error| match error {
+        ImportError::NotEmpty => StoppedError::NotEmpty(error),
+        _ => StoppedError::Import(error),
+    })?;
+    log.close().map_err(StoppedError::Close)?;
+    Ok(imported.things)
+}
+
+/// Empties a queue; returns how many messages it had.
+pub(super) fn empty(place: &Place, queue: &str, skip_damaged: bool) -> Result<usize, StoppedError> {
+    let log = open(place, skip_damaged)?;
+    let stream = Names::read(&Open(&log)).stream(queue);
+    let stream = stream.ok_or_else(|| StoppedError::NoSuchQueue(queue.to_owned()))?;
+    let thrown = purge(&log, stream)?;
+    log.close().map_err(StoppedError::Close)?;
+    Ok(thrown)
+}

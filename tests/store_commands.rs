@@ -1,0 +1,136 @@
+//! `tidegate store`: looking into a store with and without its gateway, checking it, taking it elsewhere, emptying queues.
+
+use crate::harness::{Ended, Gateway, Scratch, mosquitto_pub, run_tidegate};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+const LISTENERS: &str = r#"
+workers = 2
+
+[[listener]]
+name = "mqtt"
+bind = "127.0.0.1:0"
+protocols = ["mqtt"]
+allow_anonymous = true
+
+[http]
+bind = "127.0.0.1:0"
+"#;
+
+/// A folder with room for several stores.
+struct Stores(Scratch);
+
+impl Stores {
+    fn new() -> Stores {
+        Stores(Scratch::new())
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.0.folder().join(name)
+    }
+
+    fn start(&self, name: &str) -> Gateway {
+        let file = self.0.write(&format!("{name}.toml"), LISTENERS);
+        let folder = self.folder(name);
+        let arguments = ["--config".as_ref(), file.as_os_str(), "--data-dir".as_ref(), folder.as_os_str()];
+        Gateway::start_with(Scratch::new(), arguments)
+    }
+
+    /// `tidegate store` with these words, on the store of this name.
+    fn run(&self, name: &str, words: &[&str]) -> Ended {
+        let folder = self.folder(name);
+        let folder = folder.to_str().expect("the path is text");
+        run_tidegate([&["store"], words, &["--data-dir", folder]].concat())
+    }
+
+    #[track_caller]
+    fn succeed(&self, name: &str, words: &[&str]) -> String {
+        let ended = self.run(name, words);
+        assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.output);
+        ended.output
+    }
+}
+
+fn stop(gateway: Gateway) {
+    gateway.terminate();
+    assert_eq!(gateway.wait().code, Some(0));
+}
+
+/// Leaves a retained message.
+fn fill(gateway: &Gateway) {
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-r", "-t", "plant/state", "-m", "first"]);
+}
+
+/// What a store holds is the same thing from its folder and from the gateway that has it.
+#[test]
+fn a_store_is_looked_into_with_and_without_its_gateway() {
+    let stores = Stores::new();
+    let gateway = stores.start("a");
+    fill(&gateway);
+    let url = format!("http://127.0.0.1:{}", gateway.port("http"));
+    let ended = run_tidegate(["store", "info", "--json", "--url", &url]);
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let info: Value = serde_json::from_str(&ended.output).expect("the answer is JSON");
+    assert_eq!(info["retained_messages"], 1, "{info}");
+    let refused = run_tidegate(["store", "peek", "mqtt:nobody", "--url", &url]);
+    assert!(
+        refused.code == Some(2) && refused.output.contains("no queue is called so"),
+        "{}",
+        refused.output
+    );
+    let ended = stores.run("a", &["export"]);
+    assert!(ended.code == Some(2) && ended.output.contains("in use by another process"), "{}", ended.output);
+    stop(gateway);
+    assert!(stores.succeed("a", &["info"]).contains("retained messages     1"));
+}
+
+/// The first file of a store.
+fn segment(folder: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(folder.join("log")).expect("the store is there");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "seg")).min().expect("there is a segment")
+}
+
+/// What is damaged is named with its file and place, and left out where that is wanted.
+#[test]
+fn damage_is_named() {
+    let stores = Stores::new();
+    let gateway = stores.start("a");
+    fill(&gateway);
+    stop(gateway);
+    assert!(stores.succeed("a", &["check"]).contains("nothing is damaged"));
+    let file = segment(&stores.folder("a"));
+    let mut bytes = std::fs::read(&file).expect("the file can be read");
+    let at = bytes.windows(5).position(|piece| piece == b"first").expect("the message is in the first file");
+    bytes[at] ^= 0x20;
+    std::fs::write(&file, bytes).expect("the file can be written");
+
+    let checked = stores.run("a", &["check", "--json"]);
+    assert_eq!(checked.code, Some(1), "{}", checked.output);
+    let checked: Value = serde_json::from_str(&checked.output).expect("the answer is JSON");
+    let place = &checked["damage"][0]["place"];
+    assert!(place["file"].as_str().is_some_and(|name| name.ends_with(".seg")), "{checked}");
+    assert!(place["offset"].as_u64().is_some_and(|offset| offset <= at as u64), "{checked}");
+    assert_eq!(stores.run("a", &["export"]).code, Some(1));
+}
+
+/// Lines from anywhere, folders without a store, addresses without a gateway: each is refused in words.
+#[test]
+fn what_cannot_be_is_refused() {
+    let stores = Stores::new();
+    let lines = stores.0.write("lines.json", "{\"store\":{\"format\":1}}\n{\"session\":{}}\n");
+    let lines = lines.to_str().expect("the path is text");
+    for (words, piece) in [
+        (&["import", lines][..], "line 2: missing field"),
+        (&["import", "/no/such/file"], "/no/such/file"),
+        (&["info", "--url", "gateway"], "not like http://"),
+        (&["info", "--url", "http://127.0.0.1:1"], "127.0.0.1:1"),
+    ] {
+        let ended = stores.run("a", words);
+        assert!(ended.code == Some(2) && ended.output.contains(piece), "{words:?}: {}", ended.output);
+    }
+    let ended = stores.run("none", &["info"]);
+    assert!(ended.code == Some(2) && ended.output.contains("none"), "{}", ended.output);
+    let ended = run_tidegate(["store", "info"]);
+    assert!(ended.code == Some(2) && ended.output.contains("--data-dir"), "{}", ended.output);
+}
