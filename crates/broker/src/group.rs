@@ -50,6 +50,11 @@ impl GroupName {
         GroupName { share: None, filter: filter.clone() }
     }
 
+    /// The share's name; nothing for a named queue.
+    pub(crate) fn share(&self) -> Option<&str> {
+        self.share.as_deref()
+    }
+
     /// Whether it is a named queue's.
     pub(crate) fn is_queue(&self) -> bool {
         self.share.is_none()

@@ -5,6 +5,7 @@
 //! a crash it has happened as a whole or not at all.
 
 use crate::reading::Reading;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_storage::{Storage, StreamId};
@@ -41,8 +42,9 @@ impl Keeper {
     }
 
     /// A number for an entry that describes a session or what belongs to one.
-    pub(crate) fn next_in_sessions(&self) -> u64 {
-        self.next_in_sessions.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn next_in_sessions(&self) -> NonZeroU64 {
+        // The first one is 1, and no process gives out all of them.
+        NonZeroU64::new(self.next_in_sessions.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX)
     }
 
     /// A number for a retained message.

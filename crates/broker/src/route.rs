@@ -26,6 +26,13 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Whether a client has asked for the same in both.
+    pub(crate) fn asks_as(&self, other: &Subscription) -> bool {
+        let options =
+            |of: &Subscription| (of.qos_max, of.no_local, of.retain_as_published, of.subscription_id);
+        options(self) == options(other)
+    }
+
     /// Whether its owner may receive the topic.
     pub(crate) fn lets_in(&self, topic: &Topic, rules: &Rules) -> bool {
         rules.have_cleared(self.clearance) || rules.may_receive(self.queue.identity().as_deref(), topic)

@@ -5,6 +5,7 @@
 
 mod declaring;
 mod following;
+mod restoring;
 mod retaining;
 
 pub(crate) use declaring::{Joined, NotJoined};
@@ -25,6 +26,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tidegate_message::{QoS, Topic, TopicFilter};
@@ -99,6 +101,15 @@ pub(crate) struct Moved {
     pub(crate) from: u8,
 }
 
+/// A filter that leads to a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// The generation with which that begins: what is routed with it or a later one is delivered like that.
+    pub(crate) since: u64,
+    /// Whether it was not asked for before, or otherwise.
+    pub(crate) is_other: bool,
+}
+
 /// A limit of the subscriptions of all sessions is reached: their number or their bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooManySubscriptions;
@@ -162,8 +173,8 @@ impl Router {
     }
 
     /// Judges the subscriptions of a queue by its present owner, those that it shares left out. Takes away those that may not be and
-    /// returns their filters.
-    pub(crate) fn review(&self, queue: &Queue, rules: &Rules) -> Vec<TopicFilter> {
+    /// returns their filters with their entries in the durable store.
+    pub(crate) fn review(&self, queue: &Queue, rules: &Rules) -> Vec<(TopicFilter, Option<NonZeroU64>)> {
         let identity = queue.identity();
         let judge = |filter| (rules.subscription(identity.as_deref(), &filter), filter);
         let filters = queue.filters().own();
@@ -185,11 +196,14 @@ impl Router {
             self.advance();
         }
         drop(bindings);
-        for filter in &lost {
-            queue.filters().remove(filter);
-        }
         queue.set_reviewed(rules.number());
-        lost
+        let mut filters = queue.filters();
+        let take = |filter: TopicFilter| {
+            let entry = filters.entry(&filter);
+            filters.remove(&filter);
+            (filter, entry)
+        };
+        lost.into_iter().map(take).collect()
     }
 
     /// Grows with every change; a route of an older generation must not be used.
@@ -209,22 +223,23 @@ impl Router {
             && bytes <= self.subscription_bytes_max.load(Ordering::Relaxed)
     }
 
-    /// Binds a filter to a queue, or changes what is granted there. Returns the generation with which that begins: what is routed with
-    /// it or a later one is delivered like that.
+    /// Binds a filter to a queue, or changes what is granted there.
     pub(crate) fn subscribe(
         &self,
         filter: &TopicFilter,
         subscription: Subscription,
-    ) -> Result<u64, TooManySubscriptions> {
+    ) -> Result<Bound, TooManySubscriptions> {
         let mut bindings = self.bindings.write();
-        let known = bindings.tree.get(filter, subscription.queue.id).map(|known| known.since);
-        if known.is_none() && !self.has_room(&bindings, filter) {
+        let known = bindings.tree.get(filter, subscription.queue.id);
+        let (known_since, is_other) =
+            known.map_or((None, true), |known| (Some(known.since), !known.asks_as(&subscription)));
+        if known_since.is_none() && !self.has_room(&bindings, filter) {
             return Err(TooManySubscriptions);
         }
         let generation = self.advance();
-        let since = known.unwrap_or(generation);
+        let since = known_since.unwrap_or(generation);
         bindings.tree.insert(filter, subscription.queue.id, Subscription { since, ..subscription });
-        Ok(generation)
+        Ok(Bound { since: generation, is_other })
     }
 
     pub(crate) fn unsubscribe(&self, binding: Binding<'_>) {

@@ -3,19 +3,27 @@
 //! A sharded map, so that clients that come and go on different workers seldom meet at a lock. Nothing here routes or sends: the
 //! worker does what the answers say.
 
+mod kept;
+mod restoring;
+
+pub(crate) use kept::Scribe;
+pub(crate) use restoring::Restored;
+
 use crate::Limits;
 use crate::budget::{QueueFull, Room};
 use crate::queue::Queue;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
+use kept::Kept;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_message::Origin;
-use tidegate_protocol::{Identity, SAVED_BYTES_MAX, SAVED_PIECES_MAX, Saved, SavedState, Will, WillAction};
+use tidegate_protocol::{Identity, Saved, SavedState, Settlement, Will, WillAction};
 
 const SHARDS: usize = 16;
 
@@ -44,10 +52,17 @@ pub(crate) struct Holder {
 struct Session {
     queue: Arc<Queue>,
     holder: Option<Holder>,
+    /// Whether its holder has given it up in an event that has not been handed to the store yet: until then no other worker gets it, whose
+    /// changes could come first.
+    is_leaving: bool,
     expiry: Duration,
+    /// How many unsettled deliveries its consumer may have, or might have had, and which it settles.
+    credit: u32,
+    settlement: Settlement,
     /// Pieces, oldest first.
     saved: Vec<SavedState>,
     will: Option<HeldWill>,
+    kept: Option<Box<Kept>>,
     /// The moment at which something is due while nobody holds it: the will's delay or the session's end.
     due: Option<Instant>,
     ends_at: Option<Instant>,
@@ -61,15 +76,21 @@ pub(crate) struct HeldWill {
     pub(crate) will: Box<Will>,
     /// Who published it.
     pub(crate) identity: Arc<Identity>,
+    /// Its entry in the durable store.
+    entry: Option<NonZeroU64>,
     _room: Room,
 }
 
 impl HeldWill {
     /// Holds a will, unless there is no room for it.
     pub(crate) fn new(will: Will, identity: Arc<Identity>, mut room: Room) -> Result<HeldWill, QueueFull> {
+        room.claim(HeldWill::weight_bytes(&will))?;
+        Ok(HeldWill { will: Box::new(will), identity, entry: None, _room: room })
+    }
+
+    fn weight_bytes(will: &Will) -> usize {
         let properties = will.properties.as_ref().map_or(0, |properties| properties.heap_bytes());
-        room.claim(size_of::<Will>() + will.topic.as_str().len() + will.payload.len() + properties)?;
-        Ok(HeldWill { will: Box::new(will), identity, _room: room })
+        size_of::<Will>() + will.topic.as_str().len() + will.payload.len() + properties
     }
 }
 
@@ -81,6 +102,8 @@ pub(crate) struct Claim {
     pub(crate) identity: Arc<Identity>,
     pub(crate) clean_start: bool,
     pub(crate) expiry: Duration,
+    pub(crate) credit: u32,
+    pub(crate) settlement: Settlement,
     pub(crate) will: Option<HeldWill>,
 }
 
@@ -104,6 +127,22 @@ pub(crate) struct Ended {
     pub(crate) will: Option<HeldWill>,
 }
 
+/// How a connection gives a session up.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    pub(crate) will: WillAction,
+    /// How long the session lives from now, where that changes.
+    pub(crate) expiry: Option<Duration>,
+    pub(crate) saved: SavedState,
+}
+
+impl Farewell {
+    /// That of a machine which has said nothing.
+    pub(crate) fn silent() -> Farewell {
+        Farewell { will: WillAction::Publish, expiry: None, saved: SavedState::new() }
+    }
+}
+
 /// What is due after a release or a passing of time.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
@@ -121,8 +160,24 @@ pub(crate) struct Sessions {
     attached: AtomicUsize,
     count_max: AtomicUsize,
     expiry_max: Mutex<Duration>,
-    /// Moments at which something is due. Locked after a shard, never before.
-    agenda: Mutex<BTreeSet<(Instant, SessionKey)>>,
+    /// Locked after a shard, never before.
+    agenda: Mutex<Agenda>,
+}
+
+/// When something is due.
+#[derive(Debug, Default)]
+struct Agenda {
+    moments: BTreeSet<(Instant, SessionKey)>,
+    /// Wills that sessions have left behind which ended with an earlier process.
+    left: Vec<Left>,
+}
+
+/// A will without a session.
+#[derive(Debug)]
+struct Left {
+    since: Instant,
+    will: HeldWill,
+    origin: Origin,
 }
 
 impl Sessions {
@@ -167,12 +222,14 @@ impl Sessions {
     /// Gives the session to the claimant, if nobody holds it. `new_queue` is called where a new session begins.
     ///
     /// A user's session is no other's: neither its messages nor its end. Only where the credentials of its user do not count
-    /// any more, which `is_current` tells, does it end for the claimant.
+    /// any more, which `is_current` tells, does it end for the claimant. One whose time is over ends as well.
     pub(crate) fn claim(
         &self,
         mut claim: Claim,
+        now: Instant,
         is_current: impl FnOnce(&Identity) -> bool,
         new_queue: impl FnOnce() -> Arc<Queue>,
+        scribe: Option<&mut Scribe<'_>>,
     ) -> Claimed {
         claim.expiry = claim.expiry.min(self.expiry_max());
         let mut shard = self.shard(&claim.key).lock();
@@ -184,44 +241,51 @@ impl Sessions {
             claim.clean_start = true;
         }
         match shard.get_mut(&claim.key) {
-            Some(Session { holder: Some(holder), .. }) if *holder != claim.holder => {
-                Claimed::HeldBy(*holder, claim)
+            Some(session) if session.is_held_against(claim.holder) => {
+                Claimed::HeldBy(session.holder.unwrap_or(claim.holder), claim)
             }
-            Some(session) if !claim.clean_start => {
-                self.count_attached(session.holder);
-                self.reschedule(&claim.key, session, None);
-                session.holder = Some(claim.holder);
-                session.expiry = claim.expiry;
-                session.will = claim.will;
-                session.queue.set_identity(claim.identity);
-                // They stay: should the process end before the session is released, nothing else would say what they say.
-                let saved = session.saved.clone();
-                Claimed::Held {
-                    queue: session.queue.clone(),
-                    present: true,
-                    saved,
-                    expiry: claim.expiry,
-                    ended: None,
-                }
+            Some(session) if !claim.clean_start && !session.is_over(now) => {
+                self.count_attached(session.attached_by());
+                self.resume(session, claim, scribe)
             }
             existing => {
-                let held_by = existing.as_ref().and_then(|session| session.holder);
-                let ended = existing.map(|session| {
-                    self.reschedule(&claim.key, session, None);
-                    Ended { queue: session.queue.clone(), will: session.will.take() }
-                });
+                let held_by = existing.as_ref().and_then(|session| session.attached_by());
+                let mut scribe = scribe;
+                let ended = existing.map(|session| self.end(&claim.key, session, scribe.as_deref_mut()));
                 if ended.is_none() && !self.count_one_more() {
                     return Claimed::Full;
                 }
                 self.count_attached(held_by);
-                let queue = new_queue();
-                queue.set_survives(!claim.expiry.is_zero());
-                queue.set_identity(claim.identity);
-                let expiry = claim.expiry;
-                shard.insert(claim.key, Session::held(queue.clone(), claim.holder, expiry, claim.will));
+                let (key, queue, expiry) = (claim.key.clone(), new_queue(), claim.expiry);
+                queue.set_survives(!expiry.is_zero());
+                queue.set_identity(claim.identity.clone());
+                let mut session = Session::held(queue.clone(), claim);
+                scribe.into_iter().for_each(|scribe| session.keep_attached(&key, scribe));
+                shard.insert(key, session);
                 Claimed::Held { queue, present: false, saved: Vec::new(), expiry, ended }
             }
         }
+    }
+
+    /// Gives a session that nobody holds to a claimant.
+    fn resume(&self, session: &mut Session, claim: Claim, mut scribe: Option<&mut Scribe<'_>>) -> Claimed {
+        self.reschedule(&claim.key, session, None);
+        let Claim { key, holder, identity, expiry, credit, settlement, will, .. } = claim;
+        let before = std::mem::replace(&mut session.will, will);
+        before.into_iter().for_each(|will| will.forget(scribe.as_deref_mut()));
+        (session.holder, session.is_leaving) = (Some(holder), false);
+        (session.expiry, session.credit, session.settlement) = (expiry, credit, settlement);
+        session.queue.set_identity(identity);
+        scribe.into_iter().for_each(|scribe| session.keep_attached(&key, scribe));
+        let saved = std::mem::take(&mut session.saved);
+        Claimed::Held { queue: session.queue.clone(), present: true, saved, expiry, ended: None }
+    }
+
+    /// Takes out of a session what has to be forgotten with it.
+    fn end(&self, key: &SessionKey, session: &mut Session, scribe: Option<&mut Scribe<'_>>) -> Ended {
+        self.reschedule(key, session, None);
+        session.forget(scribe);
+        Ended { queue: session.queue.clone(), will: session.will.take() }
     }
 
     fn count_one_more(&self) -> bool {
@@ -234,67 +298,73 @@ impl Sessions {
         self.attached.fetch_add(usize::from(before.is_none()), Ordering::Relaxed);
     }
 
-    /// Keeps what a session's protocol wants back. Nothing happens where the connection does not hold it.
-    pub(crate) fn save(&self, key: &SessionKey, holder: Holder, saved: Saved<'_>) {
+    /// Keeps a piece of what a session's protocol wants back. Nothing happens where the connection does not hold it, or it is not kept.
+    pub(crate) fn save(&self, key: &SessionKey, holder: Holder, saved: Saved<'_>, scribe: &mut Scribe<'_>) {
         let mut shard = self.shard(key).lock();
-        let Some(session) = shard.get_mut(key).filter(|session| session.holder == Some(holder)) else {
-            return;
-        };
-        match saved {
-            Saved::Whole(piece) => session.saved = vec![piece.to_vec()],
-            Saved::More(piece) => {
-                let bytes = session.saved.iter().map(Vec::len).sum::<usize>() + piece.len();
-                let has_room = session.saved.len() < SAVED_PIECES_MAX && bytes <= SAVED_BYTES_MAX;
-                debug_assert!(has_room, "a machine writes the whole before its pieces are too many");
-                session.saved.extend(has_room.then(|| piece.to_vec()));
-            }
+        if let Some(session) = shard.get_mut(key).filter(|session| session.attached_by() == Some(holder)) {
+            session.keep_saved(saved, scribe);
         }
     }
 
     /// Takes the session from its holder. Returns what has to be done now; the rest is put on the agenda.
+    ///
+    /// Where there is a store, no other worker gets it before [`Sessions::free`].
     pub(crate) fn release(
         &self,
         key: &SessionKey,
         holder: Holder,
-        will: WillAction,
-        expiry: Option<Duration>,
-        saved: SavedState,
+        farewell: Farewell,
         now: Instant,
+        mut scribe: Option<&mut Scribe<'_>>,
     ) -> Due {
         let expiry_max = self.expiry_max();
         let mut shard = self.shard(key).lock();
-        let Some(session) = shard.get_mut(key).filter(|session| session.holder == Some(holder)) else {
+        let Some(session) = shard.get_mut(key).filter(|session| session.attached_by() == Some(holder)) else {
             return Due::default();
         };
-        session.holder = None;
+        session.is_leaving = scribe.is_some();
+        session.holder = Some(holder).filter(|_| session.is_leaving);
         self.attached.fetch_sub(1, Ordering::Relaxed);
-        session.saved = Some(saved).filter(|saved| !saved.is_empty()).into_iter().collect();
-        session.expiry = expiry.unwrap_or(session.expiry).min(expiry_max);
+        session.expiry = farewell.expiry.unwrap_or(session.expiry).min(expiry_max);
         session.queue.set_survives(!session.expiry.is_zero());
-        if will == WillAction::Discard {
-            session.will = None;
+        if farewell.will == WillAction::Discard {
+            session.will.take().into_iter().for_each(|will| will.forget(scribe.as_deref_mut()));
         }
         session.ends_at = now.checked_add(session.expiry);
         session.will_at = session.will.as_ref().and_then(|will| now.checked_add(will.will.delay));
-        self.settle_due(key, &mut shard, now)
+        let due = self.settle_due(key, &mut shard, now, scribe.as_deref_mut());
+        if let Some(session) = shard.get_mut(key).filter(|_| due.ended.is_none()) {
+            if let Some(scribe) = scribe {
+                session.keep(key, scribe);
+                session.keep_saved(Saved::Whole(&farewell.saved), scribe);
+            }
+            session.saved = Some(farewell.saved).filter(|saved| !saved.is_empty()).into_iter().collect();
+        }
+        due
     }
 
-    /// Does what is due in one session that nobody holds.
+    /// Lets every worker have a session that this holder has given up.
+    pub(crate) fn free(&self, key: &SessionKey, holder: Holder) {
+        let mut shard = self.shard(key).lock();
+        let leaving = |session: &&mut Session| session.is_leaving && session.holder == Some(holder);
+        if let Some(session) = shard.get_mut(key).filter(leaving) {
+            (session.holder, session.is_leaving) = (None, false);
+        }
+    }
+
+    /// Does what is due in one session that nobody is attached to.
     fn settle_due(
         &self,
         key: &SessionKey,
         shard: &mut HashMap<SessionKey, Session, RandomState>,
         now: Instant,
+        scribe: Option<&mut Scribe<'_>>,
     ) -> Due {
-        // It may have been claimed since the agenda was read.
-        let Some(session) = shard.get_mut(key).filter(|session| session.holder.is_none()) else {
-            return Due::default();
-        };
+        let Some(session) = shard.get_mut(key) else { return Due::default() };
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if is_due(session.ends_at) {
+        if session.is_over(now) {
             // The will's delay ends with the session ([MQTT-3.1.3-9] and section 3.1.3.2.2).
-            let ended = Ended { queue: session.queue.clone(), will: session.will.take() };
-            self.reschedule(key, session, None);
+            let ended = self.end(key, session, scribe);
             shard.remove(key);
             self.count.fetch_sub(1, Ordering::Relaxed);
             return Due { will: None, ended: Some(ended) };
@@ -315,10 +385,10 @@ impl Sessions {
         }
         let mut agenda = self.agenda.lock();
         if let Some(old) = session.due {
-            agenda.remove(&(old, key.clone()));
+            agenda.moments.remove(&(old, key.clone()));
         }
         if let Some(due) = due {
-            agenda.insert((due, key.clone()));
+            agenda.moments.insert((due, key.clone()));
         }
         session.due = due;
     }
@@ -326,7 +396,7 @@ impl Sessions {
     /// The queues of the sessions that nobody holds.
     pub(crate) fn unheld(&self) -> Vec<Arc<Queue>> {
         let of_shard = |shard: &Mutex<HashMap<SessionKey, Session, RandomState>>| {
-            let unheld = |session: &&Session| session.holder.is_none();
+            let unheld = |session: &&Session| session.attached_by().is_none();
             shard.lock().values().filter(unheld).map(|session| session.queue.clone()).collect::<Vec<_>>()
         };
         self.shards.iter().flat_map(of_shard).collect()
@@ -334,24 +404,62 @@ impl Sessions {
 
     /// When something is due next.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.agenda.lock().first().map(|(at, _)| *at)
+        let agenda = self.agenda.lock();
+        let first = agenda.moments.first().map(|(at, _)| *at);
+        agenda.left.last().map(|left| left.since).into_iter().chain(first).min()
     }
 
     /// Does one thing that is due at `now`; nothing when nothing is.
-    pub(crate) fn take_due(&self, now: Instant) -> Option<Due> {
+    pub(crate) fn take_due(&self, now: Instant, scribe: Option<&mut Scribe<'_>>) -> Option<Due> {
         let key = {
-            let agenda = self.agenda.lock();
-            agenda.first().filter(|(at, _)| *at <= now).map(|(_, key)| key.clone())?
+            let mut agenda = self.agenda.lock();
+            if let Some(Left { will, origin, .. }) = agenda.left.pop() {
+                return Some(Due { will: Some((will, origin)), ended: None });
+            }
+            agenda.moments.first().filter(|(at, _)| *at <= now).map(|(_, key)| key.clone())?
         };
         let mut shard = self.shard(&key).lock();
-        Some(self.settle_due(&key, &mut shard, now))
+        // It may have been claimed since the agenda was read.
+        let is_unheld = shard.get(&key).is_some_and(|session| session.holder.is_none());
+        Some(if is_unheld { self.settle_due(&key, &mut shard, now, scribe) } else { Due::default() })
     }
 }
 
 impl Session {
-    fn held(queue: Arc<Queue>, holder: Holder, expiry: Duration, will: Option<HeldWill>) -> Session {
-        let (saved, due, ends_at, will_at) = (Vec::new(), None, None, None);
-        Session { queue, holder: Some(holder), expiry, saved, will, due, ends_at, will_at }
+    fn held(queue: Arc<Queue>, claim: Claim) -> Session {
+        let Claim { holder, expiry, credit, settlement, will, .. } = claim;
+        Session {
+            queue,
+            holder: Some(holder),
+            is_leaving: false,
+            expiry,
+            credit,
+            settlement,
+            saved: Vec::new(),
+            will,
+            kept: None,
+            due: None,
+            ends_at: None,
+            will_at: None,
+        }
+    }
+
+    /// The connection that has it and has not given it up.
+    fn attached_by(&self) -> Option<Holder> {
+        self.holder.filter(|_| !self.is_leaving)
+    }
+
+    /// Whether a claimant has to wait for another connection, or for what that has left to be handed to the store.
+    fn is_held_against(&self, claimant: Holder) -> bool {
+        self.holder.is_some_and(|holder| match self.is_leaving {
+            true => holder.worker != claimant.worker,
+            false => holder != claimant,
+        })
+    }
+
+    /// Whether its time was over before somebody came back.
+    fn is_over(&self, now: Instant) -> bool {
+        self.attached_by().is_none() && self.ends_at.is_some_and(|at| at <= now)
     }
 }
 

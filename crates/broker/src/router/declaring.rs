@@ -47,7 +47,7 @@ pub(crate) type NewQueue<'a> = &'a dyn Fn(u8) -> Arc<Queue>;
 
 impl Bindings {
     /// The group of a name, which stands in the tree from now on; at home on this worker where it is new.
-    fn group(
+    pub(super) fn group(
         &mut self,
         name: &GroupName,
         generation: u64,

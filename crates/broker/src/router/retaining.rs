@@ -257,7 +257,7 @@ mod tests {
             let now = Instant::now();
             match (self.since, &mut self.search) {
                 (None, _) => {
-                    let since = self.router.subscribe(&self.filter, subscription(&self.queue)).unwrap();
+                    let since = self.router.subscribe(&self.filter, subscription(&self.queue)).unwrap().since;
                     self.since = Some(since);
                     let is_stored = matches!(self.publisher, Publisher::Retained { .. });
                     self.missed = WHOLE.len() - 1 - self.unpublished.len() + usize::from(is_stored);

@@ -47,15 +47,17 @@ fn claim_as(
     will: Option<HeldWill>,
 ) -> Claimed {
     let (key, identity) = (key(), identity(user));
-    let claim = Claim { key, holder: holder(connection), identity, clean_start, expiry, will };
+    let (credit, settlement) = (10, Settlement::AboveAtMostOnce);
+    let claim =
+        Claim { key, holder: holder(connection), identity, clean_start, expiry, credit, settlement, will };
     let is_current = |identity: &Identity| identity.user.as_deref() != Some("gone");
-    sessions.claim(claim, is_current, || {
-        Arc::new(Queue::new(connection, 0, Arc::new(TotalBytes::new(&Limits::default()))))
-    })
+    let new_queue = || Arc::new(Queue::new(connection, 0, Arc::new(TotalBytes::new(&Limits::default()))));
+    // Nobody of these comes back to a session whose time is over.
+    sessions.claim(claim, Instant::now(), is_current, new_queue, None)
 }
 
 fn release(sessions: &Sessions, connection: u64, will: WillAction, now: Instant) -> Due {
-    sessions.release(&key(), holder(connection), will, None, vec![1], now)
+    sessions.release(&key(), holder(connection), Farewell { will, expiry: None, saved: vec![1] }, now, None)
 }
 
 /// [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.1/3.1.2-4] [MQTT-3.1.1/3.1.2-6]
@@ -72,27 +74,8 @@ fn a_session_comes_back_unless_the_start_is_clean() {
     let Claimed::Held { present, saved, queue, ended, .. } = claim(&sessions, 3, true, MINUTE, None) else {
         panic!()
     };
-    assert_eq!((present, saved, queue.id, ended.unwrap().queue.id), (false, vec![], 3, 1));
+    assert_eq!((present, saved, queue.id, ended.unwrap().queue.id), (false, Vec::<SavedState>::new(), 3, 1));
     assert_eq!(sessions.len(), 1);
-}
-
-/// What was saved piece by piece comes back in that order; the whole takes the place of what came before.
-#[test]
-fn saved_pieces_come_back_in_order() {
-    let sessions = Sessions::new(&Limits::default());
-    let held = |connection| match claim(&sessions, connection, false, MINUTE, None) {
-        Claimed::Held { saved, .. } => saved,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(held(1), Vec::<SavedState>::new());
-    for saved in [Saved::More(b"a"), Saved::Whole(b"b"), Saved::More(b"c"), Saved::More(b"d")] {
-        sessions.save(&key(), holder(1), saved);
-        // Not its to save.
-        sessions.save(&key(), holder(2), Saved::Whole(b"x"));
-    }
-    assert_eq!(held(1), [b"b", b"c", b"d"]);
-    release(&sessions, 1, WillAction::Publish, Instant::now());
-    assert_eq!(held(2), [[1]]);
 }
 
 /// MQTT 5.0 section 5.4.2: a client identifier alone opens nobody else's session, and ends none.
@@ -122,7 +105,7 @@ fn a_session_of_a_removed_user_ends_for_the_next_one() {
     else {
         panic!()
     };
-    assert_eq!((saved, ended.queue.id), (vec![], 1));
+    assert_eq!((saved, ended.queue.id), (Vec::<SavedState>::new(), 1));
 }
 
 /// [MQTT-4.5.0-1]: the last connection of a session keeps nothing for another one, but is not there yet when it has claimed it.
@@ -158,8 +141,8 @@ fn a_session_ends_with_its_expiry_and_not_before() {
     claim(&sessions, 1, false, MINUTE, None);
     release(&sessions, 1, WillAction::Publish, now);
     assert_eq!(sessions.next_due(), Some(now + MINUTE));
-    assert!(sessions.take_due(now + MINUTE / 2).is_none());
-    assert!(sessions.take_due(now + MINUTE).unwrap().ended.is_some());
+    assert!(sessions.take_due(now + MINUTE / 2, None).is_none());
+    assert!(sessions.take_due(now + MINUTE, None).unwrap().ended.is_some());
     assert_eq!((sessions.len(), sessions.next_due()), (0, None));
     claim(&sessions, 2, false, Duration::ZERO, None);
     assert!(release(&sessions, 2, WillAction::Publish, now).ended.is_some());
@@ -175,9 +158,9 @@ fn a_delayed_will_waits_and_can_be_called_off() {
     claim(&sessions, 2, false, MINUTE, Some(will(MINUTE / 2)));
     assert_eq!(sessions.next_due(), None);
     release(&sessions, 2, WillAction::Publish, now);
-    let due = sessions.take_due(now + MINUTE / 2).unwrap();
+    let due = sessions.take_due(now + MINUTE / 2, None).unwrap();
     assert!(due.will.is_some() && due.ended.is_none());
-    assert!(sessions.take_due(now + MINUTE).unwrap().ended.unwrap().will.is_none());
+    assert!(sessions.take_due(now + MINUTE, None).unwrap().ended.unwrap().will.is_none());
 }
 
 /// MQTT 5.0 section 3.1.3.2.2: the session's end does not wait for the will's delay.
@@ -186,7 +169,7 @@ fn a_session_that_ends_publishes_its_will() {
     let (sessions, now) = (Sessions::new(&Limits::default()), Instant::now());
     claim(&sessions, 1, false, MINUTE, Some(will(2 * MINUTE)));
     release(&sessions, 1, WillAction::Publish, now);
-    assert!(sessions.take_due(now + MINUTE).unwrap().ended.unwrap().will.is_some());
+    assert!(sessions.take_due(now + MINUTE, None).unwrap().ended.unwrap().will.is_some());
     claim(&sessions, 2, false, MINUTE, Some(will(MINUTE)));
     assert!(release(&sessions, 2, WillAction::Discard, now).will.is_none());
     let Claimed::Held { ended, .. } = claim(&sessions, 3, true, MINUTE, None) else { panic!() };

@@ -5,8 +5,10 @@
 
 use super::Shard;
 use crate::entry::{ChangePlace, Entry};
+use crate::node::Node;
 use crate::queue::Queue;
 use crate::queued::Queued;
+use crate::sessions::{Holder, Scribe, SessionKey};
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -27,6 +29,8 @@ pub(super) struct Keeping {
     pub(super) urgency: Urgency,
     /// The retained messages that it changes, and the numbers that they go by until it is handed over.
     pub(super) retained: Vec<(Topic, NonZeroU64)>,
+    /// Sessions that were given up: other workers may have them when the change is handed over.
+    leaving: Vec<(SessionKey, Holder)>,
     /// Where records are written.
     record: Vec<u8>,
     /// The place that the change will have, where somebody wants to know it.
@@ -122,6 +126,21 @@ impl Keeping {
     }
 }
 
+impl Keeping {
+    /// Who writes what becomes of sessions; nobody where there is no store.
+    pub(super) fn scribe<'a>(&'a mut self, node: &'a Node, now: Instant) -> Option<Scribe<'a>> {
+        let keeper = node.keeper.as_ref()?;
+        Some(Scribe { keeper, change: &mut self.change, now })
+    }
+
+    /// A connection has given a session up in this event.
+    pub(super) fn note_leaving(&mut self, key: &SessionKey, holder: Holder, node: &Node) {
+        if node.keeper.is_some() {
+            self.leaving.push((key.clone(), holder));
+        }
+    }
+}
+
 impl Shard {
     /// Settles a delivery that is thrown away for good.
     pub(super) fn settle_entry(&mut self, queued: &Queued) {
@@ -149,8 +168,15 @@ impl Shard {
     }
 
     /// Hands over what this event has changed; whoever waits for it waits for its place from now on. That of an event that has changed
-    /// nothing is the last one.
+    /// nothing is the last one. Sessions that were given up may be had by other workers then.
     pub(super) fn commit(&mut self) {
+        self.hand_change_over();
+        for (key, holder) in self.keeping.leaving.drain(..) {
+            self.node.sessions.free(&key, holder);
+        }
+    }
+
+    fn hand_change_over(&mut self) {
         if !self.keeping.late.is_empty() {
             self.keeping.settle_late();
         }

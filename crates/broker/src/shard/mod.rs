@@ -13,6 +13,7 @@ mod claiming;
 mod closing;
 pub(crate) mod cursor;
 mod deliver;
+mod describing;
 mod following;
 mod holding;
 mod keeping;

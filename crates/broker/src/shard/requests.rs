@@ -9,6 +9,7 @@ use super::replay::Replayed;
 use super::slot::Consumer;
 use crate::filters::Share;
 use crate::group::{GroupName, Member};
+use crate::queue::Queue;
 use crate::queued::Queued;
 use crate::reply;
 use crate::retained::Search;
@@ -105,7 +106,7 @@ impl<'a> Requests<'a> {
         if bytes > limit {
             return Err(Refusal::TopicTooLong { bytes, limit });
         }
-        let (key, consumer) = self.consumer(subscribe.consumer)?;
+        let (_, consumer) = self.consumer(subscribe.consumer)?;
         let limit = limits.subscriptions_per_session;
         let checked = consumer.queue.filters().check_share(name, limit);
         let is_new = checked.map_err(|_| Refusal::TooManySubscriptions { limit })?;
@@ -118,9 +119,15 @@ impl<'a> Requests<'a> {
         let others = node.metrics().len().saturating_sub(1);
         let joined = node.router.join(name, member, worker, others, &|home| node.new_queue(home));
         let Joined { group, given_up } = joined.map_err(|reason| refusal_of(reason, &limits))?;
-        let joined = group.clone();
-        let share = Share { group, grant };
-        consumer.queue.filters().set_share(share.clone());
+        let (joined, queue) = (group.clone(), consumer.queue.clone());
+        let before = queue.filters().share(name).filter(|share| share.group.queue.id == group.queue.id);
+        let (known, entry) = before.map_or((None, None), |before| (Some(before.grant), before.entry));
+        let mut share = Share { group, grant, entry };
+        if known.as_ref() != Some(&share.grant) || entry.is_none() {
+            share = self.shard.keep_share(&queue, share);
+        }
+        queue.filters().set_share(share.clone());
+        let (key, consumer) = self.consumer(subscribe.consumer)?;
         consumer.shares.set(share);
         // What waits there already.
         consumer.queue.call();
@@ -131,12 +138,24 @@ impl<'a> Requests<'a> {
         Ok(Subscribed { existed: !is_new, answer: self.answer_when_kept(subscribe.consumer) })
     }
 
+    /// Takes a filter from a queue. Returns whether it was there.
+    fn unbind(&mut self, queue: &Arc<Queue>, filter: &TopicFilter) -> bool {
+        let entry = queue.filters().entry(filter);
+        let existed = queue.filters().remove(filter);
+        if existed {
+            self.shard.node.router.unsubscribe(Binding { filter, queue });
+            entry.into_iter().for_each(|entry| self.shard.settle_description(entry));
+        }
+        existed
+    }
+
     /// Ends a membership. What the consumer has under way stays with it until it is settled or its connection ends ([MQTT-3.10.4-3]).
     fn leave(&mut self, key: usize, name: &GroupName) -> bool {
         let Some(consumer) = self.shard.consumers.get_mut(key) else { return false };
         let queue = consumer.queue.clone();
-        let Some(Share { group, .. }) = queue.filters().remove_share(name) else { return false };
+        let Some(Share { group, entry, .. }) = queue.filters().remove_share(name) else { return false };
         consumer.shares.remove(&group);
+        entry.into_iter().for_each(|entry| self.shard.settle_description(entry));
         group.named().into_iter().for_each(|named| named.note_use(self.now));
         if self.shard.node.router.leave(&group, &queue) {
             self.shard.end_group(&group);
@@ -159,7 +178,7 @@ impl Broker for Requests<'_> {
     }
 
     fn save(&mut self, consumer: ConsumerId, saved: Saved<'_>, saving: Saving) -> Answer {
-        self.shard.save(self.slot, consumer, saved, saving)
+        self.shard.save(self.slot, consumer, saved, saving, self.now)
     }
 
     fn consume(&mut self, consume: Consume) -> Result<(), Refusal> {
@@ -217,22 +236,25 @@ impl Broker for Requests<'_> {
             since: 0,
         };
         let grant = Grant::of(&subscription);
-        let Ok(since) = self.shard.node.router.subscribe(subscribe.filter, subscription) else {
+        let Ok(bound) = self.shard.node.router.subscribe(subscribe.filter, subscription.clone()) else {
             if is_new {
                 queue.filters().remove(subscribe.filter);
             }
             return Err(Refusal::SubscriptionsFull);
         };
+        if bound.is_other {
+            self.shard.keep_filter(subscribe.filter, &subscription);
+        }
         let wants_retained = match subscribe.retained {
             RetainedDelivery::Always => true,
             RetainedDelivery::WhenNew => is_new,
             RetainedDelivery::Never => false,
         };
         if wants_retained {
-            self.replay_retained(subscribe, &grant, since, is_new).inspect_err(|_| {
-                if is_new && queue.filters().remove(subscribe.filter) {
-                    let binding = Binding { filter: subscribe.filter, queue: &queue };
-                    self.shard.node.router.unsubscribe(binding);
+            let replayed = self.replay_retained(subscribe, &grant, bound.since, is_new);
+            replayed.inspect_err(|_| {
+                if is_new {
+                    self.unbind(&queue, subscribe.filter);
                 }
             })?;
         }
@@ -243,8 +265,8 @@ impl Broker for Requests<'_> {
         self.shard.follow(self.slot, follow, self.now)
     }
 
-    fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {
-        let Ok((key, consumer)) = self.consumer(consumer) else { return false };
+    fn unsubscribe(&mut self, id: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool {
+        let Ok((key, consumer)) = self.consumer(id) else { return false };
         if let Some(share) = share {
             return self.leave(key, &GroupName::shared(share, filter));
         }
@@ -252,11 +274,10 @@ impl Broker for Requests<'_> {
             return self.leave(key, &GroupName::queue(filter));
         }
         let queue: Arc<_> = consumer.queue.clone();
-        let existed = queue.filters().remove(filter);
-        if existed {
+        let existed = self.unbind(&queue, filter);
+        if let (true, Ok((_, consumer))) = (existed, self.consumer(id)) {
             let given_up = consumer.replay.give_up(filter);
             self.shard.settle_entries(&given_up);
-            self.shard.node.router.unsubscribe(Binding { filter, queue: &queue });
         }
         existed
     }

@@ -187,7 +187,8 @@ impl Shard {
         rules: &Rules,
         now: Instant,
     ) -> Vec<TopicFilter> {
-        let mut lost = self.node.router.review(queue, rules);
+        let (mut lost, entries): (Vec<_>, Vec<_>) = self.node.router.review(queue, rules).into_iter().unzip();
+        entries.into_iter().flatten().for_each(|entry| self.settle_description(entry));
         let identity = queue.identity();
         let shares = queue.filters().shares();
         for group in shares.into_iter().map(|share| share.group) {
@@ -196,7 +197,8 @@ impl Shard {
                 continue;
             }
             group.named().into_iter().for_each(|named| named.note_use(now));
-            queue.filters().remove_share(&group.name);
+            let entry = queue.filters().remove_share(&group.name).and_then(|share| share.entry);
+            entry.into_iter().for_each(|entry| self.settle_description(entry));
             if let Some(consumer) = key.and_then(|key| self.consumers.get_mut(key)) {
                 consumer.shares.remove(&group);
             }

@@ -14,15 +14,15 @@ use crate::mailbox::Letter;
 use crate::queue::Queue;
 use crate::queued::Queued;
 use crate::router::Moved;
-use crate::sessions::{Claim, Claimed, Due, Ended, HeldWill, Holder, SessionKey};
+use crate::sessions::{Claim, Claimed, Due, Ended, Farewell, HeldWill, Holder, SessionKey};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin};
 use tidegate_protocol::{
     Answer, Attach, Attached, Attachment, Close, CloseReason, ConsumerId, Detach, Identity, Refusal, Reply,
-    Saved, SavedState, Saving, Settlement, WillAction,
+    Saved, SavedState, Saving, WillAction,
 };
-use tidegate_storage::{StreamId, Urgency};
+use tidegate_storage::Urgency;
 use tracing::debug;
 
 /// A claim that waits for another worker.
@@ -30,12 +30,10 @@ use tracing::debug;
 pub(crate) struct PendingClaim {
     claim: Claim,
     consumer: ConsumerId,
-    credit: u32,
-    settlement: Settlement,
 }
 
 impl Shard {
-    pub(super) fn attach(&mut self, slot: usize, attach: Attach<'_>, now: Instant) -> Attachment {
+    pub(super) fn attach(&mut self, slot: usize, mut attach: Attach<'_>, now: Instant) -> Attachment {
         let Some(here) = self.slots.get(slot) else { return Attachment::Refused(Refusal::UnknownConsumer) };
         let Some(identity) = here.admission.identity().cloned() else {
             return Attachment::Refused(Refusal::NotAuthorized);
@@ -59,13 +57,12 @@ impl Shard {
             return Attachment::Refused(refusal);
         }
         let hold = |will| HeldWill::new(will, identity.clone(), Room::new(self.node.total.clone()));
-        let Ok(will) = attach.will.map(hold).transpose() else {
+        let Ok(will) = attach.will.take().map(hold).transpose() else {
             return Attachment::Refused(Refusal::QueueFull);
         };
-        let (clean_start, expiry) = (attach.clean_start, attach.expiry);
-        let claim = Claim { key, holder, identity, clean_start, expiry, will };
-        let (consumer, credit, settlement) = (attach.consumer, attach.credit, attach.settlement);
-        self.claim(PendingClaim { claim, consumer, credit, settlement }, now)
+        let Attach { consumer, clean_start, expiry, credit, settlement, .. } = attach;
+        let claim = Claim { key, holder, identity, clean_start, expiry, credit, settlement, will };
+        self.claim(PendingClaim { claim, consumer }, now)
     }
 
     /// Whether a consumer of the connection has this session.
@@ -77,10 +74,12 @@ impl Shard {
 
     fn claim(&mut self, mut pending: PendingClaim, now: Instant) -> Attachment {
         loop {
-            let (holder, key) = (pending.claim.holder, pending.claim.key.clone());
-            let node = self.node.clone();
+            let Claim { holder, credit, settlement, .. } = pending.claim;
+            let (key, node) = (pending.claim.key.clone(), &self.node);
             let is_current = |identity: &Identity| node.is_current(identity);
-            match node.sessions.claim(pending.claim, is_current, || node.new_queue(holder.worker)) {
+            let new_queue = || node.new_queue(holder.worker);
+            let mut scribe = self.keeping.scribe(node, now);
+            match node.sessions.claim(pending.claim, now, is_current, new_queue, scribe.as_mut()) {
                 Claimed::Foreign => return Attachment::Refused(Refusal::NotAuthorized),
                 Claimed::Full => {
                     return Attachment::Refused(Refusal::TooManySessions { limit: self.limits.sessions });
@@ -93,7 +92,7 @@ impl Shard {
                         self.review_session(&queue, now);
                     }
                     self.share_origin(holder.slot, &queue);
-                    let PendingClaim { consumer, credit, settlement, .. } = pending;
+                    let consumer = pending.consumer;
                     let mut consumer =
                         Consumer::new(holder.slot, consumer, queue.clone(), settlement, credit);
                     consumer.session = Some(key);
@@ -173,11 +172,13 @@ impl Shard {
 
     /// Ends a connection of this worker because another one claims its session.
     fn take_over(&mut self, key: &SessionKey, held_by: Holder, now: Instant) {
-        if let Some(open) = self.key_of(held_by.slot, held_by.connection) {
+        // It may have given this session up since it was asked for, and go on with others.
+        let open = self.key_of(held_by.slot, held_by.connection).filter(|_| self.holds(held_by.slot, key));
+        if let Some(open) = open {
             self.close(open, &Close::from(CloseReason::SessionTakenOver), now);
         }
         // A connection that is gone has released its session; if that failed, nobody else would.
-        let due = self.node.sessions.release(key, held_by, WillAction::Publish, None, SavedState::new(), now);
+        let due = self.release(key, held_by, Farewell::silent(), now);
         self.handle_due(due, now);
     }
 
@@ -221,17 +222,15 @@ impl Shard {
         consumer: ConsumerId,
         saved: Saved<'_>,
         saving: Saving,
+        now: Instant,
     ) -> Answer {
         let Some(here) = self.slots.get(slot) else { return Answer::Now };
         let holder = Holder { worker: self.worker, slot, connection: here.connection };
         let consumer = here.consumer_key(consumer).and_then(|key| self.consumers.get(key));
         let Some(consumer) = consumer else { return Answer::Now };
-        if let Some(session) = &consumer.session {
-            self.node.sessions.save(session, holder, saved);
-        }
-        if consumer.is_durable() && self.node.keeper.is_some() {
-            // Of the pieces themselves nothing is kept yet; so that there is a place to wait for.
-            self.keeping.change.settle(StreamId::SESSIONS, 0);
+        let scribe = self.keeping.scribe(&self.node, now);
+        if let (Some(session), Some(mut scribe)) = (&consumer.session, scribe) {
+            self.node.sessions.save(session, holder, saved, &mut scribe);
         }
         match saving {
             Saving::Awaited if consumer.is_durable() => self.answer_after(slot, Urgency::Synced),
@@ -247,7 +246,10 @@ impl Shard {
             return;
         };
         here.remove_consumer(detach.consumer);
+        let mut began_to_survive = None;
         if let Some(mut consumer) = self.consumers.try_remove(key) {
+            let will_survive = detach.expiry.is_some_and(|expiry| !expiry.is_zero());
+            began_to_survive = Some(consumer.queue.clone()).filter(|queue| will_survive && !queue.survives());
             let returned = match consumer.queue.survives() {
                 true => self.keep_for_session(&mut consumer, now),
                 false => self.leave_groups(&mut consumer),
@@ -258,12 +260,21 @@ impl Shard {
                 self.set_origin(slot, holder.connection);
             }
         }
-        let due = self.node.sessions.release(&session, holder, detach.will, detach.expiry, detach.saved, now);
+        let Detach { will, expiry, saved, .. } = detach;
+        let due = self.release(&session, holder, Farewell { will, expiry, saved }, now);
+        began_to_survive.into_iter().for_each(|queue| self.keep_subscriptions(&queue));
         if self.worker != 0 {
             self.letter_to(0, Letter::LookAtAgenda);
         }
         self.timer_moved = true;
         self.handle_due(due, now);
+    }
+
+    fn release(&mut self, key: &SessionKey, holder: Holder, farewell: Farewell, now: Instant) -> Due {
+        let mut scribe = self.keeping.scribe(&self.node, now);
+        let due = self.node.sessions.release(key, holder, farewell, now, scribe.as_mut());
+        self.keeping.note_leaving(key, holder, &self.node);
+        due
     }
 
     /// Puts what a consumer holds back into its queue. What was in the queue before has its place there; retained messages on
@@ -341,6 +352,8 @@ impl Shard {
 
     fn finish_session(&mut self, ended: Ended, now: Instant) {
         note_leaving(&ended.queue, now);
+        let entries = ended.queue.filters().entries();
+        entries.into_iter().for_each(|entry| self.settle_description(entry));
         let (groups, origin) = (self.node.router.forget(&ended.queue), Origin(ended.queue.id));
         let (in_memory, on_disk) = ended.queue.end();
         let (returned, lost): (Vec<_>, Vec<_>) =
@@ -356,6 +369,7 @@ impl Shard {
 
     /// [MQTT-3.1.2-8] [MQTT-3.1.1/3.1.2-8]
     fn publish_will(&mut self, held: HeldWill, origin: Origin, now: Instant) {
+        held.entry().into_iter().for_each(|entry| self.settle_description(entry));
         if !self.may_publish_will(&held, now) {
             return;
         }

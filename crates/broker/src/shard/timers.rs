@@ -74,7 +74,8 @@ impl Shard {
     /// Sessions that nobody holds; at most so many a turn that connections do not wait for an hour in which a fleet expires.
     fn handle_agenda(&mut self, now: Instant) {
         for _ in 0..SESSIONS_PER_TURN {
-            let due = (self.worker == 0).then(|| self.node.sessions.take_due(now)).flatten();
+            let mut scribe = self.keeping.scribe(&self.node, now);
+            let due = (self.worker == 0).then(|| self.node.sessions.take_due(now, scribe.as_mut())).flatten();
             let Some(due) = due else { return };
             self.metrics.sessions_expired.add(u64::from(due.ended.is_some()));
             self.handle_due(due, now);
