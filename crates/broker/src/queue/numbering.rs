@@ -23,6 +23,11 @@ impl Queue {
         }
     }
 
+    /// Whether there are numbers, and so a store.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.next_number.load(Ordering::Relaxed) != 0
+    }
+
     /// An entry is written into its stream.
     pub(crate) fn note_entry(&self) {
         if !self.has_entries() {

@@ -285,7 +285,10 @@ impl Shard {
         let (mut returned, mut unsettled) = divide(consumer.take_unsettled(), &consumer.queue);
         let (more, mut released) = divide(released, &consumer.queue);
         returned.extend(more);
-        returned.extend(consumer.queue.take_unseen_shared());
+        if self.node.keeper.is_some() {
+            // What it has taken and not seen, because the disk did not have it yet, is for whoever is there.
+            returned.extend(consumer.queue.take_unseen_shared());
+        }
         self.keep_all_own(&consumer.queue, unsettled.iter_mut().chain(&mut released), now);
         let in_front = unsettled.len() + consumer.resuming + released.len();
         consumer.queue.put_back_behind(consumer.resuming, released.into_iter());

@@ -358,7 +358,9 @@ fn next_replayed(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>
             }
             if let Some(synced) = synced.filter(|_| !is_expired && front.qos == QoS::ExactlyOnce) {
                 match front.entry {
-                    None if consumer.queue.survives() => return Some(Next::Unkept),
+                    None if consumer.queue.survives() && consumer.queue.is_numbered() => {
+                        return Some(Next::Unkept);
+                    }
                     _ if !front.may_be_seen(synced) => return Some(Next::Popped(Popped::Unsynced)),
                     _ => {}
                 }
