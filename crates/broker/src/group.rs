@@ -298,6 +298,11 @@ impl Group {
         (lost, on_disk)
     }
 
+    /// An earlier process has left so many deliveries on the disk.
+    pub(crate) fn note_left(&self, count: usize) {
+        self.waiting.fetch_add(count, Ordering::SeqCst);
+    }
+
     /// Something was read of what it has on the disk only. Returns what is to be thrown away.
     pub(crate) fn note_taken_in(self: &Arc<Group>, taken: TakenIn) -> Vec<Queued> {
         self.subtract(taken.given_up.len() + taken.damaged.len() + taken.missing);

@@ -321,6 +321,12 @@ impl Router {
         collect(&bindings.tree, topic, generation, self.rules()).collect()
     }
 
+    /// All groups, by the numbers of their queues.
+    pub(crate) fn groups_by_queue(&self) -> HashMap<u64, Arc<Group>, RandomState> {
+        let bindings = self.bindings.read();
+        bindings.groups.values().map(|group| (group.queue.id, group.clone())).collect()
+    }
+
     /// How many subscriptions there are.
     pub(crate) fn subscription_count(&self) -> usize {
         self.bindings.read().len()

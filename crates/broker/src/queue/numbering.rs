@@ -40,6 +40,15 @@ impl Queue {
         self.has_entries.load(Ordering::Relaxed)
     }
 
+    /// Appends a delivery that an earlier process has left, in front of what is on the disk only.
+    pub(crate) fn restore(&self, queued: Queued) {
+        let weight = queued.weight_bytes();
+        let mut waiting = self.waiting.lock();
+        waiting.bytes += weight;
+        self.total.add(weight);
+        waiting.deliveries.push_back(queued);
+    }
+
     /// How many deliveries wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.lock().len()

@@ -31,7 +31,6 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    #[cfg(test)]
     /// So many numbers between these two, both of which may be among them.
     pub(super) fn between(first: u64, last: u64, count: u64) -> Numbers {
         let count = count.min((last.saturating_sub(first)).saturating_add(1));

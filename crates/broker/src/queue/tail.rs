@@ -55,7 +55,6 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    #[cfg(test)]
     /// What an earlier process has left: so many entries between these numbers.
     pub(super) fn left_by_earlier(first: u64, last: u64, entries: u64, bytes: usize) -> Tail {
         Tail { numbers: Numbers::between(first, last, entries), bytes, ..Tail::default() }

@@ -178,7 +178,6 @@ impl Queue {
         is_given_up
     }
 
-    #[cfg(test)]
     /// So many entries between these two numbers are on the disk, since before the process began.
     pub(crate) fn keep_tail(&self, first: u64, last: u64, entries: u64, bytes: usize) {
         let mut waiting = self.waiting.lock();

@@ -6,6 +6,7 @@
 //! What cannot be read stops the start, unless the operator has said that it may be left out; then it is counted, logged and left in the
 //! store as it is.
 
+mod contents;
 mod entries;
 mod retained;
 mod sessions;
@@ -52,6 +53,10 @@ pub struct Recovered {
     pub retained: usize,
     /// Retained messages that have expired meanwhile.
     pub retained_expired: usize,
+    /// Messages that wait in queues.
+    pub messages: usize,
+    /// Messages of queues that had expired when they were looked at.
+    pub messages_expired: usize,
     /// Sessions of protocols that this node does not have: they stay in the store.
     pub foreign_sessions: usize,
     /// Entries that belonged to nothing: what was written behind an end that came first.
@@ -65,7 +70,6 @@ pub struct Recovered {
 pub(crate) struct KnownQueue {
     pub(crate) queue: Arc<Queue>,
     /// The last consumer of a session's queue; nothing for the queue of a group.
-    #[allow(dead_code)]
     pub(crate) consumer: Option<LastConsumer>,
 }
 
@@ -126,6 +130,7 @@ impl<'a> Recovery<'a> {
     fn run(mut self) -> Result<Recovered, RecoveryError> {
         self.recover_sessions()?;
         self.recover_retained()?;
+        self.recover_contents()?;
         self.end_unowned_queues();
         self.finish();
         Ok(self.found)
@@ -195,9 +200,17 @@ impl<'a> Recovery<'a> {
             self.node.post(0, Letter::Reconfigured);
         }
         let Recovered {
-            sessions, subscriptions, wills, retained, orphans, foreign_sessions, damaged, ..
+            sessions,
+            subscriptions,
+            wills,
+            retained,
+            messages,
+            orphans,
+            foreign_sessions,
+            damaged,
+            ..
         } = self.found;
-        info!(sessions, subscriptions, wills, retained, orphans, "the store was read");
+        info!(sessions, subscriptions, wills, retained, messages, orphans, "the store was read");
         if foreign_sessions > 0 {
             warn!(
                 foreign_sessions,

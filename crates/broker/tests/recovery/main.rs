@@ -3,6 +3,7 @@
 // A test may stop on the first surprise.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod contents;
 mod sessions;
 mod subscriptions;
 

@@ -15,7 +15,7 @@ pub(crate) struct Attached {
     pub(crate) toy: Toy,
     pub(crate) reception: Reception,
     pub(crate) credit: u32,
-    expiry: Duration,
+    pub(crate) expiry: Duration,
 }
 
 impl Client {

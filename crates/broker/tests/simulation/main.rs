@@ -14,6 +14,7 @@
 )]
 
 mod client;
+mod crashing;
 mod model;
 mod queues;
 mod retained;
@@ -57,6 +58,13 @@ fn nothing_is_lost_doubled_or_out_of_order() {
 #[test]
 fn nothing_is_lost_doubled_or_out_of_order_with_small_outputs() {
     simulate(2, || Limits { output_bytes: 120, ..Limits::default() });
+}
+
+/// The same with a store: chance ends the process or takes the power away, and what was acknowledged is there again.
+/// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]
+#[test]
+fn what_was_acknowledged_survives_the_end_of_the_process() {
+    for_each_seed(9, ROUNDS / 3, |seed| run::Run::on_storage(seed, Limits::default()).complete(STEPS));
 }
 
 /// Where queues are full, what is missing is counted.

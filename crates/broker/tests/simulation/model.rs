@@ -38,6 +38,10 @@ pub(crate) struct Session {
     /// Received and not settled, by tag.
     pub(crate) unsettled: BTreeMap<u64, String>,
     settled: BTreeSet<Id>,
+    /// Settled, but a loss of power could undo it.
+    unsure: Vec<Id>,
+    /// The tags of what was unsettled when the process ended.
+    tags: HashMap<String, u64>,
     received: BTreeSet<Id>,
     last: HashMap<(u64, String), u64>,
 }
@@ -84,6 +88,36 @@ impl Session {
         reception.open.remove(&tag);
         if let Some(payload) = self.unsettled.remove(&tag).filter(|payload| !payload.starts_with('r')) {
             self.settled.insert(Id::parse(&payload));
+            self.unsure.push(Id::parse(&payload));
+        }
+    }
+
+    /// What was settled is on the disk.
+    pub(crate) fn sync(&mut self) {
+        self.unsure.clear();
+    }
+
+    /// The process has ended, and what is in `lost` was not on the disk. What was received and not settled has to come again, and what is
+    /// not settled on the disk may.
+    pub(crate) fn crash(&mut self, lost: Option<&BTreeSet<Id>>, step: usize) {
+        if let Some(lost) = lost {
+            for id in &self.unsure {
+                self.settled.remove(id);
+            }
+            self.expected.retain(|id, _| !lost.contains(id));
+        }
+        self.unsure.clear();
+        self.tags.clear();
+        for (tag, payload) in std::mem::take(&mut self.unsettled) {
+            // A retained message under way is not repeated: its subscriber gets the next one.
+            if payload.starts_with('r') {
+                continue;
+            }
+            let id = Id::parse(&payload);
+            if lost.is_none_or(|lost| !lost.contains(&id)) {
+                self.expected.insert(id, step);
+            }
+            self.tags.insert(payload, tag);
         }
     }
 
@@ -128,6 +162,9 @@ impl Session {
                 reception.last_repeated = tag;
             }
             false => reception.has_new = true,
+        }
+        if let Some(before) = self.tags.remove(name) {
+            assert_eq!(tag, before, "another tag than before the end of the process: {got:?}");
         }
         reception.open.insert(tag);
         self.unsettled.insert(tag, name.to_owned());

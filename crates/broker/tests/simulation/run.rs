@@ -1,11 +1,13 @@
 //! One run: chance decides what happens next, and the model is told.
 
 use crate::client::Client;
+use crate::crashing::Store;
 use crate::model::Id;
 use std::time::Duration;
 use tidegate_broker::Limits;
 use tidegate_message::{QoS, Topic};
 use tidegate_protocol::{Attachment, Publish, Refusal, RetainedDelivery, WillAction};
+use tidegate_storage::Storage;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Attaching, Toy, filter, message, session};
 use tidegate_testkit::random::Random;
@@ -18,14 +20,15 @@ const RETAINED: [RetainedDelivery; 3] =
     [RetainedDelivery::Always, RetainedDelivery::WhenNew, RetainedDelivery::Never];
 
 pub(crate) struct Run {
-    random: Random,
-    world: World,
-    clients: Vec<Client>,
-    step: usize,
+    pub(crate) random: Random,
+    pub(crate) world: World,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) step: usize,
     /// The last step after which no letter was under way.
-    quiet: usize,
+    pub(crate) quiet: usize,
     published: u64,
-    received: u64,
+    pub(crate) received: u64,
+    pub(crate) store: Option<Store>,
 }
 
 impl Run {
@@ -33,7 +36,15 @@ impl Run {
         let mut random = Random::new(seed);
         let world = World::with_limits(1 + random.below(3), limits);
         let clients = (0..CLIENTS).map(Client::new).collect();
-        Run { random, world, clients, step: 0, quiet: 0, published: 0, received: 0 }
+        Run { random, world, clients, step: 0, quiet: 0, published: 0, received: 0, store: None }
+    }
+
+    /// The same with a store, and with ends of the process.
+    pub(crate) fn on_storage(seed: u64, limits: Limits) -> Run {
+        let mut run = Run::new(seed, limits.clone());
+        let (world, store) = Store::begin(run.world.workers(), limits);
+        (run.world, run.store) = (world, Some(store));
+        run
     }
 
     pub(crate) fn complete(mut self, steps: usize) {
@@ -45,6 +56,9 @@ impl Run {
 
     fn step(&mut self) {
         self.step += 1;
+        if self.store.is_some() && self.random.one_in(20) {
+            return self.use_store();
+        }
         let client = self.random.below(CLIENTS);
         match self.random.below(100) {
             0..=34 => self.publish(client),
@@ -62,9 +76,10 @@ impl Run {
         self.observe();
     }
 
-    fn observe(&mut self) {
+    pub(crate) fn observe(&mut self) {
         let now = self.world.now;
         self.clients.iter_mut().for_each(|client| client.observe(now));
+        self.observe_store();
         if (0..self.world.workers()).all(|worker| !self.world.has_mail(worker)) {
             self.quiet = self.step;
         }
@@ -120,7 +135,10 @@ impl Run {
         let topic = Topic::parse(topic.as_bytes()).unwrap();
         for (id, answer) in ids.into_iter().zip(answers) {
             match answer {
-                Ok(published) => self.expect(&topic, id, qos, published.matched),
+                Ok(published) => {
+                    self.await_answer(&toy, Some(id), published.answer);
+                    self.expect(&topic, id, qos, published.matched);
+                }
                 Err(refusal) => assert_eq!(refusal, Refusal::QueueFull),
             }
         }
@@ -148,7 +166,9 @@ impl Run {
         session.excuse_since(self.quiet);
         session.subscribed += 1;
         let existed = session.subscriptions.insert(filter(text), qos).is_some();
-        assert_eq!(answer.unwrap().existed, existed);
+        let answer = answer.unwrap();
+        assert_eq!(answer.existed, existed);
+        self.await_answer(&toy, None, answer.answer);
     }
 
     fn unsubscribe(&mut self, client: usize) {
@@ -216,6 +236,9 @@ impl Run {
 
     fn pass_time(&mut self) {
         let minutes = self.random.below(40) as u64;
+        if let Some(store) = &self.store {
+            store.storage.advance_millis(60_000 * minutes);
+        }
         self.world.advance(Duration::from_secs(60 * minutes));
         let now = self.world.now;
         self.observe();
@@ -224,6 +247,7 @@ impl Run {
 
     /// Everybody reads and settles until nothing moves; then nothing may be missing, and after the end nothing left.
     fn finish(mut self) {
+        self.sync();
         self.world.run();
         self.observe();
         for client in 0..CLIENTS {
@@ -247,6 +271,7 @@ impl Run {
                 let link = attached.toy.link.clone();
                 self.world.unblock(&link);
             }
+            self.sync();
             self.world.run();
             self.observe();
             self.settle(client);
@@ -298,5 +323,7 @@ impl Run {
         for worker in 0..self.world.workers() {
             assert_eq!(self.world.shard(worker).connection_count(), 0);
         }
+        let left = self.store.map(|store| store.storage.streams());
+        assert!(left.as_ref().is_none_or(Vec::is_empty), "{left:?}");
     }
 }

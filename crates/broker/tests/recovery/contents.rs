@@ -1,0 +1,193 @@
+//! What waited in queues is there again, in its order and under its tags.
+
+use crate::{HOUR, Kept, MINUTE, QOS1};
+use std::time::Duration;
+use tidegate_message::QoS;
+use tidegate_protocol::{DeliveryTag, Outcome, Publish, WillAction};
+use tidegate_storage::{MemoryStorage, Storage, StreamId};
+use tidegate_testkit::pair::toy::{Got, SESSION, Toy, session};
+
+const QUEUE: &str = "$queue/jobs";
+const QOS2: QoS = QoS::ExactlyOnce;
+
+fn publish(kept: &mut Kept, topic: &str, payloads: &[&str], qos: QoS) {
+    for worker in 0..2 {
+        let publisher = kept.world.toy(worker);
+        for payload in payloads.iter().skip(worker).step_by(2) {
+            publisher.publish(&mut kept.world, topic, payload, qos).unwrap();
+            kept.world.run();
+        }
+    }
+}
+
+fn tagged(got: &[Got]) -> Vec<(u64, &str, bool)> {
+    got.iter().map(|got| (got.tag.unwrap(), got.payload.as_str(), got.redelivered)).collect()
+}
+
+/// Messages in the streams of queues.
+fn left(kept: &Kept) -> usize {
+    let queues = kept.storage.streams().into_iter().filter(|found| found.stream >= StreamId::FIRST_QUEUE);
+    queues.map(|found| found.entries).sum()
+}
+
+fn come_back(kept: &mut Kept, worker: usize, name: &str) -> Toy {
+    let toy = kept.world.attached(worker, session(name).credit(3));
+    kept.world.run();
+    toy
+}
+
+/// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]: what may have been under way comes first, under its tag and marked as repeated; what was accepted
+/// does not come.
+#[test]
+fn a_session_has_its_messages_again() {
+    for qos in [QOS1, QOS2] {
+        let mut kept = Kept::new();
+        let ann = come_back(&mut kept, 1, "ann");
+        ann.subscribe(&mut kept.world, "a");
+        publish(&mut kept, "a", &["1", "2", "3", "4", "5", "6"], qos);
+        let got = ann.got();
+        assert_eq!(tagged(&got), [(1, "1", false), (2, "3", false), (3, "5", false)]);
+        ann.accept(&mut kept.world, 2);
+        let mut kept = kept.kill();
+        let ann = come_back(&mut kept, 0, "ann");
+        assert_eq!(tagged(&ann.got()), [(1, "1", true), (3, "5", true), (4, "2", true)]);
+        for tag in [1, 3, 4] {
+            ann.accept(&mut kept.world, tag);
+        }
+        kept.world.run();
+        assert_eq!(tagged(&ann.got()), [(5, "4", false), (6, "6", false)]);
+        publish(&mut kept, "a", &["7"], qos);
+        // New numbers are above all that were given.
+        assert_eq!(tagged(&ann.got()), [(7, "7", false)]);
+        for tag in [5, 6, 7] {
+            ann.accept(&mut kept.world, tag);
+        }
+        assert_eq!((left(&kept), left(&kept.kill())), (0, 0));
+    }
+}
+
+/// What was not on the disk is lost with the power, and nothing else is.
+#[test]
+fn what_was_on_the_disk_survives_the_power() {
+    let mut kept = Kept::on(MemoryStorage::manual());
+    let ann = come_back(&mut kept, 1, "ann");
+    ann.subscribe(&mut kept.world, "a");
+    ann.vanish(&mut kept.world);
+    publish(&mut kept, "a", &["1", "2"], QOS1);
+    kept.storage.sync_all();
+    publish(&mut kept, "a", &["3"], QOS1);
+    let mut kept = Kept::on(kept.storage.crash());
+    let ann = come_back(&mut kept, 0, "ann");
+    assert_eq!(ann.got_payloads(), ["1", "2"]);
+}
+
+/// A long queue comes back whole and in its order, though most of it stays on the disk until it is its turn.
+#[test]
+fn a_long_queue_comes_back_in_its_order() {
+    let mut kept = Kept::new();
+    let ann = kept.world.attached(0, session("ann"));
+    ann.subscribe(&mut kept.world, "a");
+    ann.vanish(&mut kept.world);
+    let publisher = kept.world.toy(1);
+    for number in 0..3000 {
+        publisher.publish(&mut kept.world, "a", &number.to_string(), QOS1).unwrap();
+    }
+    let mut kept = kept.kill();
+    assert_eq!(kept.world.node().recovered().messages, 3000);
+    let ann = kept.world.attached(1, session("ann").credit(100));
+    for number in 0..3000 {
+        kept.world.run();
+        let got = ann.got();
+        got.iter().for_each(|got| ann.accept(&mut kept.world, got.tag.unwrap()));
+        let numbers: Vec<u64> = got.iter().map(|got| got.payload.parse().unwrap()).collect();
+        assert!(numbers.is_sorted());
+        if numbers.last() == Some(&2999) {
+            assert_eq!((left(&kept), kept.world.node().gauges().queued_messages), (0, 0));
+            return;
+        }
+        assert!(number < 2999, "the queue does not come to its end");
+    }
+}
+
+/// [MQTT-3.3.2-5]: the time in which nothing runs counts.
+#[test]
+fn what_has_expired_meanwhile_does_not_come() {
+    let mut kept = Kept::new();
+    let ann = kept.world.attached(0, session("ann"));
+    ann.subscribe(&mut kept.world, "a");
+    ann.vanish(&mut kept.world);
+    let publisher = kept.world.toy(1);
+    let short = |publish: &mut Publish<'_>| publish.expiry = Some(MINUTE);
+    publisher.publish_with(&mut kept.world, "a", "1", QOS1, short).unwrap();
+    publisher.publish(&mut kept.world, "a", "2", QOS1).unwrap();
+    kept.world.run();
+    let mut kept = kept.kill_for(2 * MINUTE);
+    let ann = kept.world.attached(0, session("ann"));
+    kept.world.run();
+    assert_eq!(ann.got_payloads(), ["2"]);
+    assert_eq!((left(&kept), kept.world.node().recovered().messages_expired), (1, 1));
+    assert_eq!(kept.world.dropped("expired"), 1);
+}
+
+/// What a consumer of a queue had at level 1 is for whoever comes first, as often delivered as it was given back.
+#[test]
+fn a_queue_has_its_messages_again() {
+    let mut kept = Kept::new();
+    let ann = come_back(&mut kept, 0, "ann");
+    ann.subscribe(&mut kept.world, QUEUE);
+    let bob = come_back(&mut kept, 1, "bob");
+    publish(&mut kept, QUEUE, &["1", "2", "3", "4"], QOS1);
+    let got = ann.got();
+    assert_eq!(got.len(), 3);
+    ann.accept(&mut kept.world, got[0].tag.unwrap());
+    let given_back = DeliveryTag(got[1].tag.unwrap());
+    ann.ask(&mut kept.world, move |broker| broker.settle(SESSION, given_back, Outcome::Released));
+    drop(bob);
+    let mut kept = kept.kill();
+    let bob = come_back(&mut kept, 1, "bob");
+    bob.subscribe(&mut kept.world, QUEUE);
+    kept.world.run();
+    let got = bob.got();
+    let mut payloads: Vec<_> = got.iter().map(|got| got.payload.as_str()).collect();
+    payloads.sort_unstable();
+    assert_eq!(payloads, ["2", "3", "4"]);
+    assert_eq!(got.iter().map(|got| got.attempt).max(), Some(2));
+    got.iter().for_each(|got| bob.accept(&mut kept.world, got.tag.unwrap()));
+    assert_eq!(left(&kept), 0);
+}
+
+/// [MQTT-4.8.2-4]: what a session has taken at level 2 comes to this session again, and goes back to the queue when the session ends.
+#[test]
+fn what_was_taken_at_level_2_stays_with_its_session_and_remembers_its_queue() {
+    let mut kept = Kept::new();
+    let ann = come_back(&mut kept, 0, "ann");
+    ann.subscribe(&mut kept.world, QUEUE);
+    publish(&mut kept, QUEUE, &["1", "2"], QOS2);
+    let before: Vec<_> = ann.got().iter().map(|got| (got.tag, got.payload.clone())).collect();
+    assert_eq!(before.len(), 2);
+    let mut kept = kept.kill();
+    let bob = come_back(&mut kept, 1, "bob");
+    bob.subscribe(&mut kept.world, QUEUE);
+    kept.world.run();
+    assert_eq!(bob.got_payloads(), [""; 0]);
+    let ann = come_back(&mut kept, 1, "ann");
+    let again: Vec<_> = ann.got().iter().map(|got| (got.tag, got.payload.clone())).collect();
+    assert_eq!(again, before);
+    ann.accept(&mut kept.world, before[0].0.unwrap());
+    ann.set_farewell(Some(Duration::ZERO), b"");
+    ann.leave(&mut kept.world, WillAction::Discard);
+    kept.world.run();
+    assert_eq!(bob.got_payloads(), [before[1].1.as_str()]);
+    kept.world.advance(HOUR);
+}
+
+/// What was on its way to a queue that is no more is not kept for ever.
+#[test]
+fn streams_without_a_queue_end() {
+    let storage = MemoryStorage::new();
+    let mut change = tidegate_storage::Change::default();
+    change.append(&[(StreamId(5000), 1, b"")], b"");
+    storage.append(&mut change, tidegate_storage::Urgency::Synced);
+    let kept = Kept::on(storage);
+    assert_eq!((left(&kept), kept.world.node().recovered().orphans), (0, 1));
+}
