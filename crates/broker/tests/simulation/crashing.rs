@@ -11,6 +11,9 @@ use tidegate_storage::MemoryStorage;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::Toy;
 
+/// The connection of a client, and how many subscriptions its session has and how often it has subscribed.
+type Standing = (Option<u64>, Option<(usize, usize)>);
+
 /// What is known of the store of a run.
 pub(crate) struct Store {
     pub(crate) storage: Arc<MemoryStorage>,
@@ -20,7 +23,7 @@ pub(crate) struct Store {
     /// By connection: the requests that are still to be answered; those that are no messages without an id.
     unanswered: HashMap<u64, VecDeque<Option<Id>>>,
     /// How the clients stood after the last step.
-    standing: Vec<(Option<u64>, Option<(usize, usize)>)>,
+    standing: Vec<Standing>,
 }
 
 impl Store {
