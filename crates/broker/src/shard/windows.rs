@@ -22,7 +22,8 @@ use tracing::error;
 impl Shard {
     /// Has the queue of a consumer, and those of its groups, read on where little of them is left in memory.
     pub(super) fn read_ahead_for(&mut self, key: usize) {
-        let Some(consumer) = self.consumers.get(key) else { return };
+        // Who has no store is not to pay for it, however many groups a consumer is in.
+        let Some(consumer) = self.consumers.get(key).filter(|_| self.node.keeper.is_some()) else { return };
         let groups = consumer.shares.groups().filter(|group| group.queue.has_tail());
         self.asking.extend(groups.map(|group| Asker::Group(group.clone())));
         if consumer.queue.has_tail() {

@@ -30,12 +30,15 @@ struct Run {
     present: BTreeSet<u64>,
     /// The most deliveries that were on the disk only.
     most_on_disk: usize,
+    limits: Limits,
+    /// Whether the process ends now and then.
+    restarts: bool,
 }
 
 impl Run {
-    fn new(seed: u64, limits: Limits) -> Run {
+    fn new(seed: u64, limits: &Limits) -> Run {
         let storage = Arc::new(MemoryStorage::new());
-        let mut world = World::on_storage(WORKERS, limits, storage.clone());
+        let mut world = World::on_storage(WORKERS, limits.clone(), storage.clone());
         world.hold_reads();
         let publishers = (0..WORKERS).map(|worker| world.toy(worker)).collect();
         let bob = world.attached(0, session("bob").credit(20));
@@ -51,6 +54,8 @@ impl Run {
             open: BTreeMap::new(),
             present: BTreeSet::new(),
             most_on_disk: 0,
+            limits: limits.clone(),
+            restarts: false,
         }
     }
 
@@ -69,7 +74,9 @@ impl Run {
         for got in bob.got() {
             let tag = got.tag.unwrap();
             self.present.insert(tag);
-            if got.redelivered && self.open.get(&tag) == Some(&got.payload) {
+            // After a restart it is not known of all that they were under way, and the peer knows them by their tags.
+            let may_come_again = got.redelivered || self.restarts;
+            if may_come_again && self.open.get(&tag) == Some(&got.payload) {
                 continue;
             }
             // Otherwise it was lost on its way the first time.
@@ -108,7 +115,21 @@ impl Run {
         }
     }
 
+    /// The process ends at any moment and begins anew: what was on its way to bob may come again.
+    fn restart(&mut self) {
+        self.receive();
+        self.present.clear();
+        self.bob = None;
+        self.storage = Arc::new(self.storage.restart());
+        self.world = World::on_storage(WORKERS, self.limits.clone(), self.storage.clone());
+        self.world.hold_reads();
+        self.publishers = (0..WORKERS).map(|worker| self.world.toy(worker)).collect();
+    }
+
     fn step(&mut self) {
+        if self.restarts && self.random.one_in(30) {
+            return self.restart();
+        }
         let worker = self.random.below(WORKERS);
         match self.random.below(12) {
             0 | 1 => self.publish(),
@@ -152,7 +173,7 @@ impl Run {
 #[test]
 fn a_long_queue_loses_doubles_and_reorders_nothing() {
     crate::for_each_seed(21, 4, |seed| {
-        assert!(Run::new(seed, Limits::default()).complete(200) > 0);
+        assert!(Run::new(seed, &Limits::default()).complete(200) > 0);
     });
 }
 
@@ -161,6 +182,15 @@ fn a_long_queue_loses_doubles_and_reorders_nothing() {
 fn a_long_queue_without_memory_loses_doubles_and_reorders_nothing() {
     let limits = Limits { queued_bytes_total: 8_000, ..Limits::default() };
     crate::for_each_seed(22, 4, |seed| {
-        assert!(Run::new(seed, limits.clone()).complete(200) > 0);
+        assert!(Run::new(seed, &limits).complete(200) > 0);
+    });
+}
+
+/// The same over the ends of the process.
+#[test]
+fn a_long_queue_outlives_the_process() {
+    crate::for_each_seed(23, 6, |seed| {
+        let run = Run { restarts: true, ..Run::new(seed, &Limits::default()) };
+        assert!(run.complete(200) > 0);
     });
 }
