@@ -180,6 +180,16 @@ impl World {
         World::on(workers, limits, vec!["toy"], Some(storage))
     }
 
+    /// The same with these protocols: sessions of others stay in the store.
+    pub fn on_storage_with_protocols(
+        workers: usize,
+        limits: Limits,
+        protocols: Vec<&'static str>,
+        storage: Arc<dyn Storage>,
+    ) -> World {
+        World::on(workers, limits, protocols, Some(storage))
+    }
+
     fn on(
         workers: usize,
         limits: Limits,

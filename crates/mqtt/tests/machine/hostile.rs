@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidegate_message::{Properties, QoS};
 use tidegate_mqtt::codec::{Property, ReasonCode, Version, decode};
 use tidegate_mqtt::{Mqtt, MqttOptions};
-use tidegate_protocol::{Answer, CloseReason, Published, Refusal};
+use tidegate_protocol::{Answer, Attached, Attachment, CloseReason, Published, Refusal, Subscribed};
 use tidegate_testkit::random::Random;
 use tidegate_testkit::script::{Harness, parcel, same_at_every_split};
 
@@ -108,10 +108,18 @@ fn play(random: &mut Random, mqtt: &Mqtt, version: Version, packets: &[Vec<u8>])
     if version == V5 {
         script = script.packet_bytes_max(if random.one_in(4) { 60 } else { 100_000 });
     }
+    if random.one_in(2) {
+        harness.broker.attachments.push_back(Attachment::Now(session_of_a_store(random)));
+    }
     harness.feed(script.bytes());
     let mut tag = 0;
     for input in 1..2_000 {
-        match random.below(10) {
+        match random.below(13) {
+            10 => answer_later(&mut harness),
+            11 if harness.broker.unanswered() > 0 => {
+                let answer = if random.one_in(9) { Err(Refusal::StoreFailing) } else { Ok(()) };
+                harness.answer(answer);
+            }
             0 => deliver(random, &mut harness, &mut tag),
             1 if random.one_in(20) => drop(harness.advance(Duration::from_secs(random.below(20) as u64))),
             2 => drop(harness.handle_timeout()),
@@ -131,6 +139,34 @@ fn play(random: &mut Random, mqtt: &Mqtt, version: Version, packets: &[Vec<u8>])
     }
     harness.close(CloseReason::PeerClosed);
     2_000
+}
+
+/// A session whose pieces come from a disk, in whatever state.
+fn session_of_a_store(random: &mut Random) -> Attached {
+    let mut piece = || {
+        let mut piece: &[u8] = random.pick::<&[u8]>(&[
+            b"\x01\0\0\0\0",
+            b"\x02\0\x01\0\x05\x03\0\0\0\0\0\0\0\x05\0\x01\0\x07",
+            b"\x03\x01\0\x09",
+            b"\x03\x02\0\x09",
+            b"\x03\x03\0\x01\0\0\0\0\0\0\0\x01",
+            b"\x03\x04\0\x05",
+        ]);
+        if random.one_in(8) {
+            piece = piece.get(1..).unwrap_or_default();
+        }
+        piece.to_vec()
+    };
+    let saved = (0..5).map(|_| piece()).collect();
+    Attached { present: true, saved, expiry: Duration::MAX, is_durable: true }
+}
+
+/// The broker says later to the next of each kind.
+fn answer_later(harness: &mut Harness) {
+    let answer = Answer::Later;
+    harness.broker.published.push_back(Ok(Published { matched: true, answer }));
+    harness.broker.subscribed.push_back(Ok(Subscribed { existed: false, answer }));
+    harness.broker.saved.push_back(answer);
 }
 
 /// Everything that was written is packets.

@@ -6,7 +6,7 @@ use crate::{Stomp, StompOptions};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegate_message::ByteSize;
-use tidegate_protocol::{Attached, Attachment, Refusal};
+use tidegate_protocol::{Answer, Attached, Attachment, Published, Refusal};
 use tidegate_testkit::random::Random;
 use tidegate_testkit::script::{Harness, parcel};
 
@@ -90,6 +90,15 @@ fn step(harness: &mut Harness, random: &mut Random, tag: u64) {
     }
     if random.one_in(3) {
         harness.broker.attachments = [Attachment::Later].into();
+    }
+    if harness.broker.unanswered() > 0 && random.one_in(2) {
+        harness.answer(if random.one_in(8) { Err(Refusal::StoreFailing) } else { Ok(()) });
+        return;
+    }
+    if random.one_in(3) {
+        let answer = Answer::Later;
+        harness.broker.published.push_back(Ok(Published { matched: true, answer }));
+        harness.broker.published_all.push_back(Ok(answer));
     }
     match random.below(8) {
         0 => {

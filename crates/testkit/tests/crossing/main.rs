@@ -6,6 +6,7 @@
 // A test may stop on the first surprise.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod durable;
 mod limits;
 mod page;
 mod round_trips;
