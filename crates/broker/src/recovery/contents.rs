@@ -14,7 +14,7 @@ use tidegate_storage::record::{DeliveryNote, MessageRecord};
 use tidegate_storage::{Damaged, ReadError, ReadMax, StreamId, StreamSummary};
 
 /// What is read of one queue before the node begins, at the most: its memory is taken for every session at once.
-const FIRST: ReadMax = ReadMax { entries: 1024, bytes: 1 << 20 };
+const FIRST: ReadMax = ReadMax { entries: 4096, bytes: 1 << 20 };
 
 /// The groups by the numbers of their queues.
 type Groups = HashMap<u64, Arc<Group>, RandomState>;
@@ -50,8 +50,10 @@ impl Recovery<'_> {
         groups: &Groups,
     ) -> Result<StreamSummary, RecoveryError> {
         let settles = consumer.filter(|consumer| consumer.settlement != Settlement::Automatic);
-        let credit = settles.map_or(0, |consumer| usize::try_from(consumer.credit).unwrap_or(usize::MAX));
-        let entries_max = credit.min(FIRST.entries);
+        // More than it had credit for: what was settled in the last moment may be back, and stands in front of what was under way. Who has
+        // answered one of them already answers it again before it comes, and then it must be found ([MQTT-4.3.3-1]).
+        let credit = settles.map(|consumer| usize::try_from(consumer.credit).unwrap_or(usize::MAX));
+        let entries_max = credit.map_or(0, |credit| credit.max(FIRST.entries));
         let (mut entries, mut bytes) = (0, 0);
         while entries < entries_max && bytes < FIRST.bytes && left.entries > 0 {
             let max = ReadMax { entries: entries_max - entries, bytes: FIRST.bytes - bytes };

@@ -55,7 +55,7 @@ fn a_session_has_its_messages_again() {
             ann.accept(&mut kept.world, tag);
         }
         kept.world.run();
-        assert_eq!(tagged(&ann.got()), [(5, "4", false), (6, "6", false)]);
+        assert_eq!(tagged(&ann.got()), [(5, "4", true), (6, "6", true)]);
         publish(&mut kept, "a", &["7"], qos);
         // New numbers are above all that were given.
         assert_eq!(tagged(&ann.got()), [(7, "7", false)]);
