@@ -100,6 +100,8 @@ fn a_damaged_store_is_started_with_when_told_to() {
     }
     let gateway = start(&scratch, "[store]\nskip_damaged = true\n");
     assert!(gateway.log().contains("is used without this"), "{}", gateway.log());
+    let metrics = crate::harness::get(gateway.port("http"), "/metrics").body;
+    assert!(metric_sum(&metrics, "tidegate_store_damaged", &[]) > 0.0, "{metrics}");
     stop(gateway);
 }
 

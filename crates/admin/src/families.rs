@@ -171,6 +171,11 @@ pub(crate) const STORE_FAILING: Family = Family::gauge(
     &[],
     "1 while the disk answers with errors and nothing can be kept, else 0.",
 );
+pub(crate) const STORE_DAMAGED: Family = Family::gauge(
+    "tidegate_store_damaged",
+    &[],
+    "Places and entries of the store that were damaged when the gateway started, and are left out.",
+);
 pub(crate) const STORE_APPENDED_BYTES: Family =
     Family::counter("tidegate_store_appended_bytes", &[], "Bytes that were given to the store to keep.");
 pub(crate) const STORE_WRITTEN_BYTES: Family = Family::counter(
@@ -220,7 +225,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 46] = [
+pub(crate) const ALL: [&Family; 47] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -256,6 +261,7 @@ pub(crate) const ALL: [&Family; 46] = [
     &STORE_LIVE_BYTES,
     &STORE_INDEX_BYTES,
     &STORE_FAILING,
+    &STORE_DAMAGED,
     &STORE_APPENDED_BYTES,
     &STORE_WRITTEN_BYTES,
     &STORE_SYNCS,

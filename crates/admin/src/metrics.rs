@@ -118,6 +118,9 @@ impl NodeCollector {
         exposition.gauges(&families::STORE_LIVE_BYTES, series(|usage| usage.live_bytes))?;
         exposition.gauges(&families::STORE_INDEX_BYTES, series(|usage| usage.index_bytes as u64))?;
         exposition.gauges(&families::STORE_FAILING, failing.map(|failing| ([], failing)))?;
+        let entries = self.node.recovered().damaged as u64;
+        let damaged = usage.as_ref().map(|usage| ([], usage.damaged_places + entries));
+        exposition.gauges(&families::STORE_DAMAGED, damaged)?;
         exposition.counters(&families::STORE_APPENDED_BYTES, series(|usage| usage.appended_bytes))?;
         exposition.counters(&families::STORE_WRITTEN_BYTES, series(|usage| usage.written_bytes))?;
         exposition.counters(&families::STORE_SYNCS, series(|usage| usage.syncs))?;

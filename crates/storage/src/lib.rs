@@ -148,6 +148,8 @@ pub struct Usage {
     pub syncs: u64,
     /// Errors of the disk since the start.
     pub errors: u64,
+    /// Places that were damaged when it was opened, and are left out.
+    pub damaged_places: u64,
 }
 
 /// Called by the storage's own thread when [`Storage::progress`] has changed; short, and calls nothing of the storage.

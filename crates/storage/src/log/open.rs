@@ -171,6 +171,7 @@ pub(super) fn open(ground: Ground, options: &LogOptions) -> Result<(Engine, Open
     let lazy_millis = u64::try_from(options.lazy_interval.as_millis()).unwrap_or(u64::MAX);
     let mut state = State::new(key, recovered.index, lazy_millis, now);
     state.limit_disk(options.disk_bytes_max);
+    state.usage.damaged_places = recovered.report.damaged_places;
     let mut writer = Writer::new(ground.disk.clone(), segment_bytes);
     writer.adopt_spare();
     state.spare_bytes = writer.spare_bytes();
