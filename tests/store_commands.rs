@@ -1,6 +1,6 @@
 //! `tidegate store`: looking into a store with and without its gateway, checking it, taking it elsewhere, emptying queues.
 
-use crate::harness::{Ended, Gateway, Scratch, mosquitto_pub, run_tidegate};
+use crate::harness::{Ended, Gateway, Scratch, mosquitto_pub, received, run_tidegate, subscribed_mosquitto};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,12 @@ impl Stores {
         assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.output);
         ended.output
     }
+
+    #[track_caller]
+    fn json(&self, name: &str, words: &[&str]) -> Value {
+        let text = self.succeed(name, &[words, &["--json"]].concat());
+        serde_json::from_str(&text).expect("the answer is JSON")
+    }
 }
 
 fn stop(gateway: Gateway) {
@@ -56,9 +62,16 @@ fn stop(gateway: Gateway) {
     assert_eq!(gateway.wait().code, Some(0));
 }
 
-/// Leaves a retained message.
+/// Leaves a retained message, and a session that is away with two messages in its queue.
 fn fill(gateway: &Gateway) {
-    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-r", "-t", "plant/state", "-m", "first"]);
+    let port = gateway.port("mqtt");
+    let session = ["-V", "mqttv5", "-c", "-i", "panel", "-q", "1", "-x", "3600", "-t", "plant/#"];
+    drop(subscribed_mosquitto(port, &session));
+    let publish = |topic, text, more: &[&str]| {
+        mosquitto_pub(port, &[&["-q", "1", "-t", topic, "-m", text], more].concat());
+    };
+    publish("plant/state", "first", &["-r"]);
+    publish("plant/alarm", "second", &[]);
 }
 
 /// What a store holds is the same thing from its folder and from the gateway that has it.
@@ -68,20 +81,92 @@ fn a_store_is_looked_into_with_and_without_its_gateway() {
     let gateway = stores.start("a");
     fill(&gateway);
     let url = format!("http://127.0.0.1:{}", gateway.port("http"));
-    let ended = run_tidegate(["store", "info", "--json", "--url", &url]);
-    assert_eq!(ended.code, Some(0), "{}", ended.output);
-    let info: Value = serde_json::from_str(&ended.output).expect("the answer is JSON");
-    assert_eq!(info["retained_messages"], 1, "{info}");
+    let live = |words: &[&str]| -> Value {
+        let ended = run_tidegate([&["store"], words, &["--json", "--url", &url]].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        serde_json::from_str(&ended.output).expect("the answer is JSON")
+    };
+    let queues = live(&["queues"]);
+    assert_eq!(queues["total"], 1, "{queues}");
+    let peeked = live(&["peek", "mqtt:panel", "--count", "1"]);
+    assert_eq!(
+        (&peeked["total"], &peeked["messages"][0]["message"]["payload"]),
+        (&2.into(), &"first".into())
+    );
+    let info = live(&["info"]);
+    let counts =
+        ["sessions", "subscriptions", "retained_messages", "queued_messages"].map(|name| &info[name]);
+    assert_eq!(counts, [1, 1, 1, 2], "{info}");
     let refused = run_tidegate(["store", "peek", "mqtt:nobody", "--url", &url]);
     assert!(
         refused.code == Some(2) && refused.output.contains("no queue is called so"),
         "{}",
         refused.output
     );
-    let ended = stores.run("a", &["export"]);
-    assert!(ended.code == Some(2) && ended.output.contains("in use by another process"), "{}", ended.output);
     stop(gateway);
+
+    assert_eq!(stores.json("a", &["queues"]), queues);
+    assert_eq!(
+        stores.json("a", &["peek", "mqtt:panel", "--count", "1"])["messages"][0]["message"]["payload"],
+        "first"
+    );
+    let table = stores.succeed("a", &["queues"]);
+    assert!(table.contains("mqtt:panel"), "{table}");
+    let table = stores.succeed("a", &["peek", "mqtt:panel"]);
+    assert!(table.contains("plant/state") && table.contains("2 of 2 messages"), "{table}");
     assert!(stores.succeed("a", &["info"]).contains("retained messages     1"));
+}
+
+/// An export makes the same store elsewhere: a gateway on it has what was retained.
+#[test]
+fn an_export_is_imported_elsewhere() {
+    let stores = Stores::new();
+    let gateway = stores.start("a");
+    fill(&gateway);
+    stop(gateway);
+    let file = stores.folder("lines.json");
+    let file = file.to_str().expect("the path is text");
+    stores.succeed("a", &["export", file]);
+    stores.succeed("b", &["import", file]);
+    let ended = stores.run("b", &["import", file]);
+    assert!(ended.code == Some(2) && ended.output.contains("not empty"), "{}", ended.output);
+    let (one, other) = (stores.json("a", &["queues"]), stores.json("b", &["queues"]));
+    let names = |queues: &Value| -> Vec<(String, u64)> {
+        let queues = queues["queues"].as_array().expect("a list").iter();
+        queues
+            .map(|queue| (queue["name"].to_string(), queue["messages"].as_u64().expect("a number")))
+            .collect()
+    };
+    assert_eq!(names(&one), names(&other));
+
+    let gateway = stores.start("b");
+    let port = gateway.port("mqtt");
+    let mut late = subscribed_mosquitto(port, &["-t", "plant/+"]);
+    assert_eq!(received(&mut late), "plant/state 0 1 first");
+    stop(gateway);
+}
+
+/// A queue is emptied without its gateway, and never beside it.
+#[test]
+fn a_queue_is_emptied_without_its_gateway_only() {
+    let stores = Stores::new();
+    let gateway = stores.start("a");
+    fill(&gateway);
+    for words in [&["purge", "mqtt:panel"][..], &["export"], &["info"], &["check"]] {
+        let ended = stores.run("a", words);
+        assert!(
+            ended.code == Some(2) && ended.output.contains("in use by another process"),
+            "{}",
+            ended.output
+        );
+    }
+    stop(gateway);
+    let said = stores.succeed("a", &["purge", "mqtt:panel"]);
+    assert!(said.contains("2 messages thrown away"), "{said}");
+    let ended = stores.run("a", &["purge", "mqtt:other"]);
+    assert!(ended.code == Some(2) && ended.output.contains("no queue is called"), "{}", ended.output);
+    assert_eq!(stores.json("a", &["peek", "mqtt:panel"])["total"], 0);
+    stop(stores.start("a"));
 }
 
 /// The first file of a store.
@@ -112,6 +197,10 @@ fn damage_is_named() {
     assert!(place["file"].as_str().is_some_and(|name| name.ends_with(".seg")), "{checked}");
     assert!(place["offset"].as_u64().is_some_and(|offset| offset <= at as u64), "{checked}");
     assert_eq!(stores.run("a", &["export"]).code, Some(1));
+    let exported = stores.run("a", &["export", "--skip-damaged"]);
+    assert!(exported.code == Some(1) && exported.output.contains("second"), "{}", exported.output);
+    assert_eq!(stores.run("a", &["purge", "mqtt:panel"]).code, Some(2));
+    stores.succeed("a", &["purge", "mqtt:panel", "--skip-damaged"]);
 }
 
 /// Lines from anywhere, folders without a store, addresses without a gateway: each is refused in words.

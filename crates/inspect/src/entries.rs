@@ -13,14 +13,6 @@ pub enum Problem {
     /// The disk, or an entry whose bytes are others than those that were written.
     #[error("{0}")]
     Read(#[from] ReadError),
-    /// Messages that wait in a queue of which nobody knows whose it is.
-    #[error("entries of stream {stream} ({entries} of them): nothing says whose queue it is", stream = stream.0)]
-    NoOwner {
-        /// The stream.
-        stream: StreamId,
-        /// What is in it.
-        entries: usize,
-    },
     /// An entry that is no record of this version.
     #[error("entry {number} of stream {stream} is no record of this version", stream = stream.0)]
     Record {

@@ -44,18 +44,23 @@ pub fn export(
     let clock = Clock { now_millis: contents.time_millis() };
     let mut export = Export { contents, clock, skip_damaged, out, exported: Exported::default() };
     export.write(&Line::Store(StoreLine { format: FORMAT }))?;
-    export.stream(StreamId::SESSIONS, description)?;
-    export.stream(StreamId::QUEUES, |entry, clock| NamedQueueLine::read(entry, clock).map(Line::Queue))?;
-    export.stream(StreamId::RETAINED, |entry, clock| RetainedLine::read(entry, clock).map(Line::Retained))?;
     let names = Names::read(contents);
+    export.stream(StreamId::SESSIONS, |entry, clock| description(entry, clock, &names))?;
+    export.stream(StreamId::QUEUES, |entry, clock| {
+        NamedQueueLine::read(entry, clock).map(|queue| Some(Line::Queue(queue)))
+    })?;
+    export.stream(StreamId::RETAINED, |entry, clock| {
+        RetainedLine::read(entry, clock).map(|retained| Some(Line::Retained(retained)))
+    })?;
     for queue in queue_summaries(contents) {
         let stream = queue.stream;
-        // An import could not tell where they belong either.
+        // What was written behind the end of its queue belongs to nothing; a gateway drops it at its start.
         if !names.has(stream) {
-            export.leave_out(Problem::NoOwner { stream, entries: queue.entries })?;
             continue;
         }
-        export.stream(stream, |entry, clock| Waiting::read(stream, entry, clock).map(Line::Message))?;
+        export.stream(stream, |entry, clock| {
+            Waiting::read(stream, entry, clock).map(|waiting| Some(Line::Message(waiting)))
+        })?;
     }
     export.out.flush()?;
     Ok(export.exported)
@@ -73,11 +78,12 @@ impl Export<'_> {
     fn stream(
         &mut self,
         stream: StreamId,
-        line: impl Fn(&Entry, Clock) -> Result<Line, Problem>,
+        line: impl Fn(&Entry, Clock) -> Result<Option<Line>, Problem>,
     ) -> Result<(), ExportError> {
         for entry in Entries::of(self.contents, stream) {
             match entry.and_then(|entry| line(&entry, self.clock)) {
-                Ok(line) => {
+                Ok(None) => {}
+                Ok(Some(line)) => {
                     self.write(&line)?;
                     self.exported.things += 1;
                 }
@@ -101,19 +107,22 @@ impl Export<'_> {
     }
 }
 
-/// A line of the sessions' stream.
-fn description(entry: &Entry, clock: Clock) -> Result<Line, Problem> {
+/// A line of the sessions' stream; nothing for what belongs to a session that has ended.
+fn description(entry: &Entry, clock: Clock, names: &Names) -> Result<Option<Line>, Problem> {
     let number = entry.number;
-    Ok(match described(entry)? {
+    let is_known = |queue: u64| names.has(StreamId(queue));
+    Ok(Some(match described(entry)? {
         Description::Session(session) => {
             let unreadable = |Damaged| Problem::Record { stream: StreamId::SESSIONS, number };
             let note = SessionNote::read(&entry.note).map_err(unreadable)?;
             Line::Session(SessionLine::tell(number, session, &note, clock))
         }
+        Description::Subscription(of) if !is_known(of.queue) => return Ok(None),
+        Description::Saved(of) if !is_known(of.queue) => return Ok(None),
         Description::Subscription(subscription) => {
             Line::Subscription(SubscriptionLine::tell(number, subscription))
         }
         Description::Saved(saved) => Line::Saved(SavedLine::tell(number, &saved)),
         Description::Will(will) => Line::Will(WillLine::tell(number, *will)),
-    })
+    }))
 }

@@ -99,6 +99,8 @@ impl Store {
             records = report.records,
             bytes = report.bytes,
             entries = streams.iter().map(|stream| stream.entries).sum::<usize>(),
+            sessions = recovered.sessions,
+            subscriptions = recovered.subscriptions,
             retained = recovered.retained,
             torn_tail_bytes = report.torn_tail.as_ref().map_or(0, |tail| tail.bytes),
             damaged_places = report.damaged_places,
