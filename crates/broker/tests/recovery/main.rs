@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod contents;
+mod model;
 mod sessions;
+mod starting;
 mod subscriptions;
+mod wills;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Two connections that want the same session, on one worker and on two.
 
 use crate::{HOUR, QOS1, assert_nothing_is_left};
-use tidegate_protocol::{Attachment, CloseReason};
+use tidegate_protocol::{Attachment, CloseReason, ConsumerId, Detach, WillAction};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
 
@@ -162,4 +162,21 @@ fn a_take_over_works_at_the_limit_of_sessions() {
     second.attach(&mut world, session("bob").clean());
     world.run();
     assert!(second.take_reply().unwrap().is_ok());
+}
+
+/// A session that was given up while somebody asked for it costs its former connection nothing: others of its sessions live on there.
+#[test]
+fn a_session_that_was_given_up_meanwhile_ends_no_connection() {
+    let mut world = World::new(2);
+    let holder = world.attached(0, session("first"));
+    holder.attach(&mut world, session("second").consumer(1));
+    let claimant = world.toy(1);
+    assert!(matches!(claimant.attach(&mut world, session("second")), Attachment::Later));
+    holder.ask(&mut world, |broker| {
+        let (will, expiry, saved) = (WillAction::Publish, None, Vec::new());
+        broker.detach(Detach { consumer: ConsumerId(1), will, expiry, saved });
+    });
+    world.run();
+    assert!(claimant.take_reply().unwrap().unwrap().present);
+    assert_eq!(holder.link.ended(), None);
 }
