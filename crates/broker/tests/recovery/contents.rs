@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_message::QoS;
 use tidegate_protocol::{DeliveryTag, Outcome, Publish, WillAction};
 use tidegate_storage::{MemoryStorage, Storage, StreamId};
-use tidegate_testkit::pair::toy::{Got, SESSION, Toy, session};
+use tidegate_testkit::pair::toy::{Got, SESSION, Toy, message, session};
 
 const QUEUE: &str = "$queue/jobs";
 const QOS2: QoS = QoS::ExactlyOnce;
@@ -190,4 +190,52 @@ fn streams_without_a_queue_end() {
     storage.append(&mut change, tidegate_storage::Urgency::Synced);
     let kept = Kept::on(storage);
     assert_eq!((left(&kept), kept.world.node().recovered().orphans), (0, 1));
+}
+
+/// What is published together survives together.
+#[test]
+fn a_batch_survives_as_a_whole_or_not_at_all() {
+    for is_synced in [false, true] {
+        let mut kept = Kept::on(MemoryStorage::manual());
+        for (worker, name) in [(0, "ann"), (1, "bob")] {
+            kept.world.attached(worker, session(name)).subscribe(&mut kept.world, "a");
+        }
+        kept.storage.sync_all();
+        let publisher = kept.world.toy(0);
+        publisher
+            .ask(&mut kept.world, |broker| {
+                broker.publish_all(&[message("a", "1", QOS1), message("a", "2", QOS2)]).map(drop)
+            })
+            .unwrap();
+        if is_synced {
+            kept.storage.sync_all();
+        }
+        let kept = Kept::on(kept.storage.crash());
+        assert_eq!(left(&kept), if is_synced { 4 } else { 0 });
+    }
+}
+
+/// MQTT 5.0 section 4.8.2: what members of a group had under way at level 1 is for any of them after the end of the process, once each.
+#[test]
+fn a_group_with_members_on_several_workers_has_its_messages_again() {
+    let mut kept = Kept::new();
+    let members = [(0, "ann"), (1, "bob"), (1, "cid")];
+    let toys = members.map(|(worker, name)| {
+        let toy = kept.world.attached(worker, session(name));
+        toy.join(&mut kept.world, "group", "a");
+        toy
+    });
+    publish(&mut kept, "a", &["1", "2", "3", "4", "5", "6"], QOS1);
+    let got: Vec<_> = toys.iter().flat_map(|toy| toy.got().into_iter().map(move |got| (toy, got))).collect();
+    assert_eq!(got.len(), 6);
+    let (toy, accepted) = &got[0];
+    toy.accept(&mut kept.world, accepted.tag.unwrap());
+    let mut kept = kept.kill();
+    let toys = members.map(|(worker, name)| kept.world.attached(1 - worker, session(name)));
+    kept.world.run();
+    let mut again: Vec<String> = toys.iter().flat_map(|toy| toy.got_payloads()).collect();
+    again.sort_unstable();
+    let mut expected: Vec<&str> = ["1", "2", "3", "4", "5", "6"].to_vec();
+    expected.retain(|payload| *payload != accepted.payload);
+    assert_eq!(again, expected);
 }

@@ -71,7 +71,7 @@ impl Reclaim {
         let stepped = match &mut self.phase {
             Phase::Idle => {
                 self.phase = self.begin(engine);
-                Ok(if matches!(self.phase, Phase::Copying(_)) { More::Now } else { More::Later })
+                Ok(if matches!(self.phase, Phase::Idle) { More::Later } else { More::Now })
             }
             Phase::Copying(copying) => copying.step(engine).map(|is_done| {
                 if is_done {

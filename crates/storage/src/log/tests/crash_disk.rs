@@ -91,6 +91,8 @@ struct State {
     random: Random,
     /// How many bytes there are.
     capacity: usize,
+    /// What reading is answered with.
+    read_error: Option<ErrorKind>,
 }
 
 /// The disk.
@@ -183,6 +185,7 @@ impl CrashDisk {
             fault: Fault::None,
             random: Random(seed),
             capacity: usize::MAX,
+            read_error: None,
         };
         CrashDisk { state: Arc::new(Mutex::new(state)) }
     }
@@ -204,6 +207,11 @@ impl CrashDisk {
 
     pub(super) fn used(&self) -> usize {
         self.state.lock().used()
+    }
+
+    /// Nothing can be read from now on, or everything again.
+    pub(super) fn set_read_error(&self, error: Option<ErrorKind>) {
+        self.state.lock().read_error = error;
     }
 
     /// The disk as it would be if the power went now and came back.
@@ -345,6 +353,7 @@ impl DiskFile for CrashFile {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         let state = self.state.lock();
+        state.read_error.map_or(Ok(()), |kind| Err(io::Error::from(kind)))?;
         let offset = usize::try_from(offset).unwrap();
         let bytes = state.inodes[self.inode].seen.get(offset..offset + into.len());
         into.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);

@@ -11,7 +11,8 @@ const STEPS: usize = 150;
 
 /// Does the same workload every time, until the power goes at an operation; the answer is what it leaves.
 fn run(seed: u64, fault: Fault) -> (CrashDisk, Model, Lsn) {
-    let (disk, clock) = (CrashDisk::new(seed), Arc::new(TestClock::at(NOON)));
+    let at = if let Fault::PowerLoss { at } = fault { at } else { 0 };
+    let (disk, clock) = (CrashDisk::new(seed << 32 | at), Arc::new(TestClock::at(NOON)));
     let mut workload = Workload::new(seed);
     disk.set_fault(fault);
     let mut model = Model::default();

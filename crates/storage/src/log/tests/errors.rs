@@ -5,7 +5,7 @@ use super::crash_disk::{CrashDisk, Fault, Random};
 use super::world::{self, Model, NOON, Workload};
 use crate::log::LogOptions;
 use crate::log::engine::Engine;
-use crate::{Change, NoRoom, StreamId, Urgency};
+use crate::{Change, NoRoom, ReadError, StreamId, Urgency};
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn every_operation_fails_once() {
             let mut random = Random(seed << 32 | at);
             let kind = if random.percent(50) { ErrorKind::StorageFull } else { ErrorKind::Other };
             let context = format!("seed {seed}, operation {at}: {kind}");
-            let (disk, clock) = (CrashDisk::new(seed), Arc::new(TestClock::at(NOON)));
+            let (disk, clock) = (CrashDisk::new(random.next()), Arc::new(TestClock::at(NOON)));
             let (engine, _) = world::open(&disk, &clock, &world::options()).unwrap();
             let count = [1, 1, 2, 5][random.below(4) as usize];
             disk.set_fault(Fault::Error { at, count, kind });
@@ -141,6 +141,37 @@ fn a_full_disk_takes_settlements_and_comes_back_by_itself() {
     assert_eq!(engine.state.lock().room(100), Ok(()));
     let (reopened, _) = world::open(&disk.crash(1), &clock, &options).unwrap();
     assert_eq!(world::entries(&reopened).len(), 5);
+}
+
+/// An error of reading is the reader's; nothing is thrown away because of it, and copying goes on when the disk does.
+#[test]
+fn what_cannot_be_read_now_is_there_later() {
+    let (disk, clock) = (CrashDisk::new(1), Arc::new(TestClock::at(NOON)));
+    let (engine, _) = world::open(&disk, &clock, &world::options()).unwrap();
+    for number in 1..=700 {
+        append(&engine, number);
+        engine.turn();
+    }
+    disk.set_read_error(Some(ErrorKind::Other));
+    assert!(matches!(engine.read(QUEUE, 0, world::ALL), Err(ReadError::Disk(_))));
+    assert!(world::open(&disk.crash(1), &clock, &world::options()).is_err());
+    let mut change = Change::default();
+    (1..700).filter(|number| number % 40 != 0).for_each(|number| change.settle(QUEUE, number));
+    engine.append(&mut change, Urgency::Synced);
+    let before = engine.usage();
+    for _ in 0..20 {
+        engine.turn();
+        clock.advance(1000);
+    }
+    let meanwhile = engine.usage();
+    assert!(meanwhile.errors > before.errors && meanwhile.disk_bytes >= before.disk_bytes);
+    disk.set_read_error(None);
+    for _ in 0..200 {
+        engine.turn();
+        clock.advance(100);
+    }
+    assert!(engine.usage().disk_bytes < before.disk_bytes / 2);
+    assert_eq!(world::entries(&engine).len(), 18);
 }
 
 /// A full disk does not keep the store from being opened: whoever takes messages away makes room.
