@@ -21,6 +21,8 @@ mod demo;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod full_disks;
+#[cfg(test)]
 mod gmqtt_clients;
 #[cfg(test)]
 mod harness;

@@ -105,15 +105,35 @@ impl Gateway {
         self.program.seen()
     }
 
+    /// Starts with a file in a folder in which another gateway may have left something.
+    pub(crate) fn start_in(scratch: Scratch, config: &Path) -> Gateway {
+        Gateway::start_with(scratch, [OsStr::new("--config"), config.as_os_str()])
+    }
+
     /// Starts with the file, as [`Gateway::start_with`], in a process that may have only so many files open.
     pub(crate) fn start_limited(scratch: Scratch, files: u32, config: &Path) -> Gateway {
         let limit = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
-        command.args(["-c", &limit]).arg(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["-c", &limit]).arg(tidegate().get_program());
+        Gateway::start_as(scratch, &mut command, config)
+    }
+
+    /// Starts with the file, by a command that becomes the gateway when it is given the gateway's arguments.
+    pub(crate) fn start_as(scratch: Scratch, command: &mut Command, config: &Path) -> Gateway {
         let program = Program::start(command.args(["--set", "log.format=json", "--config"]).arg(config));
         let mut gateway = Gateway { program, ports: HashMap::new(), scratch };
         gateway.read_ports();
         gateway
+    }
+
+    /// SIGKILL; what it has left in its folder is for the next one.
+    pub(crate) fn kill(self) -> Scratch {
+        self.scratch
+    }
+
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.program.id()
     }
 
     /// Gives the gateway another file and has it read; returns the line that says what has changed.

@@ -7,6 +7,7 @@ mod certificates;
 mod clients;
 mod gateway;
 mod http;
+mod mqtt;
 mod program;
 mod websocket;
 
@@ -19,6 +20,7 @@ pub(crate) use clients::{
 };
 pub(crate) use gateway::{Gateway, Scratch, run_tidegate, set_password, tidegate};
 pub(crate) use http::{get, metric_sum};
+pub(crate) use mqtt::{Answer, MqttClient, Session};
 pub(crate) use program::{Ended, Program};
 pub(crate) use websocket::{Frame, WebSocket, frame, tcp, upgrade};
 

@@ -89,6 +89,11 @@ impl Program {
         ended.output
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name, such as `TERM` or `KILL`, to this process alone.
     pub(crate) fn signal(&self, signal: &str) {
         // The shell's own `kill`, because the program of that name is not on every machine.
