@@ -35,9 +35,9 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
 /// How long a drain may go on without anything happening.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
 /// A kill waits for a random number of things to happen, below this,
-const TICKS_MAX: usize = 8000;
+const TICKS_MAX: usize = 12_000;
 /// but no longer than this, where little happens.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(2);

@@ -7,7 +7,7 @@ use super::consumer::Consumer;
 use super::ledger::{AudienceId, Ledger, Reach};
 use super::publisher::{Publisher, Subject};
 use super::reader;
-use super::receiver::{Interest, Receiver};
+use super::receiver::{Habit, Interest, Receiver};
 use super::scene::Scene;
 use super::sender::Sender;
 use crate::auditor::StreamId;
@@ -22,17 +22,23 @@ const SENDERS: usize = 3;
 const MEMBERS: usize = 3;
 const VERSIONS: [Version; 2] = [Version::V3, Version::V5];
 
-/// Sessions of their own: what they subscribe, at which level, and from which life of the gateway on.
-const SESSIONS: [(&str, QoS, u32); 8] = [
-    ("live/#", QoS::AtLeastOnce, 1),
-    ("live/#", QoS::ExactlyOnce, 1),
-    ("live/0/+", QoS::ExactlyOnce, 1),
-    ("live/1/+", QoS::ExactlyOnce, 1),
-    ("live/2/#", QoS::AtLeastOnce, 1),
-    ("live/+/publisher-1", QoS::AtLeastOnce, 1),
-    ("live/#", QoS::ExactlyOnce, 2),
-    ("live/1/#", QoS::AtLeastOnce, 3),
+/// Sessions of their own: what they subscribe, at which level, and when they are there.
+const SESSIONS: [(&str, QoS, Habit); 10] = [
+    ("live/#", QoS::AtLeastOnce, from(1)),
+    ("live/#", QoS::ExactlyOnce, from(1)),
+    ("live/0/+", QoS::ExactlyOnce, from(1)),
+    ("live/1/+", QoS::ExactlyOnce, from(1)),
+    ("live/2/#", QoS::AtLeastOnce, from(1)),
+    ("live/+/publisher-1", QoS::AtLeastOnce, from(1)),
+    ("live/#", QoS::ExactlyOnce, from(2)),
+    ("live/1/#", QoS::AtLeastOnce, from(3)),
+    ("live/#", QoS::AtLeastOnce, Habit::Asleep),
+    ("live/+/+", QoS::ExactlyOnce, Habit::Asleep),
 ];
+
+const fn from(life: u32) -> Habit {
+    Habit::Restless { from_life: life }
+}
 
 /// Several that share one audience: the filter as it is subscribed, the plain one, and the level.
 const CROWDS: [(&str, &str, QoS); 4] = [
@@ -74,10 +80,10 @@ impl Cast {
 }
 
 fn gather_sessions(scene: &Rc<Scene>, random: &mut Random) {
-    for (number, (filter, qos, from_life)) in SESSIONS.into_iter().enumerate() {
+    for (number, (filter, qos, habit)) in SESSIONS.into_iter().enumerate() {
         let name = format!("session-{number}");
         let audience = scene.ledger.borrow_mut().audience(name.clone(), filter, qos, Reach::Session);
-        let interest = Interest { audience, filter: filter.to_owned(), qos, from_life };
+        let interest = Interest { audience, filter: filter.to_owned(), qos, habit };
         spawn_receiver(scene, random, name, number, interest);
     }
 }
@@ -87,7 +93,7 @@ fn gather_crowds(scene: &Rc<Scene>, random: &mut Random) {
         let audience = crowd(&mut scene.ledger.borrow_mut(), filter, plain, qos);
         for member in 0..MEMBERS {
             let name = format!("{filter} member {member}").replace(['#', '+'], "all");
-            let interest = Interest { audience, filter: filter.to_owned(), qos, from_life: 1 };
+            let interest = Interest { audience, filter: filter.to_owned(), qos, habit: from(1) };
             spawn_receiver(scene, random, name, member, interest);
         }
         if filter == "$queue/jobs" {

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 /// How long a start may take. Generous, because a busy machine is no bug.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 
+/// Small files, so that space is given back while it runs. One area is acknowledged when the operating system has it: that survives a kill.
+///
 /// Every port is the system's choice, in every life again: a fixed one could be somebody else's meanwhile.
 const CONFIG: &str = r#"
 node = "crash"
@@ -33,6 +35,13 @@ allow_anonymous = true
 
 [http]
 bind = "127.0.0.1:0"
+
+[store]
+segment_bytes = "1MiB"
+
+[[topic]]
+topics = ["live/1/#"]
+acknowledge = "written"
 "#;
 
 /// Where a life of the gateway can be reached.

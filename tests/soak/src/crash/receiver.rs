@@ -19,6 +19,7 @@ use tidegate_testkit::random::Random;
 use tokio::time::sleep;
 
 const AWAY_MILLISECONDS: usize = 250;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What it subscribes, and for whom.
 #[derive(Debug, Clone)]
@@ -27,8 +28,16 @@ pub(crate) struct Interest {
     /// With the name of the share, where there is one.
     pub(crate) filter: String,
     pub(crate) qos: QoS,
-    /// The life of the gateway in which it comes for the first time.
-    pub(crate) from_life: u32,
+    pub(crate) habit: Habit,
+}
+
+/// When a receiver is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// It comes for the first time in this life of the gateway, and is seldom away for long.
+    Restless { from_life: u32 },
+    /// It subscribes, and comes back when the load is over, so that a long queue waits for it.
+    Asleep,
 }
 
 /// See the module.
@@ -74,8 +83,8 @@ impl Receiver {
     /// Lives until the audit is over.
     pub(crate) async fn live(mut self) {
         let scene = self.scene.clone();
-        while scene.life.get() < self.interest.from_life {
-            sleep(Duration::from_millis(20)).await;
+        while matches!(self.interest.habit, Habit::Restless { from_life } if scene.life.get() < from_life) {
+            sleep(LOOK_EVERY).await;
         }
         while scene.phase.get() != Phase::Over {
             if let Some((mut link, is_present)) = self.identity.connect(&scene, &mut self.random).await {
@@ -88,10 +97,19 @@ impl Receiver {
                 self.serve(&scene, &mut link).await;
                 scene.report_unsettled(&mut self.unsettled, self.arrived.len());
             }
+            while self.sleeps() {
+                sleep(LOOK_EVERY).await;
+            }
             if scene.phase.get() == Phase::Load {
                 sleep(Duration::from_millis(self.random.below(AWAY_MILLISECONDS) as u64)).await;
             }
         }
+    }
+
+    /// Whether it wants to be away now.
+    fn sleeps(&self) -> bool {
+        let is_asleep = self.interest.habit == Habit::Asleep && self.identity.is_promised;
+        is_asleep && self.scene.phase.get() == Phase::Load
     }
 
     async fn serve(&mut self, scene: &Scene, link: &mut Link) {
@@ -104,6 +122,7 @@ impl Receiver {
                 Event::Input => {}
                 Event::End => return,
                 Event::Act if scene.phase.get() == Phase::Load && self.random.one_in(60) => return,
+                Event::Act if self.sleeps() => return,
                 Event::Act => self.act(link, &mut visit),
             }
         }

@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Time between two acts of a client is random below this.
 const ACT_MILLISECONDS: usize = 40;
 /// Deliveries owed above which publishers wait, so that a slow machine has less to do and not more.
-const OWED_MAX: usize = 4000;
+const OWED_MAX: usize = 10_000;
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
