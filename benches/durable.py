@@ -75,11 +75,14 @@ class Tidegate(Broker):
 
     def start(self, folder, cpu):
         self.http = free_port()
+        self.configuration = self.configure(folder)
+        super().start(folder, cpu)
+
+    def configure(self, folder):
         keeps = self.point != "no store"
         configuration = TIDEGATE.replace("{http}", str(self.http))
         configuration = configuration.replace("{data_dir}", f'data_dir = "{folder}/data"' if keeps else "")
-        self.configuration = configuration + (POLICY.format(point=self.point) if keeps else "")
-        super().start(folder, cpu)
+        return configuration + (POLICY.format(point=self.point) if keeps else "")
 
     def syncs(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=20) as answer:
