@@ -206,7 +206,14 @@ fn take(
             encode_ack(acks, PacketType::PubRec, packet_id);
             // [MQTT-4.3.3-10]: until it is released the same identifier is the same message.
             match arrived.get(&packet_id) {
-                None => drop(arrived.insert(packet_id, tell())),
+                None => {
+                    let stamp = tell();
+                    if stamp.is_some() && arrived.values().any(|known| *known == stamp) {
+                        let what = format!("{stamp:?} came under another packet identifier, {packet_id}");
+                        return Err((Kind::Protocol, what));
+                    }
+                    arrived.insert(packet_id, stamp);
+                }
                 Some(known) if *known == Stamp::read(publish.payload) => {}
                 Some(known) => {
                     let got = Stamp::read(publish.payload);
