@@ -12,8 +12,9 @@
 
 use crate::access::Rights;
 use crate::entry::Entry;
+pub(crate) use crate::named_queue::NamedQueue;
 use crate::queue::{Claim, NotTaken, Popped, Queue, Reserved, TakenIn};
-use crate::queue_policy::{Bounds, QueuePolicy, Terms};
+use crate::queue_policy::Bounds;
 use crate::queued::Queued;
 use crate::route::Grant;
 use parking_lot::Mutex;
@@ -21,12 +22,9 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-use tidegate_message::{Message, QoS, Topic, TopicFilter};
+use std::time::Instant;
+use tidegate_message::{Message, QoS, TopicFilter};
 use tidegate_protocol::Settlement;
-
-/// When a queue is looked at that expires later than a clock can say.
-const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Places begin above those of all queues that were made before, so that what comes back to a queue that has been made anew finds one.
 const PLACES_PER_QUEUE: u32 = 32;
@@ -72,36 +70,6 @@ impl Member {
     /// Whether a consumer is there, on whatever worker.
     pub(crate) fn is_present(&self) -> bool {
         self.queue.address().consumer.is_some()
-    }
-}
-
-/// What a named queue is beside a group.
-#[derive(Debug)]
-pub(crate) struct NamedQueue {
-    /// The topic that leads to it.
-    pub(crate) topic: Topic,
-    /// The policy in force.
-    pub(crate) terms: Terms,
-    /// When it was used last: by a publisher, or by a consumer that came or went.
-    used_at: Mutex<Option<Instant>>,
-}
-
-impl NamedQueue {
-    pub(crate) fn new(topic: Topic, policy: &QueuePolicy) -> NamedQueue {
-        NamedQueue { topic, terms: Terms::new(policy), used_at: Mutex::default() }
-    }
-
-    /// It is used at this moment.
-    pub(crate) fn note_use(&self, now: Instant) {
-        let mut used_at = self.used_at.lock();
-        *used_at = Some(used_at.map_or(now, |before| before.max(now)));
-    }
-
-    /// When it has been unused for as long as its policy allows.
-    pub(crate) fn expires_at(&self, now: Instant) -> Instant {
-        let used_at = *self.used_at.lock().get_or_insert(now);
-        // What overflows is as good as never.
-        used_at.checked_add(self.terms.expires()).unwrap_or(now + NEVER)
     }
 }
 
@@ -262,6 +230,13 @@ impl Group {
     /// Says of deliveries that leave the queue whose they were.
     fn mark(self: &Arc<Group>, deliveries: Vec<Queued>) -> Vec<Queued> {
         deliveries.into_iter().map(|queued| Queued { group: Some(self.clone()), ..queued }).collect()
+    }
+
+    /// Gives up what has waited longest, until that weighs so much; nothing where all that waits does not.
+    pub(crate) fn take_oldest(self: &Arc<Group>, bytes: usize) -> Vec<Queued> {
+        let oldest = self.queue.take_oldest(bytes);
+        self.subtract(oldest.len());
+        self.mark(oldest)
     }
 
     /// Takes deliveries that a member gives back, each at its old place; gives them back where the queue has ended.

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_storage::{Storage, StreamId};
 
 /// The store, and the numbers of what is described in it.
-#[allow(dead_code)]
 #[derive(Debug)]
 pub(crate) struct Keeper {
     storage: Arc<dyn Storage>,
@@ -21,7 +20,6 @@ pub(crate) struct Keeper {
     pub(crate) reading: Reading,
 }
 
-#[allow(dead_code)]
 impl Keeper {
     pub(crate) fn new(storage: Arc<dyn Storage>) -> Keeper {
         let next = |stream| {

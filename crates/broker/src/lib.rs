@@ -18,6 +18,7 @@ mod keeping;
 mod limits;
 mod mailbox;
 mod metrics;
+mod named_queue;
 mod node;
 mod pace;
 mod queue;

@@ -7,9 +7,11 @@
 //! Where there is a durable store, each message is an entry of it, under a number that is given out in here, so that of two messages of a
 //! topic the one with the higher number is the newer one, wherever they were published.
 
+mod expiring;
 mod search;
 mod under_way;
 
+pub(crate) use expiring::Swept;
 pub(crate) use search::Search;
 
 use crate::Limits;
@@ -37,6 +39,8 @@ pub(crate) struct RetainedMessages {
     bytes_max: usize,
     /// No message expires before this moment, so that a search for expired ones before it finds nothing.
     first_expiry: Option<Instant>,
+    /// The same for what a search for expired messages has passed over, and for what was kept since it began.
+    next_expiry: Option<Instant>,
     /// How many messages were cleared, without those that were taken back.
     clears: u64,
     /// What the durable store has not been told yet.
@@ -151,6 +155,7 @@ impl RetainedMessages {
             count_max: limits.retained_messages,
             bytes_max: limits.retained_bytes,
             first_expiry: None,
+            next_expiry: None,
             clears: 0,
             under_way: UnderWay::default(),
             expired: Vec::new(),
@@ -165,6 +170,11 @@ impl RetainedMessages {
     /// How many messages are retained, and their weight in bytes with that of the set.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.messages.len(), self.bytes)
+    }
+
+    /// Whether a topic has a message here.
+    pub(crate) fn has(&self, topic: &Topic) -> bool {
+        self.messages.contains(topic.as_str())
     }
 
     /// Keeps a message, distributed by a route of this generation, in place of the topic's old one; an empty payload only removes the
@@ -242,11 +252,14 @@ impl RetainedMessages {
         change: Change,
         author: Author<'_>,
     ) -> (Option<Arc<Message>>, Entries) {
-        let is_entry = !message.payload.is_empty();
-        let settled = change.number.filter(|_| is_entry).into_iter().collect();
-        let mut entries = Entries { settled, ..Entries::default() };
+        let mut entries = Entries::default();
         if !self.is_last_change(message, &change) {
+            // What stood in its place is settled with it, and must not go before what stands there now is handed over: that settles it.
             return (None, entries);
+        }
+        if let Some(number) = change.number.filter(|_| !message.payload.is_empty()) {
+            self.under_way.take_back(&message.topic, number);
+            entries.settled.push(number);
         }
         // The store was told that it is gone: it gets another number there.
         let number = author.next_number();
@@ -275,16 +288,15 @@ impl RetainedMessages {
         drop(before.and_then(|before| self.keep(before)));
     }
 
-    /// A worker has handed over what it had to tell the store about this topic. Returns what is to be settled now: its own message if that was
-    /// replaced meanwhile, and what says that the topic was cleared where nothing older can come any more.
+    /// A worker has handed over what it had to tell the store about this topic. Returns what is to be settled now.
     pub(crate) fn note_handed_over(&mut self, topic: &Topic, number: NonZeroU64) -> Vec<NonZeroU64> {
-        let current = self.messages.get(topic.as_str()).and_then(|kept| kept.number);
-        self.under_way.finish(topic, number, current)
+        self.under_way.finish(topic, number)
     }
 
     /// Puts a message into its topic's place. Returns what stood there.
     fn keep(&mut self, kept: Kept) -> Option<Kept> {
         self.first_expiry = earlier(self.first_expiry, kept.message.expires_at);
+        self.next_expiry = earlier(self.next_expiry, kept.message.expires_at);
         self.bytes += kept.weight_bytes();
         let before = self.messages.replace(kept);
         self.bytes -= before.as_ref().map_or(0, Kept::weight_bytes);
@@ -304,24 +316,6 @@ impl RetainedMessages {
         let old = self.messages.take(topic.as_str());
         self.bytes -= old.as_ref().map_or(0, Kept::weight_bytes);
         old
-    }
-
-    /// Looks at every message, and so only when one may have expired: at the limit each message that finds no room asks.
-    fn remove_expired(&mut self, now: Instant) {
-        if self.first_expiry.is_none_or(|first| now < first) {
-            return;
-        }
-        (self.first_expiry, self.bytes) = (None, 0);
-        self.messages.retain(|kept| {
-            let is_alive = !kept.message.is_expired(now);
-            if is_alive {
-                self.first_expiry = earlier(self.first_expiry, kept.message.expires_at);
-                self.bytes += kept.weight_bytes();
-            } else {
-                self.expired.extend(kept.number);
-            }
-            is_alive
-        });
     }
 }
 

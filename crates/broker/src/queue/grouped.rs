@@ -157,7 +157,7 @@ impl Waiting {
     }
 
     /// Whether the delivery that stands first in memory stands first of all.
-    fn is_front_in_memory(&mut self) -> bool {
+    pub(super) fn is_front_in_memory(&mut self) -> bool {
         let tail = self.tail_first();
         let first = self.grouped().first().map(|queued| queued.place);
         tail.is_none_or(|tail| first.is_some_and(|first| first < tail))

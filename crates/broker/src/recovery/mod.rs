@@ -8,6 +8,7 @@
 
 mod contents;
 mod entries;
+mod queues;
 mod retained;
 mod sessions;
 
@@ -49,6 +50,8 @@ pub struct Recovered {
     pub subscriptions: usize,
     /// Wills, those among them whose sessions have ended with the process.
     pub wills: usize,
+    /// Named queues.
+    pub queues: usize,
     /// Retained messages.
     pub retained: usize,
     /// Retained messages that have expired meanwhile.
@@ -128,6 +131,8 @@ impl<'a> Recovery<'a> {
     }
 
     fn run(mut self) -> Result<Recovered, RecoveryError> {
+        // Before the sessions, which come back as their members.
+        self.recover_queues()?;
         self.recover_sessions()?;
         self.recover_retained()?;
         self.recover_contents()?;
@@ -203,6 +208,7 @@ impl<'a> Recovery<'a> {
             sessions,
             subscriptions,
             wills,
+            queues,
             retained,
             messages,
             orphans,
@@ -210,7 +216,7 @@ impl<'a> Recovery<'a> {
             damaged,
             ..
         } = self.found;
-        info!(sessions, subscriptions, wills, retained, messages, orphans, "the store was read");
+        info!(sessions, subscriptions, wills, queues, retained, messages, orphans, "the store was read");
         if foreign_sessions > 0 {
             warn!(
                 foreign_sessions,

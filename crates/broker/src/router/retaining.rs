@@ -6,7 +6,7 @@
 //! subscription gets live, because its generation says so.
 
 use super::Router;
-use crate::retained::{Author, Change, Entries, Found, Full, Search};
+use crate::retained::{Author, Change, Entries, Found, Full, Search, Swept};
 use crate::ring::Ring;
 use crate::route::Route;
 use std::num::NonZeroU64;
@@ -125,6 +125,16 @@ impl Router {
         if !change.is_empty() {
             storage.append(&mut change, Urgency::Lazy);
         }
+    }
+
+    /// Whether a topic has a retained message.
+    pub(crate) fn retains(&self, topic: &Topic) -> bool {
+        self.retained.read().has(topic)
+    }
+
+    /// Looks at so many messages behind a topic for those that have expired.
+    pub(crate) fn sweep_retained(&self, behind: Option<&Topic>, count: usize, now: Instant) -> Swept {
+        self.retained.write().sweep(behind, count, now)
     }
 
     /// Takes an entry of the durable store in, the lower numbers first. Returns what is to be settled of it and of an older one.

@@ -9,7 +9,7 @@
 use super::Shard;
 use super::deliver::refusal_label;
 use super::publication::Publication;
-use super::retaining::{check_retain, kept_bytes};
+use super::retaining::check_retain;
 use crate::group::Group;
 use crate::queue::Queue;
 use crate::queued::{Queued, needs_settling};
@@ -38,8 +38,8 @@ struct Planned<'a> {
     message: Arc<Message>,
     /// The named queue in which room is reserved for it.
     reserved: Option<NonZeroU64>,
-    /// What retaining it has its publisher wait for.
-    waits_for: Urgency,
+    /// What retaining it means for the durable store.
+    entries: Entries,
 }
 
 impl Planned<'_> {
@@ -116,11 +116,11 @@ impl Shard {
         let mut waits_for = Urgency::Lazy;
         for planned in &ready {
             self.note_received(slot, planned.publish);
-            let mut publication = Publication {
-                reserved: planned.reserved,
-                waits_for: planned.waits_for,
-                ..Publication::kept(&planned.message)
-            };
+            let mut publication =
+                Publication { reserved: planned.reserved, ..Publication::kept(&planned.message) };
+            if planned.message.retain {
+                self.keep_retained(planned.route(), &mut publication, &planned.entries);
+            }
             self.give_out(planned.route(), &mut publication, now);
             waits_for = waits_for.max(publication.waits_for);
         }
@@ -142,13 +142,13 @@ impl Shard {
                 publication.live_at_most(ttl, now);
             }
             let message = publication.message();
-            Ok(Planned { publish, route, newer: None, message, reserved: None, waits_for: Urgency::Lazy })
+            Ok(Planned { publish, route, newer: None, message, reserved: None, entries: Entries::default() })
         };
         batch.iter().enumerate().map(plan).collect()
     }
 
     /// Whether each message would be received by somebody, where there is anybody for it.
-    fn check_room(&self, slot: usize, batch: &mut [Planned<'_>]) -> Result<(), Refused> {
+    fn check_room(&mut self, slot: usize, batch: &mut [Planned<'_>]) -> Result<(), Refused> {
         let (mut additions, mut bytes) = (Additions::default(), 0);
         for (at, planned) in batch.iter_mut().enumerate() {
             let route = planned.route.clone();
@@ -242,8 +242,9 @@ impl Shard {
     /// Retains what asks for it, and puts what has a ring into it; or nothing of both.
     fn keep_all(&mut self, batch: &mut [Planned<'_>], now: Instant) -> Result<(), Refused> {
         for (at, planned) in batch.iter().enumerate().filter(|(_, planned)| planned.message.retain) {
-            let checked =
-                check_retain(&planned.route).and_then(|()| self.check_store(kept_bytes(&planned.message)));
+            let publication = Publication::kept(&planned.message);
+            let checked = check_retain(&planned.route)
+                .and_then(|()| self.check_retained(&planned.route, &publication, &planned.message));
             checked.map_err(|refusal| (at, refusal))?;
         }
         if !batch.iter().any(|planned| planned.message.retain || planned.route.ring.is_some()) {
@@ -253,7 +254,8 @@ impl Shard {
             let messages: Vec<_> = batch.iter().map(|planned| (&planned.message, planned.route())).collect();
             match self.node.router.keep_all(&messages, self.author(), now) {
                 Ok((entries, told)) => {
-                    self.write_all_retained(batch, &entries, now);
+                    let retained = batch.iter_mut().filter(|planned| planned.message.retain);
+                    retained.zip(entries).for_each(|(planned, entries)| planned.entries = entries);
                     told.iter().for_each(|(ring, watchers)| self.tell_watchers(Some(ring), *watchers));
                     return Ok(());
                 }
@@ -265,15 +267,6 @@ impl Shard {
                     }
                 }
             }
-        }
-    }
-
-    /// Tells the durable store what became of the messages of a batch that ask to be retained.
-    fn write_all_retained(&mut self, batch: &mut [Planned<'_>], entries: &[Entries], now: Instant) {
-        let retained = batch.iter_mut().filter(|planned| planned.message.retain);
-        for (planned, entries) in retained.zip(entries) {
-            self.write_retained(Some(&planned.message), entries, now);
-            planned.waits_for = self.wait_for_retained(&planned.message, planned.route());
         }
     }
 }

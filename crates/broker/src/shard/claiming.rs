@@ -10,7 +10,8 @@ use crate::entry::{Claims, Entry};
 use crate::group::Group;
 use crate::queue::Queue;
 use crate::queued::Queued;
-use crate::route::{Grant, Route, RouteEntry};
+use crate::route::{Addressee, Grant, Route, RouteEntry};
+use crate::topic_policy::DiskFull;
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -21,6 +22,11 @@ use tidegate_storage::record::DeliveryNote;
 use tidegate_storage::{StreamId, Urgency};
 
 impl RouteEntry {
+    /// Whether a message is kept here.
+    pub(super) fn keeps(&self, publication: &Publication<'_>) -> bool {
+        self.note(publication).is_some()
+    }
+
     /// The note under which a message is kept here; nothing where it is not.
     fn note(&self, publication: &Publication<'_>) -> Option<DeliveryNote<&[u32]>> {
         let note = |qos, retain, subscription_ids| DeliveryNote {
@@ -57,30 +63,47 @@ impl Queued {
 impl Shard {
     /// Whether the store has room for a message behind so many bytes that are not written yet, if anybody on its route keeps it.
     pub(super) fn check_kept(
-        &self,
+        &mut self,
         route: &Route,
         publication: &Publication<'_>,
         behind_bytes: usize,
     ) -> Result<(), Refusal> {
-        let is_kept = self.node.keeper.is_some()
-            && publication.qos > QoS::AtMostOnce
-            && route.receivers_known().any(|(entry, _)| entry.note(publication).is_some());
-        match is_kept {
-            true => self.check_store(Some(behind_bytes + publication.queued_bytes())),
-            false => Ok(()),
+        if !self.is_kept(route, publication) {
+            return Ok(());
+        }
+        match self.check_store(Some(behind_bytes + publication.queued_bytes())) {
+            Err(Refusal::StoreFull)
+                if route.policy.disk_full == DiskFull::DropOldest
+                    && self.make_room_on_disk(route, publication) =>
+            {
+                Ok(())
+            }
+            checked => checked,
         }
     }
 
-    /// Writes a message for everybody on its route who keeps it.
+    /// Whether somebody on its route keeps a message.
+    pub(super) fn is_kept(&self, route: &Route, publication: &Publication<'_>) -> bool {
+        self.node.keeper.is_some()
+            && publication.qos > QoS::AtMostOnce
+            && route.receivers_known().any(|(receiver, _)| receiver.keeps(publication))
+    }
+
+    /// Writes a message once, for everybody on its route who keeps it and for those to come where it is retained.
     pub(super) fn write_claims(&mut self, route: &Route, publication: &mut Publication<'_>, now: Instant) {
+        if let Addressee::Queue(Some(group)) = &route.addressee {
+            self.describe(group, now);
+        }
         let Shard { node, keeping, worker, .. } = self;
-        let Some(keeper) = node.keeper.as_ref().filter(|_| publication.qos > QoS::AtMostOnce) else { return };
-        let mut entries: SmallVec<[NewEntry; 4]> = SmallVec::new();
-        for (receiver, home) in route.receivers_known() {
+        let Some(keeper) = &node.keeper else { return };
+        keeping.start();
+        let retained = publication.retained.take().map(|number| (StreamId::RETAINED, number, 0..0));
+        let mut entries: SmallVec<[NewEntry; 4]> = retained.into_iter().collect();
+        let is_kept = publication.qos > QoS::AtMostOnce;
+        for (receiver, home) in route.receivers_known().filter(|_| is_kept) {
             let Some(note) = receiver.note(publication) else { continue };
             let Some(number) = receiver.queue.take_number() else { continue };
-            if entries.is_empty() {
-                keeping.start();
+            if publication.claims.is_empty() {
                 publication.claims = Claims::of_change(keeping.place());
             }
             receiver.queue.note_entry();
@@ -91,6 +114,9 @@ impl Shard {
             return;
         }
         keeping.append(&entries, &publication.message(), &**keeper.storage(), now);
+        if publication.claims.is_empty() {
+            return;
+        }
         let acknowledge = route.policy.acknowledge;
         publication.waits_for = publication.waits_for.max(acknowledge);
         // Who receives at level 2 waits for the disk, whether the publisher does or not.

@@ -5,6 +5,7 @@
 
 use super::Shard;
 use crate::entry::{ChangePlace, Entry};
+use crate::group::Group;
 use crate::node::Node;
 use crate::queue::Queue;
 use crate::queued::Queued;
@@ -12,6 +13,7 @@ use crate::sessions::{Holder, Scribe, SessionKey};
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, Topic};
 use tidegate_protocol::Refusal;
@@ -31,6 +33,8 @@ pub(super) struct Keeping {
     pub(super) retained: Vec<(Topic, NonZeroU64)>,
     /// Sessions that were given up: other workers may have them when the change is handed over.
     leaving: Vec<(SessionKey, Holder)>,
+    /// The named queues that it describes.
+    pub(super) described: Vec<Arc<Group>>,
     /// Where records are written.
     record: Vec<u8>,
     /// The place that the change will have, where somebody wants to know it.
@@ -194,6 +198,9 @@ impl Shard {
         }
         if self.answers.are_fresh() {
             self.place_requests(place);
+        }
+        for group in self.keeping.described.drain(..) {
+            group.named().into_iter().for_each(|named| named.description.note_handed_over());
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod cursor;
 mod deliver;
 mod describing;
 mod following;
+mod giving_way;
 mod holding;
 mod keeping;
 mod lookup;
@@ -22,6 +23,7 @@ mod mailing;
 pub(crate) mod parcel;
 mod publication;
 mod queues;
+mod registering;
 mod replay;
 mod requests;
 mod retaining;
@@ -31,6 +33,7 @@ pub(crate) mod session;
 mod shares;
 mod sharing;
 mod slot;
+mod sweeping;
 mod system;
 mod throttle;
 mod timers;
@@ -68,6 +71,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
+use sweeping::Sweep;
 use tidegate_protocol::{Connection, Context, Encoded, Output};
 use upkeep::Upkeep;
 
@@ -135,6 +139,8 @@ pub struct Shard {
     denial_log: DenialLog,
     /// The named queues at home here.
     upkeep: Upkeep,
+    /// The search for retained messages that have expired.
+    sweep: Sweep,
     /// What has died in named queues in this event.
     dead_letters: Vec<DeadLetter>,
     /// What this event changes in the durable store.
@@ -170,6 +176,7 @@ impl Shard {
             review: None,
             denial_log: DenialLog::default(),
             upkeep: Upkeep::default(),
+            sweep: Sweep::default(),
             dead_letters: Vec::new(),
             keeping: Keeping::default(),
             answers: Answers::default(),
@@ -324,7 +331,10 @@ impl Shard {
             Letter::GivenUp { claimant } => self.claim_again(claimant, now),
             Letter::Authenticated { holder, answer } => self.note_checked(holder, answer, now),
             Letter::Found(asker, found) => self.take_found(asker, found, now),
-            Letter::LookAtAgenda => self.timer_moved = true,
+            Letter::LookAtAgenda => {
+                self.timer_moved = true;
+                self.begin_sweeping(now);
+            }
             Letter::LookAtQueue(queue) => self.look_at_queue(&queue, now),
             Letter::QueueEnded(queue) => self.note_end(&queue),
             Letter::NothingUnderWay(queue) => self.node.router.note_nothing_under_way(&queue),

@@ -104,6 +104,7 @@ impl Parcel {
                 reserved: packed.reserved,
                 claims: Claims::default(),
                 waits_for: Urgency::Lazy,
+                retained: None,
             })
         })
     }
@@ -134,6 +135,7 @@ mod tests {
             reserved: NonZeroU64::new(9),
             claims: Claims::default(),
             waits_for: Urgency::Lazy,
+            retained: None,
         }
     }
 

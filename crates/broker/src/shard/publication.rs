@@ -53,6 +53,8 @@ pub(super) struct Publication<'a> {
     pub(super) claims: Claims,
     /// What its publisher is told waits for: the most that was kept of it asks for.
     pub(super) waits_for: Urgency,
+    /// The number under which it is retained in the durable store, while it is not written there.
+    pub(super) retained: Option<NonZeroU64>,
 }
 
 impl<'a> Publication<'a> {
@@ -77,6 +79,7 @@ impl<'a> Publication<'a> {
             reserved: None,
             claims: Claims::default(),
             waits_for: Urgency::Lazy,
+            retained: None,
         }
     }
 
@@ -96,6 +99,7 @@ impl<'a> Publication<'a> {
             reserved: None,
             claims: Claims::default(),
             waits_for: Urgency::Lazy,
+            retained: None,
         }
     }
 

@@ -23,7 +23,8 @@ impl Shard {
             || [self.node.sessions.next_due(), self.node.system.next_due()].into_iter().flatten().min();
         let sessions = if self.worker == 0 { agenda() } else { None };
         let review = self.review.as_ref().map(Review::since);
-        [connections, sessions, review, self.upkeep.next_due()].into_iter().flatten().min()
+        let [queues, sweep] = [self.upkeep.next_due(), self.sweep.next_due()];
+        [connections, sessions, review, queues, sweep].into_iter().flatten().min()
     }
 
     /// Whether [`Shard::next_timer`] may have become earlier since the last call.
@@ -66,6 +67,7 @@ impl Shard {
         }
         self.handle_agenda(now);
         self.keep_queues(now);
+        self.sweep_retained(now);
         self.publish_system_topics(now);
         self.review_connections(now);
         self.finish_event(None, now);

@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::burying::Death;
+use super::registering::NOTE_INTERVAL;
 use crate::group::Group;
 use crate::mailbox::Letter;
 use foldhash::fast::RandomState;
@@ -76,9 +77,13 @@ impl Shard {
     pub(super) fn look_after(&mut self, group: &Arc<Group>, now: Instant) {
         let Some(named) = group.named() else { return };
         named.note_use(now);
+        self.describe(group, now);
         let home = group.queue.address().worker;
         match home == self.worker {
-            true => self.timer_moved |= self.upkeep.look_by(group, named.expires_at(now)),
+            true => {
+                let first = self.look_within(named.expires_at(now), now);
+                self.timer_moved |= self.upkeep.look_by(group, first);
+            }
             false => self.letter_to(home, Letter::LookAtQueue(group.clone())),
         }
     }
@@ -132,7 +137,17 @@ impl Shard {
             return None;
         }
         let deadline = group.queue.next_deadline().map(|deadline| deadline.max(now + PAUSE));
-        Some(deadline.map_or(expires_at, |deadline| deadline.min(expires_at)).max(now + PAUSE))
+        let next = deadline.map_or(expires_at, |deadline| deadline.min(expires_at)).max(now + PAUSE);
+        self.note_last_use(group, now);
+        Some(self.look_within(next, now))
+    }
+
+    /// When a queue is looked at of which nothing is due before this: where there is a store, soon enough to note its last use there.
+    fn look_within(&self, next: Instant, now: Instant) -> Instant {
+        match self.node.keeper.is_some() {
+            true => next.min(now + NOTE_INTERVAL),
+            false => next,
+        }
     }
 
     /// Ends a queue that is not used any more, and asks the other workers whether they have something under way to it.
@@ -146,6 +161,7 @@ impl Shard {
     /// Tells every worker of a queue that has ended, wherever it was at home.
     pub(super) fn tell_of_end(&mut self, ended: Option<&Arc<Group>>) {
         let Some(group) = ended else { return };
+        self.forget_description(group);
         for worker in (0..self.outgoing.len()).filter_map(|worker| u8::try_from(worker).ok()) {
             match worker == self.worker {
                 true => self.note_end(group),

@@ -147,6 +147,30 @@ fn what_makes_room_because_it_has_expired_is_settled() {
     assert_eq!(entries(&storage), 1);
 }
 
+/// Nobody has to ask for the room of what has expired: it leaves the store by itself, a portion a turn.
+#[test]
+fn what_has_expired_leaves_the_store() {
+    let (mut world, alice, storage) = world(2);
+    world.run();
+    for number in 0..3000 {
+        let time = Duration::from_secs(30 + number % 2 * 100);
+        alice.publish_with(&mut world, &format!("t/{number}"), "x", QOS0, retain_for(time)).unwrap();
+    }
+    alice.publish_with(&mut world, "ever", "x", QOS0, retain).unwrap();
+    world.advance(Duration::from_secs(59));
+    assert_eq!(entries(&storage), 3001);
+    for left in [1501, 1] {
+        world.advance(MINUTE);
+        assert_eq!((entries(&storage), world.node().gauges().retained_messages), (left, left));
+    }
+    world.now += 2 * MINUTE;
+    let now = world.now;
+    alice.publish_with(&mut world, "t/1", "x", QOS0, retain_for(MINUTE)).unwrap();
+    world.shard(0).handle_timers(now);
+    world.advance(2 * MINUTE);
+    assert_eq!((entries(&storage), state(&mut world)), (1, pairs(&[("ever", "x")])));
+}
+
 /// A message that nobody received in the end is not retained either, and what it had replaced is there again, before and after a restart.
 #[test]
 fn a_refused_message_leaves_the_state_as_it_was() {
@@ -362,4 +386,28 @@ fn a_failing_disk_refuses_every_change_of_the_state() {
     storage.set_failing(false);
     alice.publish_with(&mut world, "a", "", QOS1, retain).unwrap();
     assert_eq!(entries(&storage), 0);
+}
+
+/// What is retained and waits for somebody besides is in the store once.
+#[test]
+fn a_message_is_kept_once_however_many_want_it() {
+    let (mut world, alice, storage) = world(1);
+    for name in ["bob", "carol"] {
+        let away = world.attached(0, session(name));
+        away.subscribe(&mut world, "a");
+        away.vanish(&mut world);
+    }
+    alice.publish_with(&mut world, "a", "x", QOS1, retain).unwrap();
+    let bodies = |storage: &MemoryStorage| -> Vec<_> {
+        let kept = storage.streams().into_iter().filter(|summary| summary.stream != StreamId::SESSIONS);
+        let all = ReadMax { entries: 9, bytes: 9 };
+        kept.flat_map(|summary| storage.read(summary.stream, 0, all).unwrap())
+            .map(|entry| entry.body)
+            .collect()
+    };
+    let kept = bodies(&storage);
+    assert_eq!(kept.len(), 3);
+    assert!(kept.iter().all(|body| body.as_ptr() == kept[0].as_ptr()));
+    alice.publish_with(&mut world, "a", "", QOS0, retain).unwrap();
+    assert_eq!((entries(&storage), bodies(&storage).len()), (0, 2));
 }

@@ -1,0 +1,123 @@
+//! A full disk where the oldest gives way to the newest.
+
+use crate::{QOS0, QOS1, QOS2};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_broker::{DiskFull, Limits, QueuePolicies, Reconfiguration, TopicPolicies, TopicPolicy};
+use tidegate_protocol::Refusal;
+use tidegate_storage::{MemoryStorage, NoRoom, Storage, StreamId};
+use tidegate_testkit::pair::World;
+use tidegate_testkit::pair::toy::{Toy, filter, session};
+
+/// Two workers, a publisher on the first, and the oldest gives way below `new/`.
+fn world() -> (World, Toy, Arc<MemoryStorage>) {
+    let storage = Arc::new(MemoryStorage::new());
+    let mut world = World::on_storage(2, Limits::default(), storage.clone());
+    let policy = |topics: &str, disk_full| TopicPolicy {
+        topics: vec![filter(topics)],
+        disk_full,
+        ..TopicPolicy::default()
+    };
+    world.reconfigure(Reconfiguration {
+        limits: Limits::default(),
+        authenticator: None,
+        access: None,
+        rings: Vec::new(),
+        queues: QueuePolicies::default(),
+        topics: TopicPolicies(vec![
+            policy("new/#", DiskFull::DropOldest),
+            policy("$queue/new", DiskFull::DropOldest),
+            policy("#", DiskFull::Reject),
+        ]),
+    });
+    let alice = world.attached(0, session("alice").expiry(Duration::ZERO));
+    (world, alice, storage)
+}
+
+fn kept(storage: &MemoryStorage) -> usize {
+    let queues = storage.streams().into_iter().filter(|summary| summary.stream >= StreamId::FIRST_QUEUE);
+    queues.map(|summary| summary.entries).sum()
+}
+
+/// The number of messages stays what it is, wherever the queue is at home, and the publisher notices nothing.
+#[test]
+fn the_oldest_of_a_queue_gives_way_to_the_newest() {
+    for worker in 0..2 {
+        let (mut world, alice, storage) = world();
+        let bob = world.attached(worker, session("bob"));
+        bob.subscribe(&mut world, "new/#");
+        bob.vanish(&mut world);
+        for payload in ["1", "2", "3"] {
+            alice.publish(&mut world, "new/a", payload, QOS1).unwrap();
+            world.run();
+        }
+        storage.set_room(Err(NoRoom::Full));
+        for payload in ["4", "5"] {
+            alice.publish(&mut world, "new/a", payload, QOS2).unwrap();
+            world.run();
+        }
+        assert_eq!((kept(&storage), world.dropped("disk_full")), (3, 2));
+        let bob = world.attached(worker, session("bob"));
+        world.run();
+        assert_eq!(bob.got_payloads(), ["3", "4", "5"], "worker {worker}");
+    }
+}
+
+#[test]
+fn the_oldest_of_a_named_queue_gives_way_to_the_newest() {
+    for worker in 0..2 {
+        let (mut world, alice, storage) = world();
+        let maker = world.attached(worker, session("maker").expiry(Duration::ZERO));
+        for payload in ["1", "2"] {
+            maker.publish(&mut world, "$queue/new", payload, QOS1).unwrap();
+            world.run();
+        }
+        storage.set_room(Err(NoRoom::Full));
+        alice.publish(&mut world, "$queue/new", "3", QOS1).unwrap();
+        world.run();
+        assert_eq!((kept(&storage), world.node().gauges().named_queue_messages), (2, 2));
+        maker.subscribe(&mut world, "$queue/new");
+        world.run();
+        assert_eq!(maker.got_payloads(), ["2", "3"], "worker {worker}");
+    }
+}
+
+/// Where nothing would be gained, nothing is dropped: the newest is refused as without the policy.
+#[test]
+fn what_cannot_make_room_is_refused_and_drops_nothing() {
+    let (mut world, alice, storage) = world();
+    let bob = world.attached(1, session("bob"));
+    for topics in ["new/#", "old/#"] {
+        bob.subscribe(&mut world, topics);
+    }
+    bob.vanish(&mut world);
+    alice.publish(&mut world, "old/a", "1", QOS1).unwrap();
+    world.run();
+    storage.set_room(Err(NoRoom::Full));
+    let large = "x".repeat(10_000);
+    for (topic, payload) in [("new/a", large.as_str()), ("old/a", "2")] {
+        assert_eq!(alice.publish(&mut world, topic, payload, QOS1), Err(Refusal::StoreFull), "{topic}");
+    }
+    alice.publish(&mut world, "new/a", &large, QOS0).unwrap();
+    storage.set_room(Err(NoRoom::Failing));
+    assert_eq!(alice.publish(&mut world, "new/a", "2", QOS1), Err(Refusal::StoreFailing));
+    assert_eq!((kept(&storage), world.dropped("disk_full")), (1, 0));
+}
+
+/// The last value of a topic takes the place of the one before it; a topic that has none finds no room.
+#[test]
+fn a_retained_message_gives_way_to_its_successor() {
+    let (mut world, alice, storage) = world();
+    let retain = |publish: &mut tidegate_protocol::Publish<'_>| publish.retain = true;
+    for topic in ["new/a", "old/a"] {
+        alice.publish_with(&mut world, topic, "1", QOS1, retain).unwrap();
+    }
+    storage.set_room(Err(NoRoom::Full));
+    for (topic, expected) in
+        [("new/a", Ok(())), ("new/b", Err(Refusal::StoreFull)), ("old/a", Err(Refusal::StoreFull))]
+    {
+        let answer = alice.publish_with(&mut world, topic, "2", QOS1, retain).map(drop);
+        assert_eq!(answer, expected, "{topic}");
+    }
+    assert_eq!(world.node().gauges().retained_messages, 2);
+}
