@@ -67,7 +67,7 @@ impl Saved {
         bytes.extend_from_slice(&count(self.sent.len()));
         for (id, entry) in &self.sent {
             bytes.extend_from_slice(&id.get().to_be_bytes());
-            bytes.push(phase_number(entry.phase));
+            bytes.push(phase_number(form, entry.phase));
             bytes.extend_from_slice(&entry.tag.0.to_be_bytes());
         }
         bytes.extend_from_slice(&count(self.received.len()));
@@ -142,10 +142,13 @@ fn count(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-fn phase_number(phase: Phase) -> u8 {
+fn phase_number(form: u8, phase: Phase) -> u8 {
     match phase {
         Phase::Unacknowledged => 1,
-        // Sent again, so that the client says again that it has it: that it has said so is not kept yet.
+        // While the connection lasts the whole takes the place of the step that says so, and PUBREL goes out when that step is kept: without
+        // it the message would be sent to a client that has released it.
+        Phase::Received if form == OPEN => 3,
+        // Sent again, so that the client says again that it has it: its PUBREL has not gone out, and that it has said so is not kept yet.
         Phase::Unreceived | Phase::Received => 2,
         Phase::Uncompleted => 3,
         Phase::Orphaned => 4,
@@ -227,6 +230,17 @@ mod tests {
         assert!(
             Saved::from_pieces(&[], true).is_interrupted && !Saved::from_pieces(&[], false).is_interrupted
         );
+    }
+
+    /// [MQTT-4.3.3-6]: the whole that is written while PUBREL waits for a step to be kept says what that step says, because it takes its place.
+    #[test]
+    fn the_whole_forgets_no_message_that_the_client_has() {
+        let id = NonZeroU16::new(7).unwrap();
+        let with = |phase| Saved { sent: vec![(id, Entry::new(DeliveryTag(9), phase))], ..Saved::default() };
+        let read = |bytes| Saved::from_pieces(&[bytes], true).sent[0].1.phase;
+        assert_eq!(read(with(Phase::Received).to_open_bytes()), Phase::Uncompleted);
+        assert_eq!(read(with(Phase::Received).to_bytes(true)), Phase::Unreceived);
+        assert_eq!(read(with(Phase::Unreceived).to_open_bytes()), Phase::Unreceived);
     }
 
     #[test]
