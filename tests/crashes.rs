@@ -6,8 +6,8 @@ use tidegate_soak::{CrashOptions, crash};
 
 use crate::harness::Scratch;
 
-/// Kills in each round. None before there is a store: nothing survives without.
-const KILLS: u64 = 0;
+/// Kills in each round.
+const KILLS: u64 = 4;
 
 /// `CRASH_ROUNDS=100` for many more, `CRASH_SEED=…` to bring the same clients and moments back.
 fn number(variable: &str) -> Option<u64> {

@@ -122,7 +122,7 @@ impl Audit {
         for round in 1..=options.rounds {
             self.scene.phase.set(Phase::Load);
             for _ in 0..options.kills {
-                life = self.end_life(life).await?;
+                life = self.end_life(life, tell).await?;
             }
             self.await_load(Duration::MAX).await;
             self.scene.phase.set(Phase::Drain);
@@ -151,7 +151,7 @@ impl Audit {
     }
 
     /// Ends a life in one of the ways, and begins the next one.
-    async fn end_life(&mut self, mut life: Life) -> Result<Life, GatewayError> {
+    async fn end_life(&mut self, mut life: Life, tell: fn(&str)) -> Result<Life, GatewayError> {
         let end = match self.random.below(10) {
             0..6 => End::UnderLoad,
             6 => End::AtOnce,
@@ -163,6 +163,8 @@ impl Audit {
             End::AtOnce => sleep(Duration::from_millis(self.random.below(15) as u64)).await,
             _ => self.await_load(KILL_PATIENCE).await,
         }
+        let (number, tick) = (self.scene.life.get(), self.scene.ledger.borrow().tick());
+        tell(&format!("life {number} ends at tick {tick}: {end:?}"));
         if matches!(end, End::Asked) {
             self.close();
             life.ask_to_end().await;
@@ -199,16 +201,23 @@ impl Audit {
         }
     }
 
-    /// Waits until nothing is owed and the gateway says so, too; gives up when nothing has happened for a while.
+    /// Waits until nothing is owed and the gateway says so, too, and then until what comes for the second time has come; gives up when
+    /// nothing has happened for a while.
     async fn drain(&self) {
-        let (mut last, mut since) = (self.scene.describe(), Instant::now());
+        let (mut last, mut since, mut is_raised) = (self.scene.describe(), Instant::now(), false);
         loop {
             let queued = match (self.scene.is_settled(), self.scene.ports.get()) {
                 (true, Some(ports)) => queued_messages(ports).await,
                 _ => None,
             };
             if queued == Some(0) && self.scene.is_settled() {
-                return;
+                if is_raised && self.scene.passed.get() == self.scene.receivers.get() {
+                    return;
+                }
+                if !is_raised {
+                    self.scene.raise_barrier();
+                    is_raised = true;
+                }
             }
             let now = self.scene.describe();
             if now != last {

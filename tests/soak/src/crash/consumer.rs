@@ -15,6 +15,8 @@ use tidegate_testkit::random::Random;
 use tokio::time::sleep;
 
 const AWAY_MILLISECONDS: usize = 250;
+/// The receipt that comes behind everything that is on its way.
+const BARRIER: &str = "barrier";
 
 /// See the module.
 pub(crate) struct Consumer {
@@ -35,6 +37,8 @@ struct Visit {
     /// What a receipt will confirm.
     confirmed: HashMap<String, Option<Stamp>>,
     next_name: u32,
+    /// The newest barrier that was asked for.
+    asked: u32,
 }
 
 impl Consumer {
@@ -57,6 +61,7 @@ impl Consumer {
     pub(crate) async fn live(mut self) {
         let scene = self.scene.clone();
         let mut reported = 0;
+        scene.receivers.set(scene.receivers.get() + 1);
         while scene.phase.get() != Phase::Over {
             if let Some(mut talk) = Talk::open(&scene, &mut self.random, &self.name).await {
                 self.subscribe(&mut talk);
@@ -95,6 +100,12 @@ impl Consumer {
         if is_load && visit.is_lazy && !self.random.one_in(4) {
             return;
         }
+        let barrier = self.scene.barrier.get();
+        if !is_load && barrier > visit.asked {
+            visit.asked = barrier;
+            let headers = [("destination", "/topic/barrier"), ("qos", "0"), ("receipt", BARRIER)];
+            talk.say(Command::Send, headers, b"");
+        }
         for (ack, stamp) in std::mem::take(&mut visit.held) {
             if is_load && self.is_worker() && self.random.one_in(40) {
                 talk.say(Command::Nack, [("id", &*ack)], b"");
@@ -109,6 +120,7 @@ impl Consumer {
 
     fn handle_input(&mut self, talk: &mut Talk, visit: &mut Visit) -> bool {
         let Consumer { scene, name, audience, destination, .. } = self;
+        let is_past = talk.link.is_past(scene);
         talk.read(scene, name, |_, frame| match frame.command {
             Command::Message => {
                 let (topic, ack) = about(frame, destination)?;
@@ -120,8 +132,12 @@ impl Consumer {
                 let receipt = frame.headers.get("receipt-id").unwrap_or_default();
                 let mut ledger = scene.ledger.borrow_mut();
                 match visit.confirmed.remove(receipt) {
-                    Some(stamp) => stamp.into_iter().for_each(|stamp| ledger.settled(*audience, stamp)),
+                    Some(stamp) => {
+                        let settled = stamp.filter(|_| !is_past);
+                        settled.into_iter().for_each(|stamp| ledger.settled(*audience, stamp));
+                    }
                     None if receipt == "subscribed" => ledger.subscribed(*audience),
+                    None if receipt == BARRIER => scene.pass(visit.asked),
                     None => return Err(unexpected(frame)),
                 }
                 Ok(())

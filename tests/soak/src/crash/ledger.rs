@@ -104,8 +104,8 @@ pub(crate) struct Ledger {
     batches: Vec<Batch>,
     /// The newest moment of which it is known that everything before it was on the disk.
     on_disk: Tick,
-    /// The same at the last kill.
-    horizon: Tick,
+    /// When each life of the gateway ended, and what was known to be on the disk then.
+    kills: Vec<(Tick, Tick)>,
     /// What was published before has come and is settled everywhere.
     sealed: Tick,
     tally: Tally,
@@ -122,7 +122,7 @@ impl Ledger {
             owed: BTreeSet::new(),
             batches: Vec::new(),
             on_disk: 0,
-            horizon: 0,
+            kills: Vec::new(),
             sealed: 0,
             tally: Tally::default(),
             violations,
@@ -292,14 +292,23 @@ impl Ledger {
         // What is sent again at QoS 1 is a new message.
         let is_same = sends == 1 || published == QoS::ExactlyOnce;
         if let Receipt::Settled(at) = earlier
-            && at < self.horizon
+            && self.is_kept(at)
             && is_same
             && audience.reach == Reach::Session
         {
-            let horizon = self.horizon;
-            let what = format!("was settled at tick {at}, kept before {horizon}, and came back at {now}");
-            self.accuse(Kind::CameBack, id, stamp, &what);
+            self.accuse(
+                Kind::CameBack,
+                id,
+                stamp,
+                &format!("was settled at tick {at} and came back at {now}"),
+            );
         }
+    }
+
+    /// Whether what was settled at this tick was on the disk when the life of the gateway ended in which that was.
+    fn is_kept(&self, at: Tick) -> bool {
+        let end = self.kills.iter().find(|(killed, _)| *killed >= at);
+        end.is_some_and(|(_, on_disk)| at < *on_disk)
     }
 
     /// The gateway is known to have handled that an audience has settled a message.
@@ -310,7 +319,7 @@ impl Ledger {
 
     /// The gateway is about to be killed.
     pub(crate) fn killing(&mut self) {
-        self.horizon = self.on_disk;
+        self.kills.push((self.tick, self.on_disk));
     }
 
     /// What audiences still have to get.

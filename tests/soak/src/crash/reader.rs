@@ -63,12 +63,14 @@ async fn visit(scene: &Scene, random: &mut Random, states: &[StreamId], name: &s
             match packet {
                 Packet::SubAck(_) => encode_pingreq(output),
                 Packet::PingResp => is_over = true,
-                Packet::Publish(publish) if publish.retain => {
+                // What is published while it subscribes may come in place of what it replaces, and as itself. Empty is what clears.
+                Packet::Publish(publish) if publish.payload.is_empty() && !publish.retain => {}
+                Packet::Publish(publish) => {
                     let stamp = Stamp::read(publish.payload);
                     let stamp = stamp.ok_or((Kind::Phantom, "retained bytes that nobody sent".to_owned()))?;
-                    given.insert(stamp.stream, stamp.sequence);
+                    let newest = given.entry(stamp.stream).or_default();
+                    *newest = stamp.sequence.max(*newest);
                 }
-                Packet::Publish(_) => {}
                 other => return Err((Kind::Protocol, format!("an unexpected {other:?}"))),
             }
             Ok(())

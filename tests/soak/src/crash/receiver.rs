@@ -62,6 +62,9 @@ struct Visit {
     settled: Vec<Stamp>,
     /// Settled before a PINGREQ whose answer is awaited.
     pinged: Option<Vec<Stamp>>,
+    /// The barrier that the PINGREQ is for, and the newest one that was asked for.
+    barrier: Option<u32>,
+    asked: u32,
 }
 
 impl Receiver {
@@ -83,6 +86,7 @@ impl Receiver {
     /// Lives until the audit is over.
     pub(crate) async fn live(mut self) {
         let scene = self.scene.clone();
+        let mut is_counted = false;
         while matches!(self.interest.habit, Habit::Restless { from_life } if scene.life.get() < from_life) {
             sleep(LOOK_EVERY).await;
         }
@@ -91,6 +95,9 @@ impl Receiver {
                 if !is_present {
                     self.arrived.clear();
                 }
+                scene
+                    .receivers
+                    .set(scene.receivers.get() + usize::from(!std::mem::replace(&mut is_counted, true)));
                 if !self.identity.is_promised || !is_present {
                     self.write_subscribe(&mut link.wire.output);
                 }
@@ -135,7 +142,10 @@ impl Receiver {
             return;
         }
         link.wire.output.append(&mut visit.held);
-        if visit.pinged.is_none() && !visit.settled.is_empty() {
+        let barrier = Some(self.scene.barrier.get()).filter(|barrier| *barrier > visit.asked && !is_load);
+        if visit.pinged.is_none() && (!visit.settled.is_empty() || barrier.is_some()) {
+            visit.barrier = barrier;
+            visit.asked = barrier.unwrap_or(visit.asked);
             visit.pinged = Some(std::mem::take(&mut visit.settled));
             encode_pingreq(&mut link.wire.output);
         }
@@ -151,7 +161,7 @@ impl Receiver {
 
     fn handle_input(&mut self, link: &mut Link, visit: &mut Visit) -> bool {
         let Receiver { scene, identity, interest, arrived, .. } = self;
-        let mut is_subscribed = false;
+        let (mut is_subscribed, is_past) = (false, link.is_past(scene));
         let is_right = identity.read(scene, link, |output, packet| {
             let acks = if visit.is_lazy { &mut visit.held } else { output };
             match packet {
@@ -164,8 +174,10 @@ impl Receiver {
                     encode_ack(acks, PacketType::PubComp, ack.packet_id);
                 }
                 Packet::PingResp => {
+                    visit.barrier.take().into_iter().for_each(|barrier| scene.pass(barrier));
                     let mut ledger = scene.ledger.borrow_mut();
-                    for stamp in visit.pinged.take().into_iter().flatten() {
+                    let settled = visit.pinged.take().into_iter().flatten();
+                    for stamp in settled.filter(|_| !is_past) {
                         ledger.settled(interest.audience, stamp);
                     }
                 }

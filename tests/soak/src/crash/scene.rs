@@ -43,6 +43,12 @@ pub(crate) struct Scene {
     pub(crate) under_way: Cell<usize>,
     /// Messages that receivers have, and of which it is not known whether the gateway knows that they are settled.
     unsettled: Cell<usize>,
+    /// Receivers that have been there.
+    pub(crate) receivers: Cell<usize>,
+    /// Counts up when every receiver is asked to show that nothing is on its way to it.
+    pub(crate) barrier: Cell<u32>,
+    /// Receivers that have shown it.
+    pub(crate) passed: Cell<usize>,
 }
 
 impl Scene {
@@ -55,6 +61,9 @@ impl Scene {
             life: Cell::new(0),
             under_way: Cell::new(0),
             unsettled: Cell::new(0),
+            receivers: Cell::new(0),
+            barrier: Cell::new(0),
+            passed: Cell::new(0),
         }
     }
 
@@ -74,10 +83,26 @@ impl Scene {
         self.ledger.borrow().owed() + self.under_way.get() + self.unsettled.get() == 0
     }
 
+    /// Asks every receiver for an answer of the gateway, which comes behind everything that is on its way to it.
+    pub(crate) fn raise_barrier(&self) {
+        self.barrier.set(self.barrier.get() + 1);
+        self.passed.set(0);
+    }
+
+    /// A receiver has the answer to what it asked for this barrier.
+    pub(crate) fn pass(&self, barrier: u32) {
+        self.passed.set(self.passed.get() + usize::from(barrier == self.barrier.get()));
+    }
+
     /// What is owed, under way and in somebody's hands.
     pub(crate) fn describe(&self) -> String {
         let owed = self.ledger.borrow().owed();
-        format!("{owed} owed, {} under way, {} unsettled", self.under_way.get(), self.unsettled.get())
+        let (passed, receivers) = (self.passed.get(), self.receivers.get());
+        format!(
+            "{owed} owed, {} under way, {} unsettled, {passed} of {receivers} passed",
+            self.under_way.get(),
+            self.unsettled.get()
+        )
     }
 
     /// Something that must not be.
@@ -131,6 +156,11 @@ pub(crate) enum Event {
 }
 
 impl Link {
+    /// Whether what is read now was said by a gateway that has ended meanwhile: nobody knows whether it had kept what it says.
+    pub(crate) fn is_past(&self, scene: &Scene) -> bool {
+        scene.is_past(self.life)
+    }
+
     /// What happens next. An end that no kill explains is a violation.
     pub(crate) async fn next(&mut self, scene: &Scene, random: &mut Random, who: &str) -> Event {
         loop {
