@@ -203,6 +203,11 @@ impl Connected {
         }
     }
 
+    /// How many acknowledgements wait.
+    pub(crate) fn held_back(&self) -> usize {
+        self.late.len()
+    }
+
     /// What became of the oldest request that waits: whatever may be said now is said.
     pub(crate) fn handle_answer(
         &mut self,

@@ -210,6 +210,13 @@ impl Connection for MqttConnection {
         }
     }
 
+    fn held_back(&self) -> usize {
+        match &self.phase {
+            Phase::Connected(connected) => connected.held_back(),
+            _ => 0,
+        }
+    }
+
     fn handle_delivery(
         &mut self,
         delivery: &Delivery<'_>,

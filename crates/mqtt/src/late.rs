@@ -96,6 +96,11 @@ impl Late {
         self.waiting.push_back(Waiting { awaited: 1, refusal: None, word: Word::Nothing });
     }
 
+    /// How many words wait, for answers or behind others.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn are_waiting(&self, packet: PacketType) -> bool {
         place_of(packet).and_then(|place| self.in_order.get(place)).is_some_and(|count| *count > 0)
     }

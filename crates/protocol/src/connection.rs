@@ -92,6 +92,13 @@ pub trait Connection {
     /// it may be acknowledged, or the disk does not keep it. Never called from within such a request.
     fn handle_answer(&mut self, answer: Result<(), Refusal>, context: &mut Context<'_>) -> Result<(), Close>;
 
+    /// How many acknowledgements wait in the machine for answers, those included that could have gone at once and wait behind others.
+    ///
+    /// The driver feeds nothing while there are too many. They become fewer only in [`Connection::handle_answer`].
+    fn held_back(&self) -> usize {
+        0
+    }
+
     /// Encodes one delivery for the peer.
     ///
     /// After an attachment the deliveries that an earlier connection left unsettled come first, under their old tags and with

@@ -367,6 +367,10 @@ impl Connection for StompConnection {
         Ok(())
     }
 
+    fn held_back(&self) -> usize {
+        self.receipts.len()
+    }
+
     fn handle_delivery(
         &mut self,
         delivery: &Delivery<'_>,

@@ -35,6 +35,11 @@ impl Receipts {
         self.waiting.is_empty()
     }
 
+    /// How many frames wait, for answers or behind others.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether the client has said goodbye, so that nothing of it is handled any more.
     pub(crate) fn are_last(&self) -> bool {
         self.is_leaving

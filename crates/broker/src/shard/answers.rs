@@ -15,7 +15,8 @@ use std::time::Instant;
 use tidegate_protocol::{Answer, Refusal};
 use tidegate_storage::{Lsn, Progress, Urgency};
 
-/// Requests of one connection that may be unanswered before nothing more is read from it.
+/// Requests of one connection that may be unanswered before nothing more is read from it, and acknowledgements that may wait in its
+/// machine.
 pub(super) const UNANSWERED_MAX: usize = 10_000;
 
 /// What a connection is still to be told, oldest first.
@@ -59,7 +60,7 @@ pub(super) struct Answers {
 
 impl Unanswered {
     /// Whether no more may be read that could ask for something.
-    pub(super) fn is_full(&self) -> bool {
+    pub(super) fn are_too_many(&self) -> bool {
         self.count >= UNANSWERED_MAX
     }
 
@@ -206,10 +207,9 @@ impl Shard {
         let Some(here) = self.slots.get_mut(key.slot).filter(|slot| slot.connection == key.connection) else {
             return;
         };
+        let was_owed_too_much = here.is_owed_too_much();
         let Some(unanswered) = &mut here.unanswered else { return };
-        let was_full = unanswered.is_full();
         let told: Vec<Told> = std::iter::from_fn(|| unanswered.take(&progress)).collect();
-        let is_read_again = was_full && !unanswered.is_full();
         if told.is_empty() {
             return;
         }
@@ -222,7 +222,8 @@ impl Shard {
             _ => self.finish_event(Some(key.slot), now),
         }
         let still_open = self.slots.get_mut(key.slot).filter(|slot| slot.connection == key.connection);
-        if let Some(outlet) = still_open.filter(|_| is_read_again).and_then(|slot| slot.outlet.as_mut()) {
+        let read_again = still_open.filter(|slot| was_owed_too_much && !slot.is_owed_too_much());
+        if let Some(outlet) = read_again.and_then(|slot| slot.outlet.as_mut()) {
             outlet.resume();
         }
     }

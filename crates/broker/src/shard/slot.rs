@@ -1,7 +1,7 @@
 //! What a worker keeps for each connection and each consumer.
 
 use super::admission::Admission;
-use super::answers::Unanswered;
+use super::answers::{UNANSWERED_MAX, Unanswered};
 use super::cursor::Cursor;
 use super::replay::Replay;
 use super::throttle::PublishPace;
@@ -96,9 +96,12 @@ impl Slot {
         self.claiming.is_some() || self.admission.is_being_checked() || self.is_owed_too_much()
     }
 
-    /// Whether so many of its requests wait for the disk that no more are read.
-    fn is_owed_too_much(&self) -> bool {
-        self.unanswered.as_ref().is_some_and(|unanswered| unanswered.is_full())
+    /// Whether so many of its requests, or of its machine's words behind them, wait for the disk that no more are read.
+    pub(super) fn is_owed_too_much(&self) -> bool {
+        let held_back = || self.machine.as_ref().map_or(0, |machine| machine.held_back());
+        self.unanswered
+            .as_ref()
+            .is_some_and(|unanswered| unanswered.are_too_many() || held_back() >= UNANSWERED_MAX)
     }
 
     /// When the peer was heard of beside what was handed in. While nothing is read from it, it cannot be blamed for silence.

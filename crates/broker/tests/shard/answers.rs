@@ -193,3 +193,25 @@ fn who_is_owed_too_many_answers_is_not_read_from() {
     assert!(toy.can_ask(&mut world));
     assert_eq!(toy.save(&mut world, b"x"), LATER);
 }
+
+/// They could go at once, but each of them costs memory for as long as the disk takes.
+#[test]
+fn who_has_too_many_acknowledgements_behind_one_answer_is_not_read_from() {
+    let (mut world, storage) = world(1);
+    let toy = world.attached(0, session("a"));
+    settled(&mut world, &storage, &[&toy]);
+    assert_eq!(toy.save(&mut world, b"1"), LATER);
+    toy.hold_back(9_999);
+    assert!(toy.can_ask(&mut world));
+    toy.hold_back(10_000);
+    assert!(!toy.can_ask(&mut world));
+    world.arrive(&toy.link, b"?");
+    world.run();
+    toy.set_timeout_silently(world.now);
+    world.advance(Duration::from_secs(1));
+    assert_eq!((told(&toy), toy.timeouts()), (0, 0));
+    storage.sync_all();
+    world.handle_mail(0);
+    assert_eq!(told(&toy), 1);
+    assert!(toy.can_ask(&mut world) && toy.is_read_again());
+}

@@ -80,6 +80,22 @@ fn acknowledgements_wait_and_keep_their_order() {
     }
 }
 
+/// A client that floods while the disk hangs is read from no longer, whatever its messages wait for.
+#[test]
+fn what_waits_behind_others_is_held_back_too() {
+    for version in VERSIONS {
+        let mut client = Client::connected(version);
+        takes(&mut client, &[Answer::Later, Answer::Now, Answer::Now, Answer::Now]);
+        let flood = [1, 2, 3].map(|number| publish_1(version, number, "a", "x"));
+        client.sends(flood.concat()).receives_nothing();
+        assert_eq!(client.harness.connection().held_back(), 3);
+        client.harness.answer(Ok(()));
+        client.receives([puback(1), puback(2), puback(3)]);
+        client.sends(publish_1(version, 4, "a", "x")).receives([puback(4)]);
+        assert_eq!(client.harness.connection().held_back(), 0);
+    }
+}
+
 /// [MQTT-3.3.4-7]: what waits counts against the receive maximum.
 #[test]
 fn unanswered_messages_count_against_the_receive_maximum() {

@@ -34,6 +34,19 @@ fn receipts_wait_and_keep_their_order() {
     assert_eq!(frames(&mut harness), [receipt("4")]);
 }
 
+/// A client that floods while the disk hangs is read from no longer, whatever its frames wait for.
+#[test]
+fn receipts_that_wait_behind_others_are_held_back_too() {
+    let mut harness = connected();
+    harness.broker.published.push_back(Ok(LATER));
+    send(&mut harness, "");
+    harness.feed("BEGIN\ntransaction:t\nreceipt:1\n\n\0ABORT\ntransaction:t\nreceipt:2\n\n\0");
+    assert_eq!(harness.connection().held_back(), 3);
+    harness.answer(Ok(()));
+    assert_eq!(frames(&mut harness), [receipt("1"), receipt("2")]);
+    assert_eq!(harness.connection().held_back(), 0);
+}
+
 /// [STOMP-1.2/COMMIT]
 #[test]
 fn the_receipt_of_a_commit_waits_for_the_batch() {

@@ -4,6 +4,7 @@
 //! are the requests that most tests make. What the peer received is read back from the wire as [`Got`], so that
 //! a delivery which never left the output does not count as received.
 
+mod answering;
 mod following;
 mod received;
 
@@ -16,10 +17,10 @@ use std::time::{Duration, Instant};
 use tidegate_broker::{Certificate, Entrance};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
-    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close,
-    CloseReason, Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence,
-    Layout, Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Saved, Saving,
-    Settlement, Subscribe, Subscribed, Will, WillAction,
+    Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close, CloseReason,
+    Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence, Layout,
+    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Settlement, Subscribe,
+    Subscribed, Will, WillAction,
 };
 
 /// The consumer of the toy's session.
@@ -64,6 +65,7 @@ struct State {
     reply: Option<(ConsumerId, Result<Attached, Refusal>)>,
     checked: Option<Result<Authenticated, Denial>>,
     answers: Vec<Result<(), Refusal>>,
+    held_back: usize,
     detached: bool,
     /// Consumers that have asked for a session; those that have none are detached without effect.
     consumers: Vec<ConsumerId>,
@@ -178,6 +180,7 @@ impl World {
             reply: None,
             checked: None,
             answers: Vec::new(),
+            held_back: 0,
             detached: false,
             consumers: Vec::new(),
         }));
@@ -380,21 +383,6 @@ impl Toy {
         self.state.borrow_mut().checked.take()
     }
 
-    /// What became of requests that were answered later, oldest first.
-    pub fn take_answers(&self) -> Vec<Result<(), Refusal>> {
-        std::mem::take(&mut self.state.borrow_mut().answers)
-    }
-
-    /// Keeps a piece of what it wants back with its session, in place of everything before.
-    pub fn save(&self, world: &mut World, piece: &'static [u8]) -> Answer {
-        self.ask(world, move |broker| broker.save(SESSION, Saved::Whole(piece), Saving::Awaited))
-    }
-
-    /// The same behind what it saved before.
-    pub fn save_more(&self, world: &mut World, piece: &'static [u8]) -> Answer {
-        self.ask(world, move |broker| broker.save(SESSION, Saved::More(piece), Saving::Awaited))
-    }
-
     /// Whether the machine can be asked something now: it is open, waits for nothing and has room in its output.
     pub fn can_ask(&self, world: &mut World) -> bool {
         let (worker, key) = (self.link.worker(), self.link.key());
@@ -428,8 +416,14 @@ impl Connection for Machine {
     }
 
     fn handle_answer(&mut self, answer: Result<(), Refusal>, _: &mut Context<'_>) -> Result<(), Close> {
-        self.0.borrow_mut().answers.push(answer);
+        let mut state = self.0.borrow_mut();
+        state.answers.push(answer);
+        state.held_back = 0;
         Ok(())
+    }
+
+    fn held_back(&self) -> usize {
+        self.0.borrow().held_back
     }
 
     fn handle_delivery(
