@@ -332,19 +332,21 @@ impl Ledger {
         self.streams[stream.0 as usize].acknowledged
     }
 
-    /// Judges what a reader was given as the retained message of a stream: what was acknowledged before it came, or a later one.
-    pub(crate) fn judge_retained(&mut self, stream: StreamId, floor: u32, given: Option<u32>) {
-        self.now();
-        let (topic, publications) = {
-            let stream = &self.streams[stream.0 as usize];
-            (&stream.topic, &stream.publications)
-        };
-        let is_right = match given {
+    /// Whether a reader was given the right retained message of a stream: what was acknowledged before it came, or a later one.
+    pub(crate) fn is_retained_right(&self, stream: StreamId, floor: u32, given: Option<u32>) -> bool {
+        let publications = &self.streams[stream.0 as usize].publications;
+        match given {
             Some(given) => given >= floor,
             // Nothing is right where nothing was acknowledged, or where a later one clears it.
             None => floor == 0 || publications[floor as usize - 1..].iter().any(|one| one.is_clear),
-        };
-        if !is_right {
+        }
+    }
+
+    /// Judges what a reader was given as the retained message of a stream.
+    pub(crate) fn judge_retained(&mut self, stream: StreamId, floor: u32, given: Option<u32>) {
+        self.now();
+        if !self.is_retained_right(stream, floor, given) {
+            let topic = &self.streams[stream.0 as usize].topic;
             let what = || format!("retained on {topic} is {given:?}, number {floor} was acknowledged");
             self.violations.add(Kind::StaleRetained, what);
         }
