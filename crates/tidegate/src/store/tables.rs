@@ -124,7 +124,7 @@ mod tests {
     fn columns_stand_below_each_other() {
         let cells = |one: &str, two: &str| [one.to_owned(), two.to_owned()];
         let text = table(cells("queue", "bytes"), [cells("mqtt:ä\u{1b}[31m", "1")].into_iter());
-        assert_eq!(text, "queue               bytes\nmqtt:ä\\u{1b}[31m  1\n");
+        assert_eq!(text, "queue             bytes\nmqtt:ä\\u{1b}[31m  1\n");
     }
 
     #[test]
