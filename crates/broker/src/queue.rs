@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 pub(crate) use tail::Ask;
+use tidegate_message::QoS;
 use tidegate_protocol::{Identity, Settlement};
 use tidegate_storage::Lsn;
 use window::Rest;
@@ -338,9 +339,7 @@ impl Queue {
                 let is_over = waiting.held.is_empty() && waiting.rest.is_none();
                 return if is_over { Popped::Empty } else { Popped::Held };
             };
-            // A delivery of which the peer may already have a part must be repeated under its identifier ([MQTT-4.4.0-1]).
-            let must_come = front.tag.is_some() && settlement == Settlement::AboveAtMostOnce;
-            let is_dead = !must_come && front.message.is_expired(now);
+            let is_dead = !must_come(front, settlement) && front.message.is_expired(now);
             if !is_dead && !has_credit && needs_settling(settlement, front.qos) {
                 return Popped::NeedsCredit;
             }
@@ -393,6 +392,13 @@ impl Queue {
         }
         (waiting.deliveries, on_disk.0)
     }
+}
+
+/// Whether a delivery comes although its message has expired: the peer has a part of it, which must be repeated under its identifier
+/// ([MQTT-4.4.0-1]). Where that is only presumed it comes if the peer would otherwise take another message for it.
+fn must_come(queued: &Queued, settlement: Settlement) -> bool {
+    let is_under_way = queued.tag.is_some() && settlement == Settlement::AboveAtMostOnce;
+    is_under_way && (!queued.is_presumed || queued.qos == QoS::ExactlyOnce)
 }
 
 impl Drop for Queue {

@@ -18,6 +18,8 @@ pub(crate) struct Queued {
     pub(crate) subscription_ids: SubscriptionIds,
     /// Whether it may have reached a consumer before.
     pub(crate) redelivered: bool,
+    /// Whether nobody knows any more if its consumer has it: the process that did has ended.
+    pub(crate) is_presumed: bool,
     /// The tag that it comes again under, where its session resumes ([MQTT-4.4.0-1]).
     pub(crate) tag: Option<DeliveryTag>,
     /// The group that it was taken from, and goes back to when its member leaves.
@@ -48,6 +50,7 @@ impl Queued {
             place: 0,
             attempt: 1,
             position: None,
+            is_presumed: false,
             entry: None,
         }
     }
@@ -67,6 +70,7 @@ impl Queued {
             place,
             attempt: 1,
             position: None,
+            is_presumed: false,
             entry: None,
         }
     }

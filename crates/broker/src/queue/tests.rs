@@ -25,6 +25,7 @@ fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
         place: 0,
         attempt: 1,
         position: None,
+        is_presumed: false,
         entry: None,
     }
 }

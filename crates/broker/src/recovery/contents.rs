@@ -50,12 +50,18 @@ impl Recovery<'_> {
         groups: &Groups,
     ) -> Result<StreamSummary, RecoveryError> {
         let settles = consumer.filter(|consumer| consumer.settlement != Settlement::Automatic);
-        // More than it had credit for: what was settled in the last moment may be back, and stands in front of what was under way. Who has
-        // answered one of them already answers it again before it comes, and then it must be found ([MQTT-4.3.3-1]).
-        let credit = settles.map(|consumer| usize::try_from(consumer.credit).unwrap_or(usize::MAX));
-        let entries_max = credit.map_or(0, |credit| credit.max(FIRST.entries));
+        // More than it had credit for, where it was there to the last: what was settled in the last moment may be back, and stands in front of
+        // what was under way. Who has answered one of them already answers it again before it comes, and then it must be found
+        // ([MQTT-4.3.3-1]).
+        let under_way = |consumer: LastConsumer| {
+            let credit = usize::try_from(consumer.credit).unwrap_or(usize::MAX);
+            if consumer.was_attached { credit.max(FIRST.entries) } else { credit }
+        };
+        let entries_max = settles.map_or(0, under_way);
         let (mut entries, mut bytes) = (0, 0);
-        while entries < entries_max && bytes < FIRST.bytes && left.entries > 0 {
+        // Where the memory of all queues is used up, the rest has to wait on the disk like everything that was not under way.
+        let total = self.node.total.clone();
+        while entries < entries_max && bytes < FIRST.bytes && left.entries > 0 && total.has_room(0) {
             let max = ReadMax { entries: entries_max - entries, bytes: FIRST.bytes - bytes };
             let read = match self.keeper.storage().read(left.stream, left.first, max) {
                 Ok(read) => read,
@@ -107,6 +113,7 @@ impl Recovery<'_> {
             retain,
             subscription_ids: subscription_ids.into_iter().collect(),
             redelivered: true,
+            is_presumed: true,
             tag: Some(DeliveryTag(entry.number)),
             group,
             attempt,

@@ -81,6 +81,8 @@ pub(crate) struct KnownQueue {
 pub(crate) struct LastConsumer {
     pub(crate) credit: u32,
     pub(crate) settlement: Settlement,
+    /// Whether it was there when the process ended, so that what it had settled in the last moment may be back.
+    pub(crate) was_attached: bool,
 }
 
 /// A recovery that is under way.

@@ -81,7 +81,8 @@ impl Recovery<'_> {
             self.end_superseded(superseded, read);
         }
         let SessionNote { identity, expiry, credit, settlement, phase } = note;
-        let queue = self.queue(record.queue, Some(LastConsumer { credit, settlement }));
+        let was_attached = phase == SessionPhase::Attached;
+        let queue = self.queue(record.queue, Some(LastConsumer { credit, settlement, was_attached }));
         queue.set_identity(identity);
         queue.set_survives(true);
         let (ends_at, will_at) = match phase {

@@ -301,7 +301,12 @@ impl Consumer {
     pub(crate) fn take_unsettled(&mut self) -> Vec<Queued> {
         let entries = self.unsettled.take();
         let again = |entry: Held| {
-            entry.kept.map(|queued| Queued { redelivered: true, tag: Some(entry.tag), ..queued.once_more() })
+            entry.kept.map(|queued| Queued {
+                redelivered: true,
+                is_presumed: false,
+                tag: Some(entry.tag),
+                ..queued.once_more()
+            })
         };
         entries.into_iter().filter_map(again).collect()
     }

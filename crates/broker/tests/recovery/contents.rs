@@ -66,6 +66,26 @@ fn a_session_has_its_messages_again() {
     }
 }
 
+/// MQTT 5.0 section 3.3.2.3.3, [MQTT-3.3.2-5]: what nobody had begun to receive, as far as is known, expires after the restart as before.
+#[test]
+fn what_only_may_have_been_under_way_expires() {
+    let mut kept = Kept::new();
+    let ann = come_back(&mut kept, 0, "ann");
+    ann.subscribe(&mut kept.world, "a");
+    ann.vanish(&mut kept.world);
+    let publisher = kept.world.toy(0);
+    publisher.ask(&mut kept.world, |broker| {
+        let expiry = Some(MINUTE);
+        broker.publish(&Publish { expiry, ..message("a", "short", QOS1) }).unwrap();
+        broker.publish(&message("a", "long", QOS1)).unwrap();
+    });
+    let mut kept = kept.kill();
+    kept.world.advance(2 * MINUTE);
+    let ann = come_back(&mut kept, 0, "ann");
+    assert_eq!(ann.got_payloads(), ["long"]);
+    assert_eq!(kept.world.dropped("expired"), 1);
+}
+
 /// What was not on the disk is lost with the power, and nothing else is.
 #[test]
 fn what_was_on_the_disk_survives_the_power() {

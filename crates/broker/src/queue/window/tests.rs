@@ -45,6 +45,7 @@ fn queued(message: &Arc<Message>, number: Option<u64>) -> Queued {
         place: 0,
         attempt: 1,
         position: None,
+        is_presumed: false,
         entry,
     }
 }
