@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) struct Index {
     streams: BTreeMap<StreamId, Stream>,
+    /// What the entries of all of them take in memory.
+    entries_bytes: usize,
     pub(super) segments: Segments,
 }
 
 impl Index {
     pub(super) fn new(segments: Segments) -> Index {
-        Index { streams: BTreeMap::new(), segments }
+        Index { streams: BTreeMap::new(), entries_bytes: 0, segments }
     }
 
     /// Does what a change says that stands at a position; false where its bytes are no change.
@@ -37,22 +39,25 @@ impl Index {
     }
 
     fn put(&mut self, stream: StreamId, number: u64, place: Place, note: &[u8]) {
-        let before = self.streams.entry(stream).or_default().put(number, place, note);
+        let stream = self.streams.entry(stream).or_default();
+        let before = counted(&mut self.entries_bytes, stream, |stream| stream.put(number, place, note));
         before.into_iter().for_each(|before| self.segments.remove(before));
         self.segments.add(place);
     }
 
     fn settle(&mut self, id: StreamId, number: u64) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.remove(number).into_iter().for_each(|place| self.segments.remove(place));
+        let place = counted(&mut self.entries_bytes, stream, |stream| stream.remove(number));
+        place.into_iter().for_each(|place| self.segments.remove(place));
         if stream.is_empty() {
             self.streams.remove(&id);
         }
     }
 
     fn amend(&mut self, stream: StreamId, number: u64, note: &[u8]) {
-        let stream = self.streams.get_mut(&stream);
-        if let Some((before, now)) = stream.and_then(|stream| stream.amend(number, note)) {
+        let Some(stream) = self.streams.get_mut(&stream) else { return };
+        let places = counted(&mut self.entries_bytes, stream, |stream| stream.amend(number, note));
+        if let Some((before, now)) = places {
             self.segments.remove(before);
             self.segments.add(now);
         }
@@ -60,6 +65,7 @@ impl Index {
 
     fn end(&mut self, id: StreamId) {
         let Some(stream) = self.streams.remove(&id) else { return };
+        self.entries_bytes -= stream.memory_bytes();
         stream.from(0).for_each(|(_, place)| self.segments.remove(place));
     }
 
@@ -110,8 +116,46 @@ impl Index {
         self.streams.iter().filter_map(|(id, stream)| stream.summary(*id)).collect()
     }
 
-    /// About what finding the entries takes in memory.
+    /// About what finding the entries takes in memory. Publishers ask on a full disk, so it is kept as a sum.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.streams.values().map(Stream::memory_bytes).sum()
+        // Its own slot in a tree, and two trees.
+        const STREAM_BYTES: usize = 160;
+        self.streams.len() * STREAM_BYTES + self.entries_bytes
+    }
+}
+
+/// Changes a stream, and with it the sum of what all of them take in memory.
+fn counted<T>(sum: &mut usize, stream: &mut Stream, change: impl FnOnce(&mut Stream) -> T) -> T {
+    let before = stream.memory_bytes();
+    let result = change(stream);
+    *sum = *sum - before + stream.memory_bytes();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_sum_is_what_the_streams_take(steps in proptest::collection::vec((0_u8..6, 0_u64..3, 0_u64..150), 0..200)) {
+            let mut index = Index::new(Segments::new(64 * 1024));
+            for (at, (step, stream, number)) in steps.into_iter().enumerate() {
+                let (stream, note) = (StreamId(stream), vec![b'n'; if number % 7 == 0 { 1023 } else { 3 }]);
+                let mut change = Change::default();
+                match step {
+                    0..=2 => change.append(&[(stream, number, &note)], b"body"),
+                    3 => change.settle(stream, number),
+                    4 => change.amend(stream, number, b"another note"),
+                    _ => change.end(stream),
+                }
+                let at = Position { segment: 1, offset: at as u64 * 8 };
+                let is_applied = index.apply(change.as_bytes(), at);
+                prop_assert!(is_applied);
+                let sum: usize = index.streams.values().map(Stream::memory_bytes).sum();
+                prop_assert_eq!(index.entries_bytes, sum);
+            }
+        }
     }
 }

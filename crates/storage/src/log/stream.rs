@@ -16,6 +16,8 @@ pub(super) struct Stream {
     chunks: BTreeMap<u64, Chunk>,
     /// Notes that are not in the entries' records.
     notes: BTreeMap<u64, Box<[u8]>>,
+    /// What those are together.
+    notes_bytes: usize,
     last: u64,
     entries: usize,
     bytes: u64,
@@ -79,7 +81,7 @@ impl Stream {
     pub(super) fn put(&mut self, number: u64, place: Place, note: &[u8]) -> Option<Place> {
         let before = self.remove(number);
         if place.note_bytes().is_none() {
-            self.notes.insert(number, note.into());
+            self.set_note(number, note);
         }
         let (chunk, bit) = split(number);
         self.chunks.entry(chunk).or_default().put(bit, place);
@@ -99,8 +101,13 @@ impl Stream {
         }
         self.entries -= 1;
         self.bytes -= place.body_bytes() + self.note_bytes(number, place);
-        self.notes.remove(&number);
+        self.notes_bytes -= self.notes.remove(&number).map_or(0, |note| note.len());
         Some(place)
+    }
+
+    fn set_note(&mut self, number: u64, note: &[u8]) {
+        let before = self.notes.insert(number, note.into()).map_or(0, |before| before.len());
+        self.notes_bytes = self.notes_bytes - before + note.len();
     }
 
     /// Puts another note on an entry; the answer is its place before and now.
@@ -110,7 +117,7 @@ impl Stream {
         self.bytes = self.bytes - self.note_bytes(number, before) + note.len() as u64;
         let (key, bit) = split(number);
         self.chunks.get_mut(&key)?.put(bit, now);
-        self.notes.insert(number, note.into());
+        self.set_note(number, note);
         Some((before, now))
     }
 
@@ -139,14 +146,13 @@ impl Stream {
         Some(StreamSummary { stream, first, last: self.last, entries: self.entries, bytes: self.bytes })
     }
 
-    /// About what it takes in memory.
+    /// About what its entries take in memory; asked for with every change, so nothing is walked through.
     pub(super) fn memory_bytes(&self) -> usize {
-        // A chunk in the tree has its key, its bits and its vector; a stream has its own slot in a tree and two trees.
+        // A chunk in the tree has its key, its bits and its vector; a note has its key, its pointer and what the allocator adds.
         const CHUNK_BYTES: usize = 56;
-        const STREAM_BYTES: usize = 160;
-        let note = |note: &[u8]| note.len() + 48;
-        let notes: usize = self.notes.values().map(|bytes| note(bytes)).sum();
-        STREAM_BYTES + self.chunks.len() * CHUNK_BYTES + self.entries * size_of::<Place>() + notes
+        const NOTE_BYTES: usize = 48;
+        let notes = self.notes.len() * NOTE_BYTES + self.notes_bytes;
+        self.chunks.len() * CHUNK_BYTES + self.entries * size_of::<Place>() + notes
     }
 }
 
@@ -180,6 +186,8 @@ mod tests {
                 let bytes: usize = model.values().map(|note| note.len() + 4).sum();
                 prop_assert_eq!((stream.entries, stream.bytes), (model.len(), bytes as u64));
                 prop_assert_eq!(stream.is_empty(), model.is_empty());
+                let notes: usize = stream.notes.values().map(|note| note.len()).sum();
+                prop_assert_eq!(stream.notes_bytes, notes);
             }
             for from in [0, 63, 64, 65, 199, 1000] {
                 let found: Vec<u64> = stream.from(from).map(|(number, _)| number).collect();
