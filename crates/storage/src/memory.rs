@@ -30,6 +30,7 @@ struct State {
     urgencies: Vec<Urgency>,
     damaged: BTreeSet<(StreamId, u64)>,
     is_unreadable: bool,
+    damaged_places: u64,
 }
 
 #[derive(Default)]
@@ -105,6 +106,13 @@ impl MemoryStorage {
     /// An entry is not what was written from now on.
     pub fn damage(&self, stream: StreamId, number: u64) {
         self.state.lock().damaged.insert((stream, number));
+    }
+
+    /// An entry stood at a place that could not be read when the store was opened: it is not there, and nobody knows that it was.
+    pub fn lose(&self, stream: StreamId, number: u64) {
+        let mut state = self.state.lock();
+        state.damaged_places += 1;
+        state.streams.get_mut(&stream).map(|stream| stream.entries.remove(&number));
     }
 
     /// The disk answers whoever reads with an error from now on, or does no more.
@@ -242,7 +250,7 @@ impl Storage for MemoryStorage {
     }
 
     fn usage(&self) -> Usage {
-        Usage::default()
+        Usage { damaged_places: self.state.lock().damaged_places, ..Usage::default() }
     }
 
     fn time_millis(&self) -> u64 {

@@ -174,8 +174,7 @@ impl<'a> Recovery<'a> {
 
     /// Messages may have been on their way to queues that ended meanwhile.
     fn end_unowned_queues(&mut self) {
-        // What is damaged may be the description of the one that owns it.
-        let may_end = self.found.damaged == 0;
+        let may_end = self.is_whole();
         for summary in self.keeper.storage().streams() {
             let StreamId(id) = summary.stream;
             let is_owned = self.queues.contains_key(&id) || self.foreign.contains(&id);
@@ -190,10 +189,16 @@ impl<'a> Recovery<'a> {
         }
     }
 
+    /// Whether everything that was written could be read. What is missing may be the description of whoever owns what seems to be
+    /// nobody's.
+    fn is_whole(&self) -> bool {
+        self.found.damaged == 0 && self.keeper.storage().usage().damaged_places == 0
+    }
+
     /// Notes that an entry belongs to nothing that there is.
     fn note_orphan(&mut self, stream: StreamId, number: u64) {
         self.found.orphans += 1;
-        if self.found.damaged == 0 {
+        if self.is_whole() {
             self.change.settle(stream, number);
         }
     }

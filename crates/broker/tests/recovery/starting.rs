@@ -71,6 +71,23 @@ fn damage_is_left_out_where_that_is_wanted_and_left_as_it_is() {
     assert_eq!(descriptions(&storage), 3);
 }
 
+/// The usual damage: a stretch of the log cannot be read, and with it the description of who owns the rest is not there at all.
+#[test]
+fn what_seems_to_belong_to_nothing_stays_where_a_part_of_the_log_is_missing() {
+    let storage = Arc::new(subscribed("ann").storage.restart());
+    let mut change = Change::default();
+    change.append(&[(StreamId(6000), 1, b"")], b"a message");
+    storage.append(&mut change, Urgency::Synced);
+    let session = storage.summary(StreamId::SESSIONS).unwrap().first;
+    storage.lose(StreamId::SESSIONS, session);
+    for _ in 0..2 {
+        let node = Node::open(NodeOptions { skip_damaged: true, ..options(storage.clone()) }, Instant::now());
+        let found = node.unwrap().recovered();
+        assert_eq!((found.sessions, found.orphans), (0, 2));
+        assert_eq!((descriptions(&storage), storage.streams().len()), (1, 2));
+    }
+}
+
 fn other_session(queue: u64) -> (Vec<u8>, Vec<u8>) {
     let (mut note, mut body) = (Vec::new(), Vec::new());
     SessionRecord { protocol: "other".into(), client_id: "ann".into(), queue }.write(&mut body);
