@@ -70,7 +70,7 @@ pub struct Reconfiguration {
 /// Lock order: a session shard, then the agenda of the sessions, the owner of a queue or who checks credentials; the policies of named
 /// queues or a queue's filters, then the bindings, then a queue's move, the members of a group, what waits in a queue, where its dead
 /// letters go, the owner of a queue, the access rules, the policies of topics or the list of rings; the retained messages or the list of
-/// rings, then one ring; the retained messages, then the store; everything else alone.
+/// rings, then one ring; a session shard or the retained messages, then the store (its state, then its time); everything else alone.
 #[derive(Debug)]
 pub struct Node {
     limits: Mutex<Arc<Limits>>,

@@ -15,7 +15,8 @@ section! {
         /// The size of one file of the store, and a sixteenth of `limits.disk` at the most. Space comes back file by file.
         segment_bytes: ByteSize = size(MIB, GIB), Default("16MiB");
         /// How long what nobody waits for may stay unwritten: messages of topics that are acknowledged when they are routed, and that
-        /// deliveries are done. When the machine loses its power, so much of it may be lost.
+        /// deliveries are done. It waits in the memory of the process: when that is killed or the machine loses its power, so much of it may
+        /// be lost. After it everything is synced, also what was only `"written"`.
         lazy_interval: TimeSpan = time(10, 60 * SECOND), Default("1s");
         /// Starts although something in the store is damaged, and without it. Otherwise the gateway names what it cannot read and does not
         /// start.

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A log that is open. Locks are taken in the order writer, reclaim, state; the others alone.
+/// A log that is open. Locks are taken in the order writer, reclaim, state, and then time or the bell.
 pub(super) struct Engine {
     pub(super) state: Mutex<State>,
     pub(super) writer: Mutex<Writer>,
