@@ -18,6 +18,8 @@ pub struct Entrance {
     pub allow_anonymous: bool,
     /// What its certificate is worth.
     pub certificate: Certificate,
+    /// Whether it is a part of the gateway's own process, which has to prove nothing.
+    pub is_of_process: bool,
 }
 
 impl Entrance {
@@ -25,6 +27,7 @@ impl Entrance {
     pub(crate) fn still_admits(&self, identity: &Identity) -> bool {
         let user = identity.user.as_deref();
         match (identity.proof, &self.certificate) {
+            (Proof::Process, _) => self.is_of_process,
             (Proof::Credentials(_), _) => true,
             (_, Certificate::Named(name)) => user == Some(name),
             (_, Certificate::Verified) => user.is_none(),

@@ -164,6 +164,7 @@ impl Connection {
             listener: listener.name().clone(),
             allow_anonymous: listener.allow_anonymous,
             certificate: opened.certificate,
+            is_of_process: false,
         };
         let is_encrypted = opened.tls.is_some();
         let framing = opened.websocket.is_some().then(|| opened.protocol.protocol.message_kind());

@@ -109,7 +109,8 @@ impl Terms {
             }
         };
         let listener = self.listener.clone();
-        Ok(Entrance { listener, allow_anonymous: self.allow_anonymous, certificate })
+        let allow_anonymous = self.allow_anonymous;
+        Ok(Entrance { listener, allow_anonymous, certificate, is_of_process: false })
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Proof {
     Nothing,
     /// A verified TLS certificate. Where the listener takes no name from it, the client has no user.
     Certificate,
+    /// It is a part of the gateway's own process, a bridge for one. No access rule applies to it.
+    Process,
     /// Credentials of the user, in the state that this stamp names.
     Credentials(CredentialStamp),
 }

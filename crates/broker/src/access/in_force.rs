@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate_message::{Names, Topic, TopicFilter};
-use tidegate_protocol::Identity;
+use tidegate_protocol::{Identity, Proof};
 
 /// The rules in force, for everybody who asks.
 #[derive(Debug, Default)]
@@ -68,13 +68,17 @@ impl Rules {
     }
 
     pub(crate) fn may_publish(&self, identity: &Identity, topic: &Topic) -> bool {
-        reply::is_address(topic.as_str()) || self.rules.may_publish(client(identity), topic)
+        reply::is_address(topic.as_str())
+            || is_of_process(identity)
+            || self.rules.may_publish(client(identity), topic)
     }
 
     /// Whether a queue's owner may receive the topic. A queue without one is the gateway's own.
     pub(crate) fn may_receive(&self, identity: Option<&Identity>, topic: &Topic) -> bool {
         reply::is_address(topic.as_str())
-            || identity.is_none_or(|identity| self.rules.may_receive(client(identity), topic))
+            || identity.is_none_or(|identity| {
+                is_of_process(identity) || self.rules.may_receive(client(identity), topic)
+            })
     }
 
     /// Whether a subscription may be, and how far it is cleared.
@@ -84,7 +88,9 @@ impl Rules {
         filter: &TopicFilter,
     ) -> Option<Clearance> {
         let verdict = match identity {
-            Some(identity) if !reply::concerns(filter) => self.rules.subscription(client(identity), filter),
+            Some(identity) if !reply::concerns(filter) && !is_of_process(identity) => {
+                self.rules.subscription(client(identity), filter)
+            }
             // That it is the owner's was seen when it began.
             _ => Verdict::Whole,
         };
@@ -106,6 +112,11 @@ impl Rights {
     pub(crate) fn include(&self, topic: &Topic) -> bool {
         self.rules.as_ref().is_none_or(|rules| rules.may_receive(self.owner.as_deref(), topic))
     }
+}
+
+/// The gateway's own parts do what its configuration says, which no rule is about.
+fn is_of_process(identity: &Identity) -> bool {
+    identity.proof == Proof::Process
 }
 
 fn client(identity: &Identity) -> Client<'_> {

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A denied connection is asked nothing more; its machine ends it. The rules stand in one place, [`Shard::admit`]:
-//! a name in the certificate first, then a password where one is given and somebody can check it, then the certificate alone or nothing.
+//! what is of this process first, then a name in the certificate, then a password where one is given and somebody can check it, then the
+//! certificate alone or nothing.
 
 use super::Shard;
 use crate::authenticator::{Certificate, Entrance, Ticket};
@@ -150,6 +151,9 @@ impl Shard {
             let listener = entrance.listener.clone();
             Ruling::Admitted(Identity { user: user.map(Box::from), client_id: None, listener, proof })
         };
+        if entrance.is_of_process {
+            return identity(None, Proof::Process);
+        }
         if let Certificate::Named(name) = &entrance.certificate {
             return identity(Some(name), Proof::Certificate);
         }

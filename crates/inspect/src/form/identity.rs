@@ -20,6 +20,7 @@ pub(crate) struct IdentityForm {
 enum ProofForm {
     Nothing,
     Certificate,
+    Process,
     /// The state of the user's credentials that it was let in by.
     Credentials(u64),
 }
@@ -33,6 +34,7 @@ impl IdentityForm {
             proof: match identity.proof {
                 Proof::Nothing => ProofForm::Nothing,
                 Proof::Certificate => ProofForm::Certificate,
+                Proof::Process => ProofForm::Process,
                 Proof::Credentials(stamp) => ProofForm::Credentials(stamp.0),
             },
         }
@@ -46,6 +48,7 @@ impl IdentityForm {
             proof: match self.proof {
                 ProofForm::Nothing => Proof::Nothing,
                 ProofForm::Certificate => Proof::Certificate,
+                ProofForm::Process => Proof::Process,
                 ProofForm::Credentials(stamp) => Proof::Credentials(CredentialStamp(stamp)),
             },
         }

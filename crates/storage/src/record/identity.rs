@@ -7,6 +7,7 @@ use tidegate_protocol::{CredentialStamp, Identity, Proof};
 const NOTHING: u8 = 0;
 const CERTIFICATE: u8 = 1;
 const CREDENTIALS: u8 = 2;
+const PROCESS: u8 = 3;
 
 pub(super) fn write(identity: &Identity, writer: &mut Writer<'_>) {
     writer.optional_text(identity.user.as_deref());
@@ -15,6 +16,7 @@ pub(super) fn write(identity: &Identity, writer: &mut Writer<'_>) {
     match identity.proof {
         Proof::Nothing => writer.byte(NOTHING),
         Proof::Certificate => writer.byte(CERTIFICATE),
+        Proof::Process => writer.byte(PROCESS),
         Proof::Credentials(stamp) => {
             writer.byte(CREDENTIALS);
             writer.number(stamp.0);
@@ -30,6 +32,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Identity, Damaged> {
         NOTHING => Proof::Nothing,
         CERTIFICATE => Proof::Certificate,
         CREDENTIALS => Proof::Credentials(CredentialStamp(reader.number()?)),
+        PROCESS => Proof::Process,
         _ => return Err(Damaged),
     };
     Ok(Identity { user, client_id, listener, proof })
@@ -42,6 +45,7 @@ pub(super) fn any_identity() -> impl proptest::strategy::Strategy<Value = Identi
     let proof = prop_oneof![
         Just(Proof::Nothing),
         Just(Proof::Certificate),
+        Just(Proof::Process),
         any::<u64>().prop_map(|stamp| Proof::Credentials(CredentialStamp(stamp))),
     ];
     let name = || option::of("[a-zß]{0,6}".prop_map(|name| Box::from(name.as_str())));
