@@ -9,6 +9,7 @@
 use crate::connection;
 use crate::gate::Gate;
 use crate::listener::{Listener, Open};
+use crate::local::LocalClient;
 use crate::reserve::{Reserve, is_exhausted};
 use crate::worker::{Command, Worker};
 use std::io;
@@ -68,6 +69,13 @@ impl Dealer {
         if !matches!(told, Some(Ok(()))) {
             error!(listener = %name, worker = number, "the worker that should accept has ended");
         }
+    }
+
+    /// Gives a client of this process to the next worker in turn; nothing where that one has ended, or has more to do than it can take.
+    pub(crate) fn connect(&self, client: LocalClient) -> Option<()> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1);
+        let (sender, _) = self.workers.get(number)?;
+        sender.try_send(Command::ServeLocal(client)).ok()
     }
 
     fn permit(&self, listener: &Listener) -> Option<Permit> {

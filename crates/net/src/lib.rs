@@ -17,6 +17,7 @@ mod connection;
 mod doors;
 mod gate;
 mod listener;
+mod local;
 mod notices;
 mod opening;
 mod options;
@@ -30,4 +31,4 @@ mod worker;
 
 pub use doors::{BindError, ListenerChanges};
 pub use options::{Layer, ListenerOptions, ListenerProtocol, ServerOptions, WebSocketOptions};
-pub use server::{Changes, OpenError, Running, Server, StartError};
+pub use server::{Changes, Inside, OpenError, Running, Server, StartError};

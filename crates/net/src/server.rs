@@ -4,6 +4,7 @@
 
 use crate::acceptor::Dealer;
 use crate::doors::{self, BindError, Door, ListenerChanges};
+use crate::local::{LocalClient, PIPE_BYTES};
 use crate::options::{ListenerOptions, ServerOptions};
 use crate::worker::{self, Command, WorkerStart};
 use std::io;
@@ -15,6 +16,8 @@ use tidegate_broker::{
     AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, QueuePolicies, Reconfiguration,
     RecoveryError, RingOptions, StoreReader, TopicPolicies, WORKERS_MAX,
 };
+use tidegate_protocol::Protocol;
+use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Connections on their way to one worker.
@@ -150,7 +153,28 @@ impl Server {
     }
 }
 
+/// Opens connections of clients that are a part of this process. A clone opens them to the same gateway.
+#[derive(Clone)]
+pub struct Inside {
+    dealer: Arc<Dealer>,
+}
+
+impl Inside {
+    /// Connects a client, whose end of the connection this is. `index` is the protocol's position in [`ServerOptions::protocols`], `name`
+    /// what logs call it. Nothing where the gateway stops, or has no room at this moment.
+    pub fn connect(&self, name: Arc<str>, index: usize, protocol: Arc<dyn Protocol>) -> Option<DuplexStream> {
+        let (ours, pipe) = tokio::io::duplex(PIPE_BYTES);
+        self.dealer.connect(LocalClient { name, index, protocol, pipe })?;
+        Some(ours)
+    }
+}
+
 impl Running {
+    /// The way in for clients of this process.
+    pub fn inside(&self) -> Inside {
+        Inside { dealer: self.dealer.clone() }
+    }
+
     /// The listeners' names with the addresses that they have.
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         self.doors.iter().map(|door| (door.name().clone(), door.address)).collect()

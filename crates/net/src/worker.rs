@@ -9,6 +9,7 @@
 use crate::acceptor::{Acceptor, Permit};
 use crate::connection;
 use crate::listener::Listener;
+use crate::local::{self, LocalClient};
 use crate::notices::Notices;
 use crate::turns::{Handshakes, Turns};
 use std::cell::{Cell, RefCell};
@@ -35,6 +36,8 @@ pub(crate) const REST_BYTES: usize = 4 << 10;
 pub(crate) enum Command {
     /// Serve a new connection.
     Serve { socket: std::net::TcpStream, peer: SocketAddr, listener: Arc<Listener>, permit: Permit },
+    /// Serve a client of this process.
+    ServeLocal(LocalClient),
     /// Accept for a listener until it is closed.
     Accept(Acceptor),
 }
@@ -141,6 +144,14 @@ impl Worker {
             let worker = self.clone();
             match command {
                 Command::Accept(acceptor) => drop(spawn_local(acceptor.run(worker))),
+                Command::ServeLocal(client) => {
+                    self.tasks.set(self.tasks.get() + 1);
+                    spawn_local(async move {
+                        let ended = TaskEnd(worker.clone());
+                        local::serve(worker, client).await;
+                        drop(ended);
+                    });
+                }
                 Command::Serve { socket, peer, listener, permit } => {
                     self.tasks.set(self.tasks.get() + 1);
                     spawn_local(async move {

@@ -1,0 +1,310 @@
+//! The gateway's side of a link: a protocol like any other, whose client happens to live in the same process.
+//!
+//! ```text
+//!  ┌───────┐ Attach ┌──────────┐ reply ┌──────────┐ End, or the client goes
+//!  │ Fresh ├───────►│ Claiming ├──────►│ Attached ├────────────────────────► closed
+//!  └───────┘        └──────────┘       └──────────┘
+//! ```
+//!
+//! A link without a session publishes only, and stays fresh. The session outlives the connection for ever, until [`Command::End`].
+
+use super::frame::{BadFrame, Command, Event, Matched, frame_bytes, write_delivery};
+use super::{LinkRefusal, Publishing};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_protocol::{
+    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close,
+    CloseReason, Connection, ConsumerId, Context, Delivery, Detach, Encoded, Evidence, MessageKind, Output,
+    Peer, Protocol, Publish, Recognition, Refusal, Refused, Reply, RetainedDelivery, Settlement, Subscribe,
+    WillAction,
+};
+
+/// What links are called where protocols are: in metrics, and as the owner of their sessions.
+pub const PROTOCOL: &str = "bridge";
+
+const SESSION: ConsumerId = ConsumerId(0);
+
+/// Makes the machines of links. No listener can have it: it takes nobody for a client that comes from outside.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LinkProtocol;
+
+impl Protocol for LinkProtocol {
+    fn name(&self) -> &'static str {
+        PROTOCOL
+    }
+
+    fn recognise(&self, _: &[u8]) -> Recognition {
+        Recognition::No
+    }
+
+    fn websocket_subprotocols(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn message_kind(&self) -> MessageKind {
+        MessageKind::BinaryStream
+    }
+
+    fn open(&self, _: &Peer, _: Instant) -> Box<dyn Connection> {
+        Box::new(LinkMachine::default())
+    }
+}
+
+/// One link.
+#[derive(Debug, Default)]
+pub(super) struct LinkMachine {
+    state: State,
+    /// What the broker will answer for, in this order.
+    awaited: VecDeque<Awaited>,
+    /// Filters that are not kept yet.
+    filters_awaited: usize,
+    /// Whether the client waits for them.
+    is_done_awaited: bool,
+    wanted: usize,
+    name: String,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Fresh,
+    Known,
+    Claiming,
+    Attached,
+}
+
+#[derive(Debug)]
+enum Awaited {
+    Publish { ticket: u64, matched: Matched },
+    Filter,
+}
+
+fn fault(_: BadFrame) -> Close {
+    CloseReason::ProtocolFault("bad_frame").into()
+}
+
+impl LinkMachine {
+    /// What the gateway is part of need not be asked for; but everybody has to be somebody.
+    fn become_known(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        if self.state != State::Fresh {
+            return Ok(());
+        }
+        let client_id = Some(self.name.as_str()).filter(|name| !name.is_empty());
+        let evidence = Evidence::Password { user: None, password: None };
+        match context.broker.authenticate(Authenticate { client_id, evidence }) {
+            Authentication::Now(Authenticated::Accepted { .. }) => {
+                self.state = State::Known;
+                Ok(())
+            }
+            _ => Err(CloseReason::NotAuthorized.into()),
+        }
+    }
+
+    fn handle(&mut self, command: Command, context: &mut Context<'_>) -> Result<(), Close> {
+        match command {
+            Command::Attach { name, credit } => self.attach(name, credit, context)?,
+            Command::Subscribe { filter, qos_max, retained } => {
+                self.subscribe(&filter, qos_max, retained, context);
+            }
+            Command::Unsubscribe { filter } => {
+                if let Ok(filter) = TopicFilter::parse(&filter) {
+                    context.broker.unsubscribe(SESSION, None, &filter);
+                }
+            }
+            Command::Done => {
+                self.is_done_awaited = true;
+                self.say_done(context.output);
+            }
+            Command::Publish { ticket, publishing } => {
+                self.become_known(context)?;
+                self.publish(ticket, &publishing, context);
+            }
+            Command::Settle { tag, outcome } => context.broker.settle(SESSION, tag, outcome),
+            Command::End => {
+                detach(context.broker, Some(Duration::ZERO));
+                return Err(CloseReason::Disconnected.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, name: String, credit: u32, context: &mut Context<'_>) -> Result<(), Close> {
+        if !matches!(self.state, State::Fresh | State::Known) {
+            return Err(CloseReason::ProtocolFault("attached_twice").into());
+        }
+        self.name = name;
+        self.become_known(context)?;
+        let attachment = context.broker.attach(Attach {
+            consumer: SESSION,
+            protocol: PROTOCOL,
+            client_id: &self.name,
+            clean_start: false,
+            expiry: Duration::MAX,
+            credit: credit.max(1),
+            settlement: Settlement::Always,
+            will: None,
+        });
+        match attachment {
+            Attachment::Now(attached) => self.note_attached(&attached, context.output),
+            Attachment::Later => self.state = State::Claiming,
+            Attachment::Refused(refusal) => write(&Event::Refused(refusal.into()), context.output),
+        }
+        Ok(())
+    }
+
+    fn note_attached(&mut self, attached: &Attached, output: &mut Output) {
+        self.state = State::Attached;
+        write(&Event::Attached { present: attached.present }, output);
+    }
+
+    fn subscribe(&mut self, filter: &[u8], qos_max: QoS, retained: bool, context: &mut Context<'_>) {
+        let refused = |text: String| Event::Refused(LinkRefusal { is_passing: false, text });
+        let filter = match TopicFilter::parse(filter) {
+            Ok(filter) => filter,
+            Err(error) => return write(&refused(error.to_string()), context.output),
+        };
+        let subscribed = context.broker.subscribe(&Subscribe {
+            consumer: SESSION,
+            share: None,
+            filter: &filter,
+            qos_max,
+            no_local: filter.queue_name().is_none(),
+            retain_as_published: true,
+            subscription_id: None,
+            retained: match retained {
+                true => RetainedDelivery::WhenNew,
+                false => RetainedDelivery::Never,
+            },
+        });
+        match subscribed.map(|subscribed| subscribed.answer) {
+            Ok(Answer::Now) => {}
+            Ok(Answer::Later) => {
+                self.filters_awaited += 1;
+                self.awaited.push_back(Awaited::Filter);
+            }
+            Err(refusal) => write(&Event::Refused(refusal.into()), context.output),
+        }
+    }
+
+    fn publish(&mut self, ticket: u64, publishing: &Publishing, context: &mut Context<'_>) {
+        let Publishing { topic, payload, qos, retain, properties, expiry } = publishing;
+        let published = context.broker.publish(&Publish {
+            topic,
+            payload,
+            qos: *qos,
+            retain: *retain,
+            properties: properties.as_deref(),
+            expiry: *expiry,
+        });
+        let result = match published {
+            Ok(published) if published.answer == Answer::Later => {
+                let matched = Matched(published.matched);
+                return self.awaited.push_back(Awaited::Publish { ticket, matched });
+            }
+            Ok(published) => Ok(Matched(published.matched)),
+            Err(refusal) => Err(refusal.into()),
+        };
+        write(&Event::Published { ticket, result }, context.output);
+    }
+
+    fn say_done(&mut self, output: &mut Output) {
+        if self.is_done_awaited && self.filters_awaited == 0 {
+            self.is_done_awaited = false;
+            write(&Event::Done, output);
+        }
+    }
+}
+
+fn write(event: &Event, output: &mut Output) {
+    event.write(output.buffer());
+}
+
+fn detach(broker: &mut dyn Broker, expiry: Option<Duration>) {
+    broker.detach(Detach { consumer: SESSION, will: WillAction::Discard, expiry, saved: Vec::new() });
+}
+
+impl Connection for LinkMachine {
+    fn handle_bytes(&mut self, input: &[u8], context: &mut Context<'_>) -> Result<usize, Close> {
+        let mut rest = input;
+        while let Some(length) = frame_bytes(rest).map_err(fault)? {
+            self.wanted = length;
+            let Some((frame, behind)) = rest.split_at_checked(length) else { break };
+            rest = behind;
+            self.wanted = 1;
+            self.handle(Command::read(frame).map_err(fault)?, context)?;
+            if self.state == State::Claiming {
+                break;
+            }
+        }
+        Ok(input.len() - rest.len())
+    }
+
+    fn bytes_wanted(&self) -> usize {
+        self.wanted.max(1)
+    }
+
+    fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
+        match reply {
+            Reply::Attached(_, Ok(attached)) => self.note_attached(&attached, context.output),
+            Reply::Attached(_, Err(refusal)) => {
+                self.state = State::Known;
+                write(&Event::Refused(refusal.into()), context.output);
+            }
+            Reply::Authenticated(_) => {}
+        }
+        Ok(())
+    }
+
+    fn handle_answer(&mut self, answer: Result<(), Refusal>, context: &mut Context<'_>) -> Result<(), Close> {
+        match self.awaited.pop_front() {
+            Some(Awaited::Publish { ticket, matched }) => {
+                let result = answer.map(|()| matched).map_err(LinkRefusal::from);
+                write(&Event::Published { ticket, result }, context.output);
+            }
+            Some(Awaited::Filter) => {
+                self.filters_awaited -= 1;
+                if let Err(refusal) = answer {
+                    write(&Event::Refused(refusal.into()), context.output);
+                }
+                self.say_done(context.output);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn held_back(&self) -> usize {
+        self.awaited.len()
+    }
+
+    fn handle_delivery(
+        &mut self,
+        delivery: &Delivery<'_>,
+        _: &mut Encoded,
+        output: &mut Output,
+    ) -> Result<(), Refused> {
+        // Everything has to be settled, so everything has a tag.
+        let tag = delivery.tag.ok_or(Refused::NotExpressible)?;
+        write_delivery(delivery, tag, output.buffer());
+        Ok(())
+    }
+
+    fn handle_sign_of_life(&mut self, _: Instant) {}
+
+    fn handle_timeout(&mut self, _: &mut Context<'_>) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_close(&mut self, _: &Close, context: &mut Context<'_>) {
+        detach(context.broker, None);
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| !name.is_empty())
+    }
+}
