@@ -1,9 +1,9 @@
-//! Opens a store: the lock, the format, what was written, and the first segment of this process.
+//! Opens a store: the lock, the format, what was written, and where this process goes on.
 
 use super::damage::{OpenError, OpenReport};
-use super::disk::{Access, Disk, Folder};
+use super::disk::{Access, Disk, DiskFile, Folder};
 use super::engine::Engine;
-use super::recovery::{self, Reading, Recovered, SegmentReport};
+use super::recovery::{self, Reading, Recovered, SegmentReport, Tail};
 use super::state::State;
 use super::time::{Clock, StoreTime};
 use super::writer::{self, Writer};
@@ -174,6 +174,12 @@ pub(super) fn open(ground: Ground, options: &LogOptions) -> Result<(Engine, Open
     state.usage.damaged_places = recovered.report.damaged_places;
     let mut writer = Writer::new(ground.disk.clone(), segment_bytes);
     writer.adopt_spare();
+    // What is damaged is looked at again at the next start as it is now.
+    if recovered.report.damaged_places == 0
+        && let Some((file, end)) = state.index.segments.reopen_newest()
+    {
+        writer.go_on(file, end);
+    }
     state.spare_bytes = writer.spare_bytes();
     let engine = Engine::new(state, writer, time, ground.clock.clone());
     match engine.flush() {
@@ -202,13 +208,31 @@ fn settle_disk(ground: &Ground, recovered: &Recovered) -> Result<(), OpenError> 
         let name = names::segment(*number);
         ground.disk.remove(&name).map_err(ground.error(&name))?;
     }
-    if let Some((at, bytes)) = &recovered.tail
+    if let Some(Tail { at, bytes, torn_to }) = &recovered.tail
         && let Some(file) = recovered.index.segments.newest().and_then(|newest| newest.file.as_ref())
     {
-        let write = || file.write_at(at.offset, bytes).and_then(|()| file.sync());
+        let end = at.offset + bytes.len() as u64;
+        let write = || {
+            file.write_at(at.offset, bytes)?;
+            wipe(&**file, end, *torn_to)?;
+            file.sync()
+        };
         write().map_err(ground.error(&names::segment(at.segment)))?;
     }
     ground.disk.sync_folder().map_err(ground.error(""))
+}
+
+/// Takes away what was cut off: what is written in its place would otherwise be followed by records that are sound and no part of the log.
+fn wipe(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut offset = from;
+    while offset < to {
+        let left = usize::try_from(to - offset).unwrap_or(usize::MAX);
+        let piece = ZEROS.get(..left.min(ZEROS.len())).unwrap_or(&ZEROS);
+        file.write_at(offset, piece)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
 }
 
 /// What a store that nobody has open consists of, and what is wrong with it.

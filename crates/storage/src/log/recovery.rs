@@ -19,11 +19,22 @@ pub(super) struct Recovered {
     pub(super) key: u64,
     pub(super) last: Moment,
     pub(super) report: OpenReport,
-    /// What was written last and is not known to be on the disk, and where it stands.
-    pub(super) tail: Option<(Position, Vec<u8>)>,
+    /// The end of the newest segment.
+    pub(super) tail: Option<Tail>,
     /// Files that are no part of the log.
     pub(super) given_up: Vec<u64>,
     pub(super) segments: Vec<SegmentReport>,
+}
+
+/// The end of the newest segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// Where what stands that is not known to be on the disk.
+    pub(super) at: Position,
+    /// What that is.
+    pub(super) bytes: Vec<u8>,
+    /// Up to where sound records of this segment stand that were cut off.
+    pub(super) torn_to: u64,
 }
 
 /// What one file of the log holds.
@@ -175,7 +186,7 @@ impl Recovery<'_> {
             live_bytes: 0,
         });
         let records_before = self.done.report.records;
-        let filled = self.read_records(link.number, &bytes, synced)?;
+        let (filled, torn_to) = self.read_records(link.number, &bytes, synced)?;
         if let Some(missing) = link.end.and_then(|end| end.checked_sub(bytes.len() as u64)).filter(|b| *b > 0)
         {
             self.damage(link.number, bytes.len() as u64, missing, DamageKind::Missing)?;
@@ -187,7 +198,8 @@ impl Recovery<'_> {
         let range =
             usize::try_from(synced).unwrap_or(usize::MAX)..usize::try_from(filled).unwrap_or(usize::MAX);
         let tail = bytes.get(range).unwrap_or_default().to_vec();
-        self.done.tail = Some((Position { segment: link.number, offset: synced }, tail));
+        let at = Position { segment: link.number, offset: synced };
+        self.done.tail = Some(Tail { at, bytes: tail, torn_to });
         let records = self.done.report.records - records_before;
         let file = names::segment(link.number);
         self.done.segments.push(SegmentReport { file, bytes: link.bytes, filled, records });
@@ -195,8 +207,9 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Applies the records of a segment of which everything up to `synced` is known to have been on the disk; the answer is where it ends.
-    fn read_records(&mut self, number: u64, bytes: &[u8], synced: u64) -> Result<u64, OpenError> {
+    /// Applies the records of a segment of which everything up to `synced` is known to have been on the disk; the answer is where it ends,
+    /// and up to where sound records stand behind that.
+    fn read_records(&mut self, number: u64, bytes: &[u8], synced: u64) -> Result<(u64, u64), OpenError> {
         let mut filled = 0;
         for found in Scan::new(bytes, self.done.key, number) {
             match found {
@@ -215,12 +228,11 @@ impl Recovery<'_> {
                     self.damage(number, offset, lost, DamageKind::Changed)?;
                 }
                 Found::Gap { range, claimed } => {
-                    self.cut_off(number, bytes, range.start, claimed);
-                    return Ok(filled);
+                    return Ok((filled, self.cut_off(number, bytes, range.start, claimed)));
                 }
             }
         }
-        Ok(filled)
+        Ok((filled, filled))
     }
 
     /// Does what a record says; false where this version does not know what that is.
@@ -235,16 +247,18 @@ impl Recovery<'_> {
         moment.is_some()
     }
 
-    /// Says what was cut off, where something of this segment stood there.
-    fn cut_off(&mut self, number: u64, bytes: &[u8], from: usize, claimed: usize) {
+    /// Says what was cut off, where something of this segment stood there; the answer is where the last sound record of it ends.
+    fn cut_off(&mut self, number: u64, bytes: &[u8], from: usize, claimed: usize) -> u64 {
         let behind = Scan::new(bytes, self.done.key, number).filter_map(|found| match found {
             Found::Record { body, .. } if body.start > from => Some(body.end),
             _ => None,
         });
-        let ends_at = behind.last().unwrap_or(from).max(from.saturating_add(claimed).min(bytes.len()));
+        let sound_to = behind.last().unwrap_or(from);
+        let ends_at = sound_to.max(from.saturating_add(claimed).min(bytes.len()));
         if ends_at > from {
             let (file, bytes) = (names::segment(number), (ends_at - from) as u64);
             self.done.report.torn_tail = Some(TornTail { file, offset: from as u64, bytes });
         }
+        sound_to as u64
     }
 }

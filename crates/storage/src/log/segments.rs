@@ -65,6 +65,14 @@ impl Segments {
         self.list.push_back(segment);
     }
 
+    /// Has records go into the newest one again, of which the disk has everything; the answer is its file, and where that goes on.
+    pub(super) fn reopen_newest(&mut self) -> Option<(Arc<dyn DiskFile>, Position)> {
+        let newest = self.list.back().filter(|newest| newest.is_synced() && newest.filled > 0)?;
+        self.is_open = true;
+        let end = Position { segment: newest.number, offset: newest.filled };
+        Some((newest.file.clone()?, end))
+    }
+
     /// Numbers up to this one are not given any more.
     pub(super) fn skip_numbers(&mut self, last: u64) {
         self.last_number = self.last_number.max(last);

@@ -58,6 +58,11 @@ impl Writer {
         self.spare = spare.ok().filter(is_whole);
     }
 
+    /// Goes on in a file that an earlier process has written, behind what stands there.
+    pub(super) fn go_on(&mut self, file: Arc<dyn DiskFile>, end: Position) {
+        self.file = Some(Open { file, end, lsn: 0, is_dirty: false });
+    }
+
     /// What the spare takes.
     pub(super) fn spare_bytes(&self) -> u64 {
         self.spare.as_ref().map_or(0, |_| self.spare_bytes)
