@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! link       a client that lives in this process: how bridges publish here, and receive what they forward
+//! upstream   the seam to the client library of one kind of upstream
 //! name       the names of nodes, streams and bridges as they travel
 //! id         the stable id of a forwarded message
 //! seen_ids   what a receiving gateway has had already
 //! path       the guard against loops: which nodes a message has been forwarded by
 //! ```
 //!
-//! Nothing but `link` awaits anything, and it only its pipe; nothing reads a socket, a clock, a disk or a configuration: they are functions of what they are given.
+//! Names, ids and paths are functions of what they are given: they read no clock, and await nothing.
 
 mod id;
 mod link;
@@ -16,6 +17,7 @@ mod name;
 mod path;
 mod recent;
 mod seen_ids;
+mod upstream;
 
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
 pub use link::{
@@ -25,3 +27,4 @@ pub use link::{
 pub use name::{NAME_BYTES_MAX, NameError};
 pub use path::{HOPS_MAX_DEFAULT, Loop, LoopGuard, PATH_BYTES_MAX, PATH_PROPERTY, Path, PathError};
 pub use seen_ids::{SeenIds, SeenIdsError, Sighting};
+pub use upstream::{Incoming, Line, Lost, Order, Outgoing, Report, Taken, Upstream, Verdict};
