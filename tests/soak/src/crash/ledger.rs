@@ -63,6 +63,15 @@ struct Audience {
     newest: HashMap<StreamId, u32>,
 }
 
+/// What a retained message can be that a reader is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// The newest one that was acknowledged when the reader came.
+    pub(crate) floor: u32,
+    /// The newest one that was sent when the reader was told that it has subscribed.
+    pub(crate) sent: u32,
+}
+
 /// What became of a message at one audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Receipt {
@@ -332,22 +341,32 @@ impl Ledger {
         self.streams[stream.0 as usize].acknowledged
     }
 
-    /// Whether a reader was given the right retained message of a stream: what was acknowledged before it came, or a later one.
-    pub(crate) fn is_retained_right(&self, stream: StreamId, floor: u32, given: Option<u32>) -> bool {
+    /// The newest message of a stream that was sent: a reader who has subscribed by now is given this at the most as the retained message.
+    pub(crate) fn sent(&self, stream: StreamId) -> u32 {
+        self.streams[stream.0 as usize].publications.len() as u32
+    }
+
+    /// Whether what a reader was given first of a stream is its retained message, or what replaced that while it subscribed and comes live:
+    /// what was acknowledged before the reader came, or a later one that was sent before it was told that it has subscribed.
+    pub(crate) fn is_retained_right(&self, stream: StreamId, bounds: Bounds, first: Option<u32>) -> bool {
+        let Bounds { floor, sent } = bounds;
         let publications = &self.streams[stream.0 as usize].publications;
-        match given {
-            Some(given) => given >= floor,
+        match first.filter(|first| *first <= sent) {
+            Some(first) => first >= floor,
             // Nothing is right where nothing was acknowledged, or where a later one clears it.
-            None => floor == 0 || publications[floor as usize - 1..].iter().any(|one| one.is_clear),
+            None => {
+                floor == 0 || publications[floor as usize - 1..sent as usize].iter().any(|one| one.is_clear)
+            }
         }
     }
 
-    /// Judges what a reader was given as the retained message of a stream.
-    pub(crate) fn judge_retained(&mut self, stream: StreamId, floor: u32, given: Option<u32>) {
+    /// Judges what a reader was given first of a stream.
+    pub(crate) fn judge_retained(&mut self, stream: StreamId, bounds: Bounds, first: Option<u32>) {
         self.now();
-        if !self.is_retained_right(stream, floor, given) {
-            let topic = &self.streams[stream.0 as usize].topic;
-            let what = || format!("retained on {topic} is {given:?}, number {floor} was acknowledged");
+        if !self.is_retained_right(stream, bounds, first) {
+            let (topic, Bounds { floor, sent }) = (&self.streams[stream.0 as usize].topic, bounds);
+            let what =
+                || format!("retained on {topic} is {first:?}, number {floor} was acknowledged, {sent} sent");
             self.violations.add(Kind::StaleRetained, what);
         }
     }

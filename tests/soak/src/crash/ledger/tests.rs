@@ -135,10 +135,11 @@ fn foreign_bytes_and_foreign_topics_are_phantoms() {
 #[test]
 fn retained_is_what_was_acknowledged_or_later() {
     let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
-    let judge = |scene: &mut Scene, given| {
+    let judge = |scene: &mut Scene, first| {
         let before = scene.ledger.violations().counts().values().sum::<u64>();
-        let floor = scene.ledger.floor(scene.stream);
-        scene.ledger.judge_retained(scene.stream, floor, given);
+        let bounds =
+            Bounds { floor: scene.ledger.floor(scene.stream), sent: scene.ledger.sent(scene.stream) };
+        scene.ledger.judge_retained(scene.stream, bounds, first);
         scene.ledger.violations().counts().values().sum::<u64>() == before
     };
     assert!(judge(&mut scene, None));
@@ -147,8 +148,10 @@ fn retained_is_what_was_acknowledged_or_later() {
     scene.ledger.publishing(scene.stream);
     assert!(judge(&mut scene, Some(second.sequence)) && judge(&mut scene, Some(3)));
     assert!(!judge(&mut scene, Some(1)) && !judge(&mut scene, None));
+    // What was sent behind the subscription does not stand for what was retained before it.
+    assert!(!judge(&mut scene, Some(4)));
     let clear = scene.ledger.clearing(scene.stream);
-    assert!(judge(&mut scene, None));
+    assert!(judge(&mut scene, None) && judge(&mut scene, Some(5)));
     scene.ledger.acknowledged(clear);
     assert!(judge(&mut scene, None) && !judge(&mut scene, Some(3)));
 }
