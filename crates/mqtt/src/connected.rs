@@ -249,7 +249,7 @@ impl Connected {
             }
             _ => {
                 let said = (reason, &*detail);
-                self.inbound.acknowledge_late((packet, id), said, refusal, &mut self.late, wire, context)
+                self.inbound.acknowledge_late((packet, id), said, refusal, wire, context)
             }
         }
     }

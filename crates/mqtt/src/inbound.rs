@@ -5,8 +5,8 @@
 //!
 //! # What a refused message means for its sender
 //!
-//! An acknowledgement is never a false yes. In MQTT 5.0 a refused message with QoS 1 or 2 is answered by its reason code. MQTT 3.1.1
-//! has no such word:
+//! An acknowledgement is never a false yes. In MQTT 5.0 a refused message with QoS 1 or 2 is answered by its reason code; but one with QoS 2
+//! that its receivers may have, because the disk has failed only while it was being kept, is left as in MQTT 3.1.1, which has no such word:
 //!
 //! - Bytes that are no topic name end the connection, in all versions.
 //! - A topic beyond a limit of this gateway would be refused again each time, so with QoS 1 and 2 the connection ends
@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use tidegate_message::QoS;
 use tidegate_protocol::{Answer, Close, Context, Publish as PublishRequest, Refusal, Saving};
 
-/// How long a client of MQTT 3.1.1 is left with a message that was refused for now.
+/// How long a client is left with a message that was refused for now and not answered.
 pub(crate) const UNACKNOWLEDGED_TIME: Duration = Duration::from_secs(30);
 
 /// How long nothing more is read from a client that has more messages unacknowledged than it may.
@@ -269,7 +269,6 @@ impl Inbound {
         (packet, id): (PacketType, NonZeroU16),
         said: (ReasonCode, &str),
         refusal: Option<Refusal>,
-        late: &mut Late,
         wire: &Wire,
         context: &mut Context<'_>,
     ) -> Result<(), Close> {
@@ -281,15 +280,14 @@ impl Inbound {
             self.note_receipt(id, is_exactly_once, Receipt::Answered);
             return wire.ack(packet, id, said.0, said.1, context.output);
         };
-        let qos = if is_exactly_once { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
-        match judge(refusal, qos, wire.version, self.denied)? {
-            Verdict::Acknowledge(reason, detail, _) => {
-                // [MQTT-4.3.3-9]
-                if is_exactly_once && self.received.remove(&id).is_some() {
-                    late.journal.note(Step::Released(id), Saving::Along, context.broker);
-                }
-                wire.ack(packet, id, reason, &detail, context.output)
-            }
+        // A failure would free the identifier of a QoS 2 message ([MQTT-4.3.3-9]), and its sender send it again under another one, although those
+        // who need no disk have it, and the others may still get it when the disk has recovered. Unanswered it keeps its identifier.
+        let verdict = match is_exactly_once {
+            true => Verdict::Withhold,
+            false => judge(refusal, QoS::AtLeastOnce, wire.version, self.denied)?,
+        };
+        match verdict {
+            Verdict::Acknowledge(reason, detail, _) => wire.ack(packet, id, reason, &detail, context.output),
             Verdict::Withhold => {
                 self.note_receipt(id, is_exactly_once, Receipt::Withheld);
                 self.leave_unacknowledged(context.now);
