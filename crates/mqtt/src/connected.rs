@@ -18,7 +18,7 @@ use crate::saved::Saved;
 use crate::sending::Sending;
 use crate::sent_aliases::SentAliases;
 use crate::subscriptions::{
-    Answers, handle_subscribe, handle_unsubscribe, refuse_subscribe, refuse_unsubscribe,
+    acknowledge_late, handle_subscribe, handle_unsubscribe, refuse_subscribe, refuse_unsubscribe,
 };
 use crate::wire::Wire;
 use std::time::{Duration, Instant};
@@ -225,10 +225,7 @@ impl Connected {
         let wire = &self.wire;
         let (packet, id, reason, detail) = match word {
             Word::Nothing => return Ok(()),
-            Word::SubAck(suback) => {
-                let Answers { reasons, detail } = &suback.answers;
-                return wire.suback(suback.id, reasons, detail, context.output);
-            }
+            Word::SubAck(suback) => return acknowledge_late(&suback, &self.late, wire, context),
             Word::Ack { packet, id, reason, detail } => (packet, id, reason, detail),
         };
         match (packet, refusal) {

@@ -46,8 +46,21 @@ pub(crate) struct SubAck {
     pub(crate) version: Version,
     pub(crate) id: NonZeroU16,
     pub(crate) answers: Answers,
-    /// The places of those filters, in order.
-    pub(crate) awaited: VecDeque<usize>,
+    /// Those filters, in order.
+    pub(crate) awaited: VecDeque<Asked>,
+    /// Those of them that are not kept, and of which the client is told so.
+    pub(crate) refused: Vec<Asked>,
+}
+
+/// A filter that was subscribed before it was known whether that is kept.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its place in the packet.
+    pub(crate) at: usize,
+    /// Its text, with the name of its share.
+    pub(crate) filter: Box<str>,
+    /// Whether there was a subscription with it before.
+    pub(crate) existed: bool,
 }
 
 /// A word whose time has come, and why it is another one than was meant.
@@ -96,6 +109,15 @@ impl Late {
         self.waiting.push_back(Waiting { awaited: 1, refusal: None, word: Word::Nothing });
     }
 
+    /// Whether another SUBACK waits for this filter.
+    pub(crate) fn awaits(&self, filter: &str) -> bool {
+        let awaits = |waiting: &Waiting| match &waiting.word {
+            Word::SubAck(suback) => suback.awaited.iter().any(|asked| *asked.filter == *filter),
+            Word::Ack { .. } | Word::Nothing => false,
+        };
+        self.waiting.iter().any(awaits)
+    }
+
     /// How many words wait, for answers or behind others.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
@@ -131,7 +153,10 @@ impl SubAck {
     fn note_answer(&mut self, answer: Result<(), Refusal>) {
         match (self.awaited.pop_front(), answer) {
             // MQTT 3.1 sections 3.8 and 3.9: it has no word for a refusal.
-            (Some(at), Err(refusal)) if self.version > Version::V31 => self.answers.refuse(at, refusal),
+            (Some(asked), Err(refusal)) if self.version > Version::V31 => {
+                self.answers.refuse(asked.at, refusal);
+                self.refused.push(asked);
+            }
             _ => {}
         }
     }

@@ -7,15 +7,15 @@ use crate::CONSUMER;
 use crate::codec::{
     ReasonCode, RetainHandling, Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe, Version,
 };
-use crate::late::{Late, SubAck};
-use crate::reason::of_subscribe;
+use crate::late::{Asked, Late, SubAck};
+use crate::reason::{fault, of_subscribe};
 use crate::wire::Wire;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use tidegate_message::{FilterError, QoS, TopicFilter};
 use tidegate_protocol::{
-    Answer, Broker, Close, Context, Refusal, RetainedDelivery, Subscribe as SubscribeRequest,
+    Answer, Broker, Close, Context, Refusal, RetainedDelivery, Subscribe as SubscribeRequest, Subscribed,
 };
 
 /// The reason codes of one answer; most packets have few filters.
@@ -70,7 +70,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// A subscription is in force, but the disk does not keep it.
+    /// A subscription that was made is not kept by the disk.
     pub(crate) fn refuse(&mut self, at: usize, refusal: Refusal) {
         let Some(reason) = self.reasons.get_mut(at) else { return };
         *reason = of_subscribe(refusal);
@@ -98,19 +98,41 @@ pub(crate) fn handle_subscribe(
     let (mut answers, mut awaited) = (Answers::default(), VecDeque::new());
     // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
     for (at, asked) in packet.filters.iter().enumerate() {
-        let (verdict, answer) = subscribe(&asked, subscription_id, wire.version, context.broker);
+        let (verdict, subscribed) = subscribe(&asked, subscription_id, wire.version, context.broker);
         // MQTT 3.1 sections 3.8 and 3.9: it has no word for a refusal, and the client is to be answered as if all were well.
         answers.push(match wire.version == Version::V31 && verdict.0.is_failure() {
             true => (granted(asked.options.qos_max), "".into()),
             false => verdict,
         });
-        awaited.extend((answer == Answer::Later).then_some(at));
+        let is_awaited = |subscribed: &Subscribed| subscribed.answer == Answer::Later;
+        let await_it = |Subscribed { existed, .. }| Asked { at, filter: asked.filter.into(), existed };
+        awaited.extend(subscribed.filter(is_awaited).map(await_it));
     }
     if !awaited.is_empty() {
-        late.suback(SubAck { version: wire.version, id: packet.packet_id, answers, awaited });
+        let (version, id, refused) = (wire.version, packet.packet_id, Vec::new());
+        late.suback(SubAck { version, id, answers, awaited, refused });
         return Ok(());
     }
     wire.suback(packet.packet_id, &answers.reasons, &answers.detail, context.output)
+}
+
+/// SUBACK that had to wait. What the disk does not keep is undone, because the client is told that it has no such subscription; where it had
+/// another one with the same filter that is gone for good, and the connection ends instead of telling half of that.
+pub(crate) fn acknowledge_late(
+    suback: &SubAck,
+    late: &Late,
+    wire: &Wire,
+    context: &mut Context<'_>,
+) -> Result<(), Close> {
+    // Where the client has asked for it once more meanwhile, that decides.
+    for asked in suback.refused.iter().filter(|asked| !late.awaits(&asked.filter)) {
+        if asked.existed {
+            let detail = format!("the changed subscription to {:?} cannot be kept", asked.filter);
+            return Err(fault(ReasonCode::ImplementationSpecificError, detail));
+        }
+        unsubscribe(&asked.filter, context.broker);
+    }
+    wire.suback(suback.id, &suback.answers.reasons, &suback.answers.detail, context.output)
 }
 
 /// UNSUBSCRIBE.
@@ -152,15 +174,15 @@ fn subscribe(
     subscription_id: Option<u32>,
     version: Version,
     broker: &mut dyn Broker,
-) -> (Verdict, Answer) {
+) -> (Verdict, Option<Subscribed>) {
     let target = match Target::parse(asked.filter) {
         Ok(target) => target,
-        Err(error) => return ((ReasonCode::TopicFilterInvalid, error.to_string().into()), Answer::Now),
+        Err(error) => return ((ReasonCode::TopicFilterInvalid, error.to_string().into()), None),
     };
     match broker.subscribe(&request(&target, asked.options, subscription_id, version)) {
         // [MQTT-3.8.4-7]: the level that was asked for is granted.
-        Ok(subscribed) => ((granted(asked.options.qos_max), "".into()), subscribed.answer),
-        Err(refusal) => ((of_subscribe(refusal), refusal.to_string().into()), Answer::Now),
+        Ok(subscribed) => ((granted(asked.options.qos_max), "".into()), Some(subscribed)),
+        Err(refusal) => ((of_subscribe(refusal), refusal.to_string().into()), None),
     }
 }
 

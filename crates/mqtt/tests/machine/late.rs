@@ -203,6 +203,63 @@ fn a_suback_waits_for_its_filters() {
     }
 }
 
+/// The filters that the client's machine has taken back since it was asked last.
+fn taken_back(client: &mut Client) -> Vec<String> {
+    let filter = |request| match request {
+        Request::Unsubscribe { share: None, filter, .. } => Some(filter.as_str().to_owned()),
+        _ => None,
+    };
+    client.harness.take_requests().into_iter().filter_map(filter).collect()
+}
+
+fn subscribed_later(client: &mut Client, existed: bool) {
+    client.harness.broker.subscribed.push_back(Ok(Subscribed { existed, answer: Answer::Later }));
+}
+
+/// [MQTT-3.8.4-6] [MQTT-3.1.1/3.8.4-5]: who is told that a subscription failed gets nothing for it. MQTT 3.1 has no word for that, and its client has what it
+/// was told.
+#[test]
+fn a_subscription_that_is_not_kept_is_undone() {
+    for version in VERSIONS {
+        let mut client = Client::connected(version);
+        (0..2).for_each(|_| subscribed_later(&mut client, false));
+        client.sends(subscribe(version, 5, &[("a", QoS::AtMostOnce), ("b", QoS::AtLeastOnce)]));
+        client.harness.take_requests();
+        client.harness.answer(Ok(())).answer(Err(FAILING));
+        let expected: &[&str] = if version == Version::V31 { &[] } else { &["b"] };
+        assert_eq!(taken_back(&mut client), expected, "{version}");
+        assert_eq!(client.harness.closed(), None);
+    }
+}
+
+/// Section 3.8.4: what a subscription was before it was changed cannot be had back, and neither of the two is what the client could be told.
+#[test]
+fn a_changed_subscription_that_is_not_kept_ends_the_connection() {
+    for version in [V3, V5] {
+        let mut client = Client::connected(version);
+        subscribed_later(&mut client, true);
+        client.sends(subscribe(version, 5, &[("a", QoS::AtMostOnce)]));
+        client.harness.answer(Err(FAILING));
+        client.is_disconnected(ReasonCode::ImplementationSpecificError);
+    }
+}
+
+/// What is asked for once more meanwhile is what the client is told of it last.
+#[test]
+fn a_subscription_that_is_asked_for_again_is_not_undone() {
+    let mut client = Client::connected(V5);
+    (0..2).for_each(|_| subscribed_later(&mut client, false));
+    client.sends([5, 6].map(|number| subscribe(V5, number, &[("a", QoS::AtMostOnce)])).concat());
+    client.harness.take_requests();
+    client.harness.answer(Err(FAILING));
+    let failing = ReasonCode::ImplementationSpecificError;
+    client.receives([suback_because(V5, 5, &[failing], &format!("filter 1: {FAILING}"))]);
+    assert_eq!(taken_back(&mut client), [""; 0]);
+    client.harness.answer(Ok(()));
+    client.receives([suback(V5, 6, &[ReasonCode::Success])]);
+    assert_eq!(taken_back(&mut client), [""; 0]);
+}
+
 /// [MQTT-4.3.3-10] [MQTT-3.1.1/4.3.3-2], over the end of the process: the identifier of a QoS 2 message is kept along with it, so the same
 /// message is not published again.
 #[test]
