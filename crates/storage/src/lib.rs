@@ -167,9 +167,21 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// Puts a bell in place of the present one.
     fn set_bell(&self, bell: Bell);
 
+    /// How much of what lives has to be settled before so many bytes more can be kept: nothing where there is room. An error where settling
+    /// does not help now: the disk fails, or what was settled has not come back as space yet, which takes a moment.
+    fn excess(&self, bytes: usize) -> Result<u64, NoRoom>;
+
     /// Whether so many bytes more can be kept. What is appended without asking is taken nevertheless: settlements and what describes
     /// sessions have room of their own.
-    fn room(&self, bytes: usize) -> Result<(), NoRoom>;
+    fn room(&self, bytes: usize) -> Result<(), NoRoom> {
+        match self.excess(bytes)? {
+            0 => Ok(()),
+            _ => Err(NoRoom::Full),
+        }
+    }
+
+    /// The numbers of living entries of a stream in ascending order, from this one on, and about what each is of [`Usage::live_bytes`].
+    fn costs(&self, stream: StreamId, from: u64, count: usize) -> Vec<(u64, u64)>;
 
     /// Reads living entries of a stream in ascending order, from this number on. May wait for the disk.
     fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError>;

@@ -26,6 +26,7 @@ struct State {
     changes: Vec<Vec<u8>>,
     progress: Progress,
     room: Option<NoRoom>,
+    live_bytes_max: Option<u64>,
     time_millis: u64,
     urgencies: Vec<Urgency>,
     damaged: BTreeSet<(StreamId, u64)>,
@@ -67,6 +68,14 @@ impl State {
     fn last(&self) -> Lsn {
         Lsn(self.changes.len() as u64)
     }
+
+    fn live_bytes(&self) -> u64 {
+        self.streams.values().flat_map(|stream| stream.entries.values()).map(cost).sum()
+    }
+}
+
+fn cost((note, body): &(Bytes, Bytes)) -> u64 {
+    (note.len() + body.len()) as u64
 }
 
 impl MemoryStorage {
@@ -101,6 +110,11 @@ impl MemoryStorage {
     /// There is no room from now on, or there is again.
     pub fn set_room(&self, room: Result<(), NoRoom>) {
         self.state.lock().room = room.err();
+    }
+
+    /// No more than this may live from now on, with a message.
+    pub fn limit_live_bytes(&self, bytes: u64) {
+        self.state.lock().live_bytes_max = Some(bytes);
     }
 
     /// An entry is not what was written from now on.
@@ -202,12 +216,22 @@ impl Storage for MemoryStorage {
         *self.bell.lock() = Some(bell);
     }
 
-    fn room(&self, _bytes: usize) -> Result<(), NoRoom> {
+    fn excess(&self, bytes: usize) -> Result<u64, NoRoom> {
         let state = self.state.lock();
-        match state.progress.is_failing {
-            true => Err(NoRoom::Failing),
-            false => state.room.map_or(Ok(()), Err),
+        match state.room {
+            _ if state.progress.is_failing => Err(NoRoom::Failing),
+            Some(NoRoom::Failing) => Err(NoRoom::Failing),
+            Some(NoRoom::Full) => Ok(bytes as u64),
+            None => Ok(state
+                .live_bytes_max
+                .map_or(0, |max| (state.live_bytes() + bytes as u64).saturating_sub(max))),
         }
+    }
+
+    fn costs(&self, stream: StreamId, from: u64, count: usize) -> Vec<(u64, u64)> {
+        let state = self.state.lock();
+        let entries = state.streams.get(&stream).into_iter().flat_map(|stream| stream.entries.range(from..));
+        entries.take(count).map(|(number, entry)| (*number, cost(entry))).collect()
     }
 
     fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {

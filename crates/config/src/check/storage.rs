@@ -10,7 +10,7 @@ use crate::findings::{Findings, Part, item, join};
 use crate::schema::Config;
 
 /// Files that fit into `limits.disk`, so that space comes back in small parts of it.
-const SEGMENTS_MIN: u64 = 16;
+const SEGMENTS_MIN: u64 = 32;
 
 pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
     check_segments(config, findings);
@@ -55,7 +55,7 @@ fn check_segments(config: &Config, findings: &mut Findings<'_>) {
     if segment.bytes() > disk.bytes() / SEGMENTS_MIN && findings.is_set("store.segment_bytes") && !is_unclear
     {
         let message = format!(
-            "`segment_bytes` ({segment}) is never reached: files are a sixteenth of `limits.disk` ({disk}) at the most"
+            "`segment_bytes` ({segment}) is never reached: files are a thirty-second of `limits.disk` ({disk}) at the most"
         );
         findings.warning("store.segment_bytes", message, None);
     }

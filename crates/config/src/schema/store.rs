@@ -12,7 +12,7 @@ use crate::setting::section;
 section! {
     /// How the store keeps what is in `data_dir` ([guide](../guides/durable.md)). Without `data_dir` nothing here has an effect.
     pub struct Store {
-        /// The size of one file of the store, and a sixteenth of `limits.disk` at the most. Space comes back file by file.
+        /// The size of one file of the store, and a thirty-second of `limits.disk` at the most. Space comes back file by file.
         segment_bytes: ByteSize = size(MIB, GIB), Default("16MiB");
         /// How long what nobody waits for may stay unwritten: messages of topics that are acknowledged when they are routed, and that
         /// deliveries are done. It waits in the memory of the process: when that is killed or the machine loses its power, so much of it may

@@ -2,6 +2,7 @@
 
 use super::reading::{self, Picked};
 use super::reclaim::{More, Reclaim};
+use super::room::Pressure;
 use super::state::{State, Work};
 use super::time::{Clock, StoreTime};
 use super::writer::{self, Writer};
@@ -107,8 +108,22 @@ impl Engine {
             let result = writer.write(self, &work);
             self.finish(&mut writer, &result, now);
         }
-        let more = self.reclaim.lock().step(self, &mut writer, now);
+        let more = self.reclaim(&mut writer, now);
         writer.make_spare(self, now);
+        more
+    }
+
+    /// Takes space back: a piece, or several where messages would have to wait for it.
+    fn reclaim(&self, writer: &mut Writer, now: u64) -> More {
+        const PIECES_MAX: usize = 16;
+        let mut reclaim = self.reclaim.lock();
+        let mut more = reclaim.step(self, writer, now);
+        for _ in 1..PIECES_MAX {
+            if more == More::Later || self.state.lock().pressure() != Pressure::Urgent {
+                break;
+            }
+            more = reclaim.step(self, writer, now);
+        }
         more
     }
 

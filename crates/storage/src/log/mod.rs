@@ -27,6 +27,7 @@ mod place;
 mod reading;
 mod reclaim;
 mod recovery;
+mod room;
 mod segments;
 mod state;
 mod stopped;
@@ -60,7 +61,7 @@ pub struct LogOptions {
     pub folder: PathBuf,
     /// The most bytes that it may take on the disk, with what is kept free to be able to make room.
     pub disk_bytes_max: u64,
-    /// What one file takes. Less where the limit is below sixteen of them, and more for a single change that is larger.
+    /// What one file takes. Less where the limit is below thirty-two of them, and more for a single change that is larger.
     pub segment_bytes: u64,
     /// How long something may stay unwritten for which nobody waits.
     pub lazy_interval: Duration,
@@ -91,6 +92,7 @@ impl LogOptions {
 pub struct Log {
     engine: Arc<Engine>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    segment_bytes: u64,
     /// Locked while it is open.
     _lock: File,
 }
@@ -105,7 +107,8 @@ impl Log {
         let writer = engine.clone();
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|source| OpenError::Disk { path: folder, source })?;
-        Ok((Log { engine, thread: Mutex::new(Some(thread)), _lock: lock }, report))
+        let segment_bytes = options.segment_bytes;
+        Ok((Log { engine, thread: Mutex::new(Some(thread)), segment_bytes, _lock: lock }, report))
     }
 
     /// Verifies every record of a log that nobody has open, and changes nothing.
@@ -116,9 +119,9 @@ impl Log {
         Ok(Inspection { segments: recovered.segments, report: recovered.report })
     }
 
-    /// From now on it may take so many bytes on the disk. Segments stay as large as they are.
+    /// From now on it may take so many bytes on the disk. What lives stays; files that are begun are as large as this limit wants them.
     pub fn limit_disk(&self, disk_bytes_max: u64) {
-        self.engine.state.lock().limit_disk(disk_bytes_max);
+        self.engine.state.lock().limit_disk(self.segment_bytes, disk_bytes_max);
     }
 
     /// Writes and syncs everything and ends the thread. What is appended afterwards is not kept.
@@ -151,8 +154,14 @@ impl Storage for Log {
         self.engine.set_bell(bell);
     }
 
-    fn room(&self, bytes: usize) -> Result<(), NoRoom> {
-        self.engine.state.lock().room(bytes)
+    fn excess(&self, bytes: usize) -> Result<u64, NoRoom> {
+        self.engine.state.lock().excess(bytes)
+    }
+
+    fn costs(&self, stream: StreamId, from: u64, count: usize) -> Vec<(u64, u64)> {
+        let state = self.engine.state.lock();
+        let entries = state.index.stream(stream).into_iter().flat_map(|stream| stream.from(from));
+        entries.take(count).map(|(number, place)| (number, place.cost())).collect()
     }
 
     fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {

@@ -4,6 +4,7 @@ use super::damage::{OpenError, OpenReport};
 use super::disk::{Access, Disk, DiskFile, Folder};
 use super::engine::Engine;
 use super::recovery::{self, Reading, Recovered, SegmentReport, Tail};
+use super::room::{self, SEGMENT_BYTES_MIN};
 use super::state::State;
 use super::time::{Clock, StoreTime};
 use super::writer::{self, Writer};
@@ -18,9 +19,6 @@ use std::sync::Arc;
 const FORMAT: &str = "tidegate store 1";
 /// No format file of any version is longer.
 const FORMAT_BYTES_MAX: u64 = 4096;
-const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
-/// The offset of a record has to fit into a place.
-const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// What the log stands on.
 #[derive(Debug, Clone)]
@@ -150,27 +148,20 @@ fn write_format(ground: &Ground) -> Result<u64, OpenError> {
     Ok(ground.new_key)
 }
 
-/// How large segments are: small enough for the limit to consist of several, large enough for their numbers to be told apart.
-fn segment_bytes(options: &LogOptions) -> u64 {
-    const PAGE_BYTES: u64 = 4096;
-    let wanted = options.segment_bytes.min(options.disk_bytes_max / 16);
-    wanted.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).next_multiple_of(PAGE_BYTES)
-}
-
 /// Opens a store for writing.
 pub(super) fn open(ground: Ground, options: &LogOptions) -> Result<(Engine, OpenReport), OpenError> {
     let key = match read_format(&ground)? {
         Some(key) => key,
         None => write_format(&ground)?,
     };
-    let segment_bytes = segment_bytes(options);
+    let segment_bytes = room::segment_bytes(options.segment_bytes, options.disk_bytes_max);
     let recovered = read_segments(&ground, key, Access::Write, options.skip_damaged, segment_bytes)?;
     settle_disk(&ground, &recovered)?;
     let now = ground.clock.monotonic_millis();
     let time = StoreTime::resume(recovered.last, &*ground.clock);
     let lazy_millis = u64::try_from(options.lazy_interval.as_millis()).unwrap_or(u64::MAX);
     let mut state = State::new(key, recovered.index, lazy_millis, now);
-    state.limit_disk(options.disk_bytes_max);
+    state.limit_disk(options.segment_bytes, options.disk_bytes_max);
     state.usage.damaged_places = recovered.report.damaged_places;
     let mut writer = Writer::new(ground.disk.clone(), segment_bytes);
     writer.adopt_spare();

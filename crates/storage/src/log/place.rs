@@ -1,7 +1,7 @@
 //! Where an entry stands, in twelve bytes.
 
 /// What an entry costs beside its body and its note, about: its stream, its number, lengths, and its share of a record's header.
-const OVERHEAD_BYTES: u64 = 24;
+const OVERHEAD_BYTES: u64 = 32;
 
 const SEGMENT_BITS: u32 = 20;
 const OFFSET_BITS: u32 = 29;

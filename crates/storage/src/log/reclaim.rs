@@ -10,7 +10,7 @@ use super::disk::DiskFile;
 use super::engine::Engine;
 use super::frame::{self, Found, Kind, Scan, Seat};
 use super::place::Position;
-use super::state::{Pressure, RETRY_MILLIS, State};
+use super::state::{RETRY_MILLIS, State};
 use super::writer::Writer;
 use crate::{Change, Urgency};
 use std::io;
@@ -36,8 +36,6 @@ pub(super) struct Reclaim {
     stuck: Option<u64>,
     /// How many segments were copied one after the other without gaining anything.
     useless: usize,
-    /// Nothing is copied before no more than this lives.
-    resting_until: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +55,6 @@ struct Copying {
     ends_at: u64,
     piece_bytes: u64,
     file: Arc<dyn DiskFile>,
-    pressure: Pressure,
     /// What the copies take.
     copied_bytes: u64,
 }
@@ -84,23 +81,26 @@ impl Reclaim {
                 self.take_away(engine, writer, through, lsn)
             }
         };
+        let mut state = engine.state.lock();
+        state.is_reclaiming = !matches!(self.phase, Phase::Idle);
         stepped.unwrap_or_else(|_| {
-            engine.state.lock().usage.errors += 1;
+            state.usage.errors += 1;
             self.retry_at = now + RETRY_MILLIS;
             More::Later
         })
     }
 
     fn begin(&mut self, engine: &Engine) -> Phase {
-        let state = engine.state.lock();
+        let mut state = engine.state.lock();
+        let live_bytes = state.index.segments.live_bytes();
+        state.resting_until = state.resting_until.filter(|live| live_bytes > *live);
         let segments = &state.index.segments;
-        self.resting_until = self.resting_until.filter(|live| segments.live_bytes() > *live);
         if let Some(dead) = segments.dead().last() {
             return Phase::Waiting { through: dead.number, lsn: state.appended };
         }
-        let oldest = segments.oldest().filter(|oldest| self.stuck != Some(oldest.number));
-        let oldest = oldest.filter(|_| self.resting_until.is_none());
-        let Some((oldest, pressure)) = oldest.zip(state.is_worth_copying()) else { return Phase::Idle };
+        let may_copy = state.resting_until.is_none() && state.is_worth_copying();
+        let oldest = segments.oldest().filter(|oldest| may_copy && self.stuck != Some(oldest.number));
+        let Some(oldest) = oldest else { return Phase::Idle };
         let Some(file) = oldest.file.clone() else { return Phase::Idle };
         let at = Position { segment: oldest.number, offset: 0 };
         Phase::Copying(Copying {
@@ -108,7 +108,6 @@ impl Reclaim {
             ends_at: oldest.filled,
             piece_bytes: PIECE_BYTES,
             file,
-            pressure,
             copied_bytes: 0,
         })
     }
@@ -122,22 +121,19 @@ impl Reclaim {
             state.usage.errors += 1;
             return;
         }
-        self.note_gain(copying.ends_at.saturating_sub(copying.copied_bytes), &state);
-        if copying.pressure == Pressure::Urgent {
-            state.want(Urgency::Synced);
-        }
+        self.note_gain(copying.ends_at.saturating_sub(copying.copied_bytes), &mut state);
         self.phase = Phase::Waiting { through, lsn: state.appended };
     }
 
     /// What is dead is an estimate. Where a whole round through the log has gained nothing, it was wrong, and the next round waits until
     /// more has died.
-    fn note_gain(&mut self, gained_bytes: u64, state: &State) {
+    fn note_gain(&mut self, gained_bytes: u64, state: &mut State) {
         let segments = &state.index.segments;
         let is_useless = gained_bytes < segments.segment_bytes() / 8;
         self.useless = if is_useless { self.useless + 1 } else { 0 };
         if self.useless > segments.len() {
             self.useless = 0;
-            self.resting_until = Some(segments.live_bytes() / 8 * 7);
+            state.resting_until = Some(segments.live_bytes() / 8 * 7);
         }
     }
 
@@ -149,8 +145,12 @@ impl Reclaim {
         through: u64,
         lsn: u64,
     ) -> io::Result<More> {
-        if !engine.state.lock().has_synced(lsn) {
-            return Ok(More::Later);
+        {
+            let mut state = engine.state.lock();
+            if !state.has_synced(lsn) {
+                state.hurry(lsn);
+                return Ok(More::Later);
+            }
         }
         if !writer.remove_given_up() {
             return Err(io::ErrorKind::Other.into());

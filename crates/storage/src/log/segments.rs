@@ -57,6 +57,11 @@ impl Segments {
         self.segment_bytes
     }
 
+    /// What those take that are begun from now on.
+    pub(super) fn set_segment_bytes(&mut self, bytes: u64) {
+        self.segment_bytes = bytes;
+    }
+
     /// Takes over a segment from the disk, which is newer than the others and full.
     pub(super) fn push(&mut self, segment: Segment) {
         self.last_number = self.last_number.max(segment.number);
@@ -190,6 +195,12 @@ impl Segments {
     /// What those take on the disk into which no records go.
     pub(super) fn full_bytes(&self) -> u64 {
         self.bytes - self.newest().map_or(0, |newest| newest.bytes)
+    }
+
+    /// How much of that is dead.
+    pub(super) fn full_dead_bytes(&self) -> u64 {
+        let newest = self.newest().map_or(0, |newest| newest.live_bytes);
+        self.full_bytes().saturating_sub(self.live_bytes - newest)
     }
 
     /// What all take on the disk.

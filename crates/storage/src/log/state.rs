@@ -4,7 +4,7 @@ use super::buffer::{Buffer, Run, Seal};
 use super::frame::{self, Kind, MARK_BYTES, Moment};
 use super::index::Index;
 use super::place::{self, Position};
-use super::segments::Segment;
+use super::room::{self, Pressure};
 use crate::{Lsn, NoRoom, Progress, Urgency, Usage};
 use std::sync::Arc;
 
@@ -41,8 +41,10 @@ pub(super) struct State {
     /// Why the next segment could not be made ready.
     pub(super) no_spare: Option<NoRoom>,
     pub(super) usage: Usage,
-    /// What settlements, descriptions and copies may take beyond what messages may.
-    pub(super) reserve_bytes: u64,
+    /// Whether space is being taken back.
+    pub(super) is_reclaiming: bool,
+    /// Nothing is copied before no more than this lives.
+    pub(super) resting_until: Option<u64>,
     /// What the next segment takes, where it is ready.
     pub(super) spare_bytes: u64,
     pub(super) is_closing: bool,
@@ -53,13 +55,6 @@ pub(super) struct State {
 struct Failing {
     retry_at: u64,
     room: NoRoom,
-}
-
-/// Whether somebody waits for room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pressure {
-    None,
-    Urgent,
 }
 
 /// What the writer is to do.
@@ -89,19 +84,18 @@ impl State {
             failing: None,
             no_spare: None,
             usage: Usage::default(),
-            reserve_bytes: 0,
+            is_reclaiming: false,
+            resting_until: None,
             spare_bytes: 0,
             is_closing: false,
         }
     }
 
-    /// How much it may take on the disk, and what of that is not for messages.
-    pub(super) fn limit_disk(&mut self, disk_bytes_max: u64) {
-        let segment_bytes = self.index.segments.segment_bytes();
-        let disk_bytes_max = disk_bytes_max.min(segment_bytes * SEGMENTS_MAX);
-        self.usage.disk_bytes_max = disk_bytes_max;
-        // One segment that is made ready, one into which the oldest is copied, and as much again as grows with the limit.
-        self.reserve_bytes = 2 * segment_bytes + disk_bytes_max / 16;
+    /// How much it may take on the disk, in files of which each takes so much at the most. Those that there are stay as they are.
+    pub(super) fn limit_disk(&mut self, segment_bytes: u64, disk_bytes_max: u64) {
+        let segment_bytes = room::segment_bytes(segment_bytes, disk_bytes_max);
+        self.index.segments.set_segment_bytes(segment_bytes);
+        self.usage.disk_bytes_max = disk_bytes_max.min(segment_bytes * SEGMENTS_MAX);
     }
 
     /// Takes a change over.
@@ -166,6 +160,13 @@ impl State {
         }
         self.mark();
         Some(Work { sync: self.must_sync(now), ..self.take(now, moment) })
+    }
+
+    /// Space comes back when a change is on the disk: nobody else may wait for that.
+    pub(super) fn hurry(&mut self, lsn: u64) {
+        if self.wanted_synced < lsn && self.pressure() != Pressure::None {
+            self.want(Urgency::Synced);
+        }
     }
 
     /// Everything that waits, to be synced.
@@ -263,44 +264,9 @@ impl State {
         self.synced >= lsn
     }
 
-    /// The most that messages may take, so that there is always room for what makes room.
-    fn bytes_for_messages(&self) -> u64 {
-        self.usage.disk_bytes_max.saturating_sub(self.reserve_bytes)
-    }
-
-    fn used_bytes(&self) -> u64 {
-        self.index.segments.bytes() - self.index.segments.bytes_left()
-    }
-
-    /// Whether it is worth while to write what lives in the oldest segment again, so that its file can go.
-    ///
-    /// What is copied has to be paid for by what comes free: as long as there is room, a full half of the log has to be dead; near the
-    /// limit a quarter, and where only the reserve is left, whatever is more than the copies need.
-    pub(super) fn is_worth_copying(&self) -> Option<Pressure> {
-        let (segments, segment_bytes) = (&self.index.segments, self.index.segments.segment_bytes());
-        let full = segments.full_bytes();
-        let dead = full.saturating_sub(segments.live_bytes());
-        if dead < 2 * segment_bytes || !segments.oldest().is_some_and(Segment::is_synced) {
-            return None;
-        }
-        let (used, max) = (self.used_bytes(), self.bytes_for_messages());
-        let fits = segments.oldest().is_some_and(|oldest| oldest.live_bytes < segments.bytes_left());
-        let is_pressed = used > max + self.reserve_bytes / 4 || (self.no_spare.is_some() && fits);
-        let is_near = used + 2 * segment_bytes > max;
-        match dead {
-            _ if is_pressed => Some(Pressure::Urgent),
-            dead if dead > full / 2 || (is_near && dead > full / 4) => Some(Pressure::None),
-            _ => None,
-        }
-    }
-
-    /// Whether messages of so many bytes can be kept.
-    pub(super) fn room(&self, bytes: usize) -> Result<(), NoRoom> {
-        if let Some(no_room) = self.failing.map(|failing| failing.room).or(self.no_spare) {
-            return Err(no_room);
-        }
-        let is_full = self.used_bytes().saturating_add(bytes as u64) > self.bytes_for_messages();
-        if is_full { Err(NoRoom::Full) } else { Ok(()) }
+    /// Why nothing can be kept while the disk answers with errors.
+    pub(super) fn failing_room(&self) -> Option<NoRoom> {
+        self.failing.map(|failing| failing.room)
     }
 
     /// Whether so much is not on the disk yet that whoever appends should wait for it.

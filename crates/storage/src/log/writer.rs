@@ -21,7 +21,8 @@ pub(super) struct Writer {
     /// The next segment, made ready so that a full file system is met before anything relies on it.
     spare: Option<Arc<dyn DiskFile>>,
     spare_bytes: u64,
-    spare_retry_at: u64,
+    /// Why there is none, and when that is tried again.
+    no_spare: Option<(NoRoom, u64)>,
     /// Segments that are no part of the log, and whose files may still be there.
     pub(super) given_up: Vec<u64>,
     is_folder_dirty: bool,
@@ -45,7 +46,7 @@ impl Writer {
             file: None,
             spare: None,
             spare_bytes,
-            spare_retry_at: 0,
+            no_spare: None,
             given_up: Vec::new(),
             is_folder_dirty: false,
         }
@@ -168,6 +169,11 @@ impl Writer {
                 Ok(())
             }
             None => match self.disk.remove(&name) {
+                Ok(()) => {
+                    // There is space again.
+                    self.no_spare = None;
+                    Ok(())
+                }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
             },
@@ -176,24 +182,32 @@ impl Writer {
 
     /// Sees to it that there is a next segment.
     pub(super) fn make_spare(&mut self, engine: &Engine, now: u64) {
+        let segment_bytes = engine.state.lock().index.segments.segment_bytes();
+        if segment_bytes != self.spare_bytes {
+            // The limit is another one by now.
+            (self.spare_bytes, self.spare) = (segment_bytes, None);
+        }
         if self.spare.is_some() {
             engine.state.lock().no_spare = None;
             return;
         }
-        if now < self.spare_retry_at {
+        if let Some((no_room, retry_at)) = self.no_spare
+            && now < retry_at
+        {
+            engine.state.lock().no_spare = Some(no_room);
             return;
         }
         let made = self.disk.create(names::SPARE, self.spare_bytes);
-        let no_spare = made.as_ref().err().map(no_room);
-        if no_spare.is_some() {
-            self.spare_retry_at = now + RETRY_MILLIS;
+        let no_room = made.as_ref().err().map(no_room);
+        self.no_spare = no_room.map(|no_room| (no_room, now + RETRY_MILLIS));
+        if no_room.is_some() {
             // A file without all of its space would be in the way of what is to be freed.
             self.disk.remove(names::SPARE).ok();
         }
         self.spare = made.ok();
         let mut state = engine.state.lock();
-        state.usage.errors += u64::from(no_spare.is_some());
-        state.no_spare = no_spare;
+        state.usage.errors += u64::from(no_room.is_some());
+        state.no_spare = no_room;
         state.spare_bytes = self.spare_bytes();
     }
 }

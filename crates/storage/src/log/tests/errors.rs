@@ -85,7 +85,7 @@ fn while_the_disk_fails_nothing_is_acknowledged_and_everything_can_be_read() {
     engine.turn();
     let progress = engine.state.lock().progress();
     assert!(progress.is_failing && progress.synced < lsn && progress.written >= lsn);
-    assert_eq!(engine.state.lock().room(1), Err(NoRoom::Failing));
+    assert_eq!(world::room(&engine, 1), Err(NoRoom::Failing));
     append(&engine, 3);
     let mut change = Change::default();
     change.amend(QUEUE, 2, b"changed meanwhile");
@@ -105,7 +105,7 @@ fn while_the_disk_fails_nothing_is_acknowledged_and_everything_can_be_read() {
         (found[&(QUEUE, 2)].0.as_slice(), &world::entries(&engine)),
         (&b"changed meanwhile"[..], &found)
     );
-    assert_eq!(engine.state.lock().room(1), Ok(()));
+    assert_eq!(world::room(&engine, 1), Ok(()));
     assert!(engine.usage().errors > 0);
 }
 
@@ -118,14 +118,14 @@ fn a_full_disk_takes_settlements_and_comes_back_by_itself() {
     let (engine, _) = world::open(&disk, &clock, &options).unwrap();
     disk.set_capacity(disk.used() + 10 * 16 * 1024);
     let mut number = 0;
-    while engine.state.lock().room(100).is_ok() {
+    while world::room(&engine, 100).is_ok() {
         number += 1;
         append(&engine, number);
         engine.turn();
         clock.advance(1);
         assert!(number < 10_000);
     }
-    assert_eq!(engine.state.lock().room(100), Err(NoRoom::Full));
+    assert_eq!(world::room(&engine, 100), Err(NoRoom::Full));
     assert!(!engine.state.lock().progress().is_failing);
     let mut change = Change::default();
     for settled in 1..=number - 5 {
@@ -138,7 +138,7 @@ fn a_full_disk_takes_settlements_and_comes_back_by_itself() {
         engine.turn();
         clock.advance(100);
     }
-    assert_eq!(engine.state.lock().room(100), Ok(()));
+    assert_eq!(world::room(&engine, 100), Ok(()));
     let (reopened, _) = world::open(&disk.crash(1), &clock, &options).unwrap();
     assert_eq!(world::entries(&reopened).len(), 5);
 }
@@ -188,11 +188,11 @@ fn a_store_on_a_full_disk_is_opened() {
     disk.remove_spare();
     disk.set_capacity(disk.used());
     let (engine, _) = world::open(&disk, &clock, &world::options()).unwrap();
-    assert_eq!(engine.state.lock().room(1), Err(NoRoom::Full));
+    assert_eq!(world::room(&engine, 1), Err(NoRoom::Full));
     assert_eq!(world::entries(&engine).len(), 500);
     disk.set_capacity(usize::MAX);
     mend(&engine, &clock);
-    assert_eq!(engine.state.lock().room(1), Ok(()));
+    assert_eq!(world::room(&engine, 1), Ok(()));
 }
 
 /// A disk that may not be written to is said when the store is opened, with the name of the file.

@@ -6,6 +6,7 @@ mod crashes;
 mod damage;
 mod errors;
 mod format;
+mod making_room;
 mod opening;
 mod reclaiming;
 mod world;

@@ -43,11 +43,11 @@ fn settle(engine: &Engine, number: u64) {
 /// Publishes until there is no room; the answer is the last number.
 fn fill(engine: &Engine, from: u64, bytes: usize) -> u64 {
     let mut number = from;
-    while engine.state.lock().room(bytes).is_ok() {
+    while world::room(engine, bytes).is_ok() {
         publish(engine, number, bytes);
         number += 1;
     }
-    assert_eq!(engine.state.lock().room(bytes), Err(NoRoom::Full));
+    assert_eq!(world::room(engine, bytes), Err(NoRoom::Full));
     number - 1
 }
 

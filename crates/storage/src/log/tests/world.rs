@@ -5,7 +5,7 @@ use super::crash_disk::{CrashDisk, Random};
 use crate::log::engine::Engine;
 use crate::log::open::{self, Ground};
 use crate::log::{LogOptions, OpenError, OpenReport};
-use crate::{Change, Lsn, Op, Ops, ReadMax, StreamId, Urgency};
+use crate::{Change, Lsn, NoRoom, Op, Ops, ReadMax, StreamId, Urgency};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) const ALL: ReadMax = ReadMax { entries: usize::MAX, bytes: usize::MAX
 /// What lives: the note and the body of each entry.
 pub(super) type Entries = BTreeMap<(StreamId, u64), (Vec<u8>, Vec<u8>)>;
 
-/// A store with sixteen segments of the smallest size.
+/// A store with thirty-two segments of the smallest size.
 pub(super) fn options() -> LogOptions {
     LogOptions { segment_bytes: 0, ..LogOptions::new("", 32 * 16 * 1024) }
 }
@@ -29,6 +29,14 @@ pub(super) fn open(
 ) -> Result<(Engine, OpenReport), OpenError> {
     let (disk, clock) = (Arc::new(disk.clone()), clock.clone());
     open::open(Ground { folder: PathBuf::new(), disk, clock, new_key: KEY }, options)
+}
+
+/// Whether messages of so many bytes can be kept.
+pub(super) fn room(engine: &Engine, bytes: usize) -> Result<(), NoRoom> {
+    match engine.state.lock().excess(bytes)? {
+        0 => Ok(()),
+        _ => Err(NoRoom::Full),
+    }
 }
 
 /// Everything that a log holds.
