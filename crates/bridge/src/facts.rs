@@ -2,6 +2,10 @@
 //!
 //! One form for both directions. What is not known, or has no meaning where the message comes from, is `None`.
 
+use crate::id::{ID_PROPERTY, StableId};
+use crate::path::PATH_PROPERTY;
+use crate::upstream::{Incoming, Outgoing};
+use std::time::Duration;
 use tidegate_message::{Properties, QoS};
 
 /// What is known of one message; borrowed, so that nothing is copied which no template asks for.
@@ -27,25 +31,16 @@ pub struct Facts<'a> {
     pub node: Option<&'a str>,
     /// Its stable id, or the id that its publisher at the upstream gave it.
     pub id: Option<&'a str>,
-    /// Where it comes from at the upstream.
-    pub place: Place<'a>,
+    /// What is left of its lifetime, in milliseconds.
+    pub expires_in_millis: Option<u64>,
+    /// Where it comes from at the upstream, by the names of the words that stand for it in templates: `routing_key`, `exchange`,
+    /// `queue`, `key`, `partition`, `offset`.
+    pub place: &'a [(&'static str, String)],
 }
 
-/// Where at the upstream a message comes from, in the words of the upstream's kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place<'a> {
-    /// The routing key with which it was published.
-    pub routing_key: Option<&'a str>,
-    /// The exchange to which it was published; empty for the default exchange.
-    pub exchange: Option<&'a str>,
-    /// The queue from which it was taken.
-    pub queue: Option<&'a str>,
-    /// The key of the record.
-    pub key: Option<&'a [u8]>,
-    /// The partition of the record.
-    pub partition: Option<i32>,
-    /// The offset of the record within its partition.
-    pub offset: Option<i64>,
+/// Whether a user property is one that bridges write themselves, for each hop anew.
+pub(crate) fn is_travel_property(name: &str) -> bool {
+    name == ID_PROPERTY || name == PATH_PROPERTY
 }
 
 impl<'a> Facts<'a> {
@@ -55,8 +50,115 @@ impl<'a> Facts<'a> {
         pairs.iter().find(|(key, _)| **key == *name).map(|(_, value)| &**value)
     }
 
+    /// The user properties but for those that bridges write themselves.
+    pub fn travelling(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let pairs = self.properties.map_or(&[][..], |properties| &properties.user);
+        pairs.iter().map(|(name, value)| (&**name, &**value)).filter(|(name, _)| !is_travel_property(name))
+    }
+
+    /// Where it comes from at the upstream, by the name of a word.
+    pub fn place(&self, name: &str) -> Option<&'a str> {
+        self.place.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The MIME type of the payload.
     pub fn content_type(&self) -> Option<&'a str> {
         self.properties?.content_type.as_deref()
+    }
+}
+
+impl<'a> From<&'a Outgoing> for Facts<'a> {
+    /// The payload is that of the message, and the content type that of what is sent.
+    fn from(outgoing: &'a Outgoing) -> Facts<'a> {
+        Facts {
+            topic: outgoing.topic.as_str(),
+            payload: &outgoing.original,
+            properties: outgoing.properties.as_deref(),
+            qos: outgoing.qos,
+            retain: outgoing.retain,
+            expires_in_millis: outgoing.expires_in.map(millis),
+            node: StableId::parse(&outgoing.id).ok().map(|id| id.node()),
+            id: Some(&outgoing.id),
+            ..Facts::default()
+        }
+    }
+}
+
+impl<'a> From<&'a Incoming> for Facts<'a> {
+    fn from(incoming: &'a Incoming) -> Facts<'a> {
+        let facts = Facts {
+            payload: &incoming.payload,
+            properties: incoming.properties.as_deref(),
+            qos: incoming.qos,
+            retain: incoming.retain,
+            expires_in_millis: incoming.expires_in.map(millis),
+            id: incoming.id.as_deref(),
+            place: &incoming.place,
+            ..Facts::default()
+        };
+        Facts { topic: facts.place("topic").unwrap_or_default(), ..facts }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::sync::Arc;
+    use tidegate_message::Topic;
+
+    #[test]
+    fn a_message_on_its_way_out_is_known_by_its_own_payload_and_its_id() {
+        let outgoing = Outgoing {
+            lane: 0,
+            ticket: 1,
+            topic: Topic::parse(b"plant/7").unwrap(),
+            payload: Bytes::from_static(b"{\"payload\": \"21\"}"),
+            original: Bytes::from_static(b"21"),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: None,
+            expires_in: Some(Duration::from_secs(60)),
+            id: Arc::from("edge-1/1f/central/42"),
+            path: Arc::from("edge-1"),
+            is_repeated: false,
+        };
+        let facts = Facts::from(&outgoing);
+        assert_eq!((facts.topic, facts.payload, facts.retain), ("plant/7", &b"21"[..], true));
+        assert_eq!((facts.node, facts.id), (Some("edge-1"), Some("edge-1/1f/central/42")));
+        assert_eq!(facts.expires_in_millis, Some(60_000));
+    }
+
+    #[test]
+    fn a_message_on_its_way_in_is_known_by_its_place() {
+        let incoming = Incoming {
+            lane: 0,
+            ticket: 1,
+            place: vec![("topic", "plant.state".to_owned()), ("key", "k".to_owned())],
+            payload: Bytes::from_static(b"21"),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            expires_in: None,
+            id: Some("edge-1/1f/central/42".into()),
+            path: None,
+        };
+        let facts = Facts::from(&incoming);
+        assert_eq!((facts.topic, facts.place("key"), facts.place("queue")), ("plant.state", Some("k"), None));
+        assert_eq!((facts.payload, facts.id), (&b"21"[..], Some("edge-1/1f/central/42")));
+    }
+
+    #[test]
+    fn what_bridges_write_themselves_does_not_travel_in_an_envelope() {
+        let user = [("site", "a"), (PATH_PROPERTY, "x;via=y"), (ID_PROPERTY, "z"), ("site", "b")];
+        let user = user.map(|(name, value)| (name.into(), value.into())).into();
+        let properties = Properties { user, ..Properties::default() };
+        let facts = Facts { properties: Some(&properties), ..Facts::default() };
+        assert_eq!(facts.travelling().collect::<Vec<_>>(), [("site", "a"), ("site", "b")]);
+        assert_eq!(facts.property("site"), Some("a"));
     }
 }

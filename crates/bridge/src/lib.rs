@@ -8,11 +8,13 @@
 //! seen_ids   what a receiving gateway has had already
 //! facts      what is known of a message that crosses a bridge
 //! template   target fields with variables in them
+//! envelope   payloads with what is known of their message around them
 //! path       the guard against loops: which nodes a message has been forwarded by
 //! ```
 //!
-//! Names, ids, paths and templates are functions of what they are given: they read no clock, and await nothing.
+//! Names, ids, paths, templates and envelopes are functions of what they are given: they read no clock, and await nothing.
 
+mod envelope;
 mod facts;
 mod id;
 mod link;
@@ -24,7 +26,8 @@ mod seen_ids;
 mod template;
 mod upstream;
 
-pub use facts::{Facts, Place};
+pub use envelope::{CloudEvent, CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
+pub use facts::Facts;
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
 pub use link::{
     BadFrame, Delivered, Event, Inbox, Link, LinkError, LinkProtocol, LinkRefusal, Matched, Outbox, PROTOCOL,

@@ -20,6 +20,84 @@ impl fmt::Display for Moment {
     }
 }
 
+impl Moment {
+    /// A moment that RFC 3339 can say: the year has four digits there.
+    pub(crate) fn in_four_digits(millis: u64) -> Option<Moment> {
+        (millis < 253_402_300_800_000).then_some(Moment(millis))
+    }
+
+    /// Reads RFC 3339 with any offset. Digits past the milliseconds are dropped; nothing comes of a moment before 1970.
+    pub(crate) fn parse(text: &str) -> Option<Moment> {
+        let (date, time) = text.split_once(['T', 't', ' '])?;
+        let mut fields = date.split('-');
+        let (year, month, day) =
+            (number(fields.next()?, 4)?, number(fields.next()?, 2)?, number(fields.next()?, 2)?);
+        if fields.next().is_some() || !is_date(year, month, day) {
+            return None;
+        }
+        let zone_at = time.find(['Z', 'z', '+', '-'])?;
+        let (clock, zone) = time.split_at_checked(zone_at)?;
+        let local = days(year, month, day) * DAY_SECONDS as i64 * 1_000 + clock_millis(clock)?;
+        u64::try_from(local - zone_minutes(zone)? * 60_000).ok().map(Moment)
+    }
+}
+
+/// `12:30:59.5` in milliseconds. A leap second is the second before it.
+fn clock_millis(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, part)| (whole, Some(part)));
+    let mut fields = whole.split(':');
+    let (hour, minute, second) =
+        (number(fields.next()?, 2)?, number(fields.next()?, 2)?, number(fields.next()?, 2)?);
+    if fields.next().is_some() || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let millis = fraction.map_or(Some(0), fraction_millis)?;
+    Some(((hour * 60 + minute) * 60 + second.min(59)) * 1_000 + millis)
+}
+
+fn fraction_millis(digits: &str) -> Option<i64> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let weights = [100, 10, 1];
+    is_number
+        .then(|| digits.bytes().zip(weights).map(|(digit, weight)| i64::from(digit - b'0') * weight).sum())
+}
+
+/// `Z`, `+02:00` or `-05:30` in minutes.
+fn zone_minutes(text: &str) -> Option<i64> {
+    if text.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (number(hours, 2)?, number(minutes, 2)?);
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
+}
+
+fn number(text: &str, digits: usize) -> Option<i64> {
+    let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
+}
+
+fn is_date(year: i64, month: i64, day: i64) -> bool {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return false,
+    };
+    (1..=length).contains(&day)
+}
+
+/// Days from 1970-01-01 to a date. Years are counted from March, so that a leap day is the last one of its year.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// Year, month and day of so many days after 1970-01-01.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -38,7 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn moments_are_written() {
+    fn moments_are_written_and_read() {
         let cases = [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
@@ -48,13 +126,67 @@ mod tests {
         ];
         for (millis, text) in cases {
             assert_eq!(Moment(millis).to_string(), text);
+            assert_eq!(Moment::parse(text), Some(Moment(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_forms_of_the_same_moment_are_read() {
+        let texts = [
+            "2026-11-22T01:30:00Z",
+            "2026-11-22t01:30:00z",
+            "2026-11-22 01:30:00.0Z",
+            "2026-11-22T01:30:00.000999Z",
+            "2026-11-22T03:00:00+01:30",
+            "2026-11-21T20:30:00-05:00",
+        ];
+        for text in texts {
+            assert_eq!(Moment::parse(text), Some(Moment(1_795_311_000_000)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_year_of_five_digits_is_beyond_the_format() {
+        assert_eq!(Moment::in_four_digits(253_402_300_799_999), Some(Moment(253_402_300_799_999)));
+        assert_eq!(Moment::in_four_digits(253_402_300_800_000), None);
+    }
+
+    #[test]
+    fn what_is_no_moment_is_not_read() {
+        let texts = [
+            "",
+            "T",
+            "2026-11-22",
+            "2026-11-22T01:30:00",
+            "2026-11-22T01:30Z",
+            "2026-13-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "1900-02-29T00:00:00Z",
+            "2026-11-22T24:00:00Z",
+            "2026-11-22T01:30:00.Z",
+            "2026-11-22T01:30:00.1xZ",
+            "2026-11-22T01:30:00+1:00",
+            "2026-11-22T01:30:00Zé",
+            "+026-11-22T01:30:00Z",
+            "2026-11-22T01:30:00+24:00",
+            "1969-12-31T23:59:59Z",
+            "2026-1-22T01:30:00Z",
+            "2026-11-22-1T01:30:00Z",
+        ];
+        for text in texts {
+            assert_eq!(Moment::parse(text), None, "{text:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_moment_is_written(millis in any::<u64>()) {
-            prop_assert!(Moment(millis).to_string().ends_with('Z'));
+        fn a_moment_comes_back_from_its_text(millis in 0..253_402_300_800_000_u64) {
+            prop_assert_eq!(Moment::parse(&Moment(millis).to_string()), Some(Moment(millis)));
+        }
+
+        #[test]
+        fn any_moment_is_written_and_any_text_read_without_harm(millis in any::<u64>(), text in "[0-9TZ:.+-]{0,30}|.{0,30}") {
+            let _ = (Moment(millis).to_string(), Moment::parse(&text));
         }
     }
 }

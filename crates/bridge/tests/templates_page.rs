@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
-use tidegate_bridge::{Facts, Form, Place, Template, Vocabulary, Word};
+use tidegate_bridge::{Facts, Form, Template, Vocabulary, Word};
 use tidegate_message::{Properties, QoS};
 
 const PAGE: &str = include_str!("../../../docs/reference/templates.md");
@@ -63,19 +63,8 @@ fn received(properties: &Properties) -> Facts<'_> {
     }
 }
 
-fn from_rabbitmq(properties: &Properties) -> Facts<'_> {
-    let place = Place {
-        routing_key: Some("line/2.pump-7.stop"),
-        exchange: Some("plant"),
-        queue: Some("commands"),
-        ..Place::default()
-    };
-    Facts { user: Some("scada"), id: Some("c-17"), place, ..received(properties) }
-}
-
-fn from_kafka(properties: &Properties) -> Facts<'_> {
-    let place = Place { key: Some(b"pump-7"), partition: Some(3), offset: Some(99), ..Place::default() };
-    Facts { topic: "plant.commands", place, ..received(properties) }
+fn place<const N: usize>(pairs: [(&'static str, &str); N]) -> [(&'static str, String); N] {
+    pairs.map(|(name, value)| (name, value.to_owned()))
 }
 
 fn from_mqtt(properties: &Properties) -> Facts<'_> {
@@ -116,14 +105,18 @@ fn check_words(behind: &str, vocabulary: &Vocabulary) {
 #[test]
 fn every_example_is_what_a_template_makes_of_its_message() {
     let (two, one) = (properties(&["north", "south"]), properties(&["north"]));
+    let queue = place([("routing_key", "line/2.pump-7.stop"), ("exchange", "plant"), ("queue", "commands")]);
+    let from_rabbitmq = Facts { user: Some("scada"), id: Some("c-17"), place: &queue, ..received(&one) };
+    let record = place([("key", "pump-7"), ("partition", "3"), ("offset", "99")]);
+    let from_kafka = Facts { topic: "plant.commands", place: &record, ..received(&one) };
     let (forward, rabbitmq) = (Vocabulary::FORWARD, Vocabulary::RECEIVE_RABBITMQ);
     check_examples("## Forwarded messages", &forward, Form::Text, &forwarded(&two));
-    check_examples("## Messages from RabbitMQ", &rabbitmq, Form::Text, &from_rabbitmq(&one));
-    check_examples("## Records from Kafka", &Vocabulary::RECEIVE_KAFKA, Form::Text, &from_kafka(&one));
+    check_examples("## Messages from RabbitMQ", &rabbitmq, Form::Text, &from_rabbitmq);
+    check_examples("## Records from Kafka", &Vocabulary::RECEIVE_KAFKA, Form::Text, &from_kafka);
     check_examples("## Messages from an MQTT", &Vocabulary::RECEIVE_MQTT, Form::Text, &from_mqtt(&one));
     check_examples("Forwarded messages, in a topic", &forward, Form::Topic, &forwarded(&two));
     check_examples("Forwarded messages, in a routing key", &forward, Form::RoutingKey, &forwarded(&two));
-    check_examples("Messages from RabbitMQ, in a topic", &rabbitmq, Form::Topic, &from_rabbitmq(&one));
+    check_examples("Messages from RabbitMQ, in a topic", &rabbitmq, Form::Topic, &from_rabbitmq);
     check_examples("## Mistakes", &forward, Form::Topic, &forwarded(&two));
 }
 

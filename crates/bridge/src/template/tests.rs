@@ -1,5 +1,5 @@
 use super::*;
-use crate::facts::{Facts, Place};
+use crate::facts::Facts;
 use proptest::prelude::*;
 use tidegate_message::{Properties, QoS, Topic, TopicError};
 
@@ -15,7 +15,7 @@ fn facts(properties: &Properties) -> Facts<'_> {
         timestamp_millis: Some(1_795_311_000_123),
         node: Some("edge-1"),
         id: Some("edge-1/1f/central/42"),
-        place: Place::default(),
+        ..Facts::default()
     }
 }
 
@@ -124,8 +124,8 @@ fn in_a_topic_a_value_is_one_level_and_no_wildcard() {
 #[test]
 fn what_comes_from_an_upstream_cannot_choose_other_topics() {
     let receive = |text: &str, routing_key| {
-        let place = Place { routing_key: Some(routing_key), queue: Some("$queue"), ..Place::default() };
-        let facts = Facts { place, ..Facts::default() };
+        let place = [("routing_key", String::from(routing_key)), ("queue", "$queue".to_owned())];
+        let facts = Facts { place: &place, ..Facts::default() };
         render(text, &Vocabulary::RECEIVE_RABBITMQ, Form::Topic, &facts)
     };
     let character =
@@ -149,15 +149,16 @@ fn what_comes_from_an_upstream_cannot_choose_other_topics() {
 
 #[test]
 fn records_and_their_places_are_known_by_their_own_words() {
-    let place = Place { key: Some(b"k1"), partition: Some(3), offset: Some(-1), ..Place::default() };
+    let place =
+        [("key", "k1"), ("partition", "3"), ("offset", "-1")].map(|(name, value)| (name, value.to_owned()));
     let (topic, properties) = ("plant.state", properties());
-    let facts = Facts { topic, properties: Some(&properties), place, ..Facts::default() };
+    let facts = Facts { topic, properties: Some(&properties), place: &place, ..Facts::default() };
     let text = "{topic}/{key}/{partition}/{offset}/{header.site}";
     let kafka = |facts: &Facts<'_>, text| render(text, &Vocabulary::RECEIVE_KAFKA, Form::Topic, facts);
     assert_eq!(kafka(&facts, text).as_deref(), Ok("plant.state/k1/3/-1/north"));
-    let binary = Facts { place: Place { key: Some(b"\xff"), ..place }, ..facts };
-    let error = RenderError::Absent { variable: "key".into(), absence: Absence::NotText };
-    assert_eq!(kafka(&binary, "{key}"), Err(error));
+    let nowhere = Facts { place: &[], ..facts };
+    let error = RenderError::Absent { variable: "key".into(), absence: Absence::Missing };
+    assert_eq!(kafka(&nowhere, "{key}"), Err(error));
 }
 
 #[test]
@@ -352,8 +353,7 @@ proptest! {
     fn a_routing_key_tells_which_topic_it_was(topic in "[a-c./]{1,12}") {
         let facts = Facts { topic: &topic, ..Facts::default() };
         let key = render("{topic}", &Vocabulary::FORWARD, Form::RoutingKey, &facts).unwrap();
-        let place = Place { routing_key: Some(&key), ..Place::default() };
-        let facts = Facts { place, ..Facts::default() };
+        let facts = Facts { place: &[("routing_key", key)], ..Facts::default() };
         let back = render("{routing_key}", &Vocabulary::RECEIVE_RABBITMQ, Form::Topic, &facts).unwrap();
         prop_assert_eq!(back, topic);
     }

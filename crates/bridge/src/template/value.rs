@@ -13,9 +13,6 @@ pub enum Absence {
     /// The message does not have it.
     #[error("the message does not have it")]
     Missing,
-    /// It is bytes that are not UTF-8.
-    #[error("it is not text")]
-    NotText,
     /// The payload is not JSON.
     #[error("the payload is not JSON")]
     NotJson,
@@ -93,15 +90,14 @@ impl Variable {
             Word::Node => put_text(facts.node, out),
             Word::Id => put_text(facts.id, out),
             Word::ContentType => put_text(facts.content_type(), out),
-            Word::Exchange => put_text(facts.place.exchange, out),
-            Word::Queue => put_text(facts.place.queue, out),
-            Word::Key => put_bytes(facts.place.key, out),
-            Word::Partition => print(facts.place.partition, out),
-            Word::Offset => print(facts.place.offset, out),
-            Word::TopicName | Word::Topic => put_text(Some(facts.topic), out),
-            Word::RoutingKey => put_text(facts.place.routing_key, out),
-            // These always have something behind their name.
-            Word::Property | Word::Header | Word::Payload => Err(Absence::Missing),
+            Word::TopicName => put_text((!facts.topic.is_empty()).then_some(facts.topic), out),
+            Word::Exchange | Word::Queue | Word::Key | Word::Partition | Word::Offset => {
+                put_text(facts.place(self.word.name()), out)
+            }
+            // These have something behind their name, or levels.
+            Word::Property | Word::Header | Word::Payload | Word::Topic | Word::RoutingKey => {
+                Err(Absence::Missing)
+            }
         }
     }
 
@@ -114,7 +110,7 @@ impl Variable {
         out: &mut String,
     ) -> Result<(), Absence> {
         let (text, own) = match self.word {
-            Word::RoutingKey => (facts.place.routing_key.ok_or(Absence::Missing)?, '.'),
+            Word::RoutingKey => (facts.place(self.word.name()).ok_or(Absence::Missing)?, '.'),
             _ => (facts.topic, '/'),
         };
         // A topic has at least one character; an empty routing key says that there is none.
@@ -178,11 +174,6 @@ fn put_some(text: &str, separator: char, which: std::ops::Range<usize>, put: &mu
 fn put_text(text: Option<&str>, out: &mut String) -> Result<(), Absence> {
     out.push_str(text.ok_or(Absence::Missing)?);
     Ok(())
-}
-
-fn put_bytes(bytes: Option<&[u8]>, out: &mut String) -> Result<(), Absence> {
-    let text = str::from_utf8(bytes.ok_or(Absence::Missing)?).map_err(|_| Absence::NotText)?;
-    put_text(Some(text), out)
 }
 
 fn print(value: Option<impl std::fmt::Display>, out: &mut String) -> Result<(), Absence> {
