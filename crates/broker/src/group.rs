@@ -13,9 +13,10 @@
 use crate::access::Rights;
 use crate::entry::Entry;
 pub(crate) use crate::named_queue::NamedQueue;
-use crate::queue::{Claim, NotTaken, Popped, Queue, Reserved, TakenIn};
+use crate::queue::{Claim, Lens, NotTaken, Popped, Queue, Reserved, Superseded, TakenIn};
 use crate::queue_policy::Bounds;
 use crate::queued::Queued;
+use crate::reading::Looked;
 use crate::route::Grant;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -23,7 +24,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use tidegate_message::{Message, QoS, TopicFilter};
+use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_protocol::Settlement;
 
 /// Places begin above those of all queues that were made before, so that what comes back to a queue that has been made anew finds one.
@@ -237,6 +238,26 @@ impl Group {
         let oldest = self.queue.take_oldest(bytes);
         self.subtract(oldest.len());
         self.mark(oldest)
+    }
+
+    /// Gives up what something newer of its topic has made worthless, as [`Queue::conflate`].
+    pub(crate) fn conflate(&self, lens: Lens<'_>) -> Superseded {
+        self.note_superseded(self.queue.conflate(lens))
+    }
+
+    /// Takes in what was looked at on the disk.
+    pub(crate) fn take_in_look(&self, looked: &Looked, lens: Lens<'_>) -> Superseded {
+        self.note_superseded(self.queue.take_in_look(&looked.ask, &looked.seen, lens))
+    }
+
+    /// Gives up what a message of this topic takes the place of.
+    pub(crate) fn take_before(&self, topic: &Topic) -> Superseded {
+        self.note_superseded(self.queue.take_before(topic))
+    }
+
+    fn note_superseded(&self, superseded: Superseded) -> Superseded {
+        self.subtract(superseded.len());
+        superseded
     }
 
     /// Takes deliveries that a member gives back, each at its old place; gives them back where the queue has ended.

@@ -3,7 +3,7 @@
 use crate::entry::Claims;
 use crate::group::Group;
 use crate::queue::Queue;
-use crate::reading::{Asker, Found};
+use crate::reading::{Asker, Found, Looked};
 use crate::router::Moved;
 use crate::sessions::{Holder, SessionKey};
 use crate::shard::parcel::Parcel;
@@ -48,6 +48,8 @@ pub(crate) enum Letter {
     QueueEnded(Arc<Group>),
     /// This was read for a queue that was at home with you then.
     Found(Asker, Found),
+    /// The part of a queue that is on the disk only was looked at.
+    Looked(Asker, Looked),
     /// One more worker has nothing under way to a queue that was at home with you.
     NothingUnderWay(Arc<Group>),
     /// The node has other rules: take them over, and look at your connections again.

@@ -5,6 +5,7 @@
 //! cannot go straight to the consumer: no credit, an output that is full, or nobody there.
 
 mod address;
+mod conflation;
 mod grouped;
 mod numbering;
 mod numbers;
@@ -17,6 +18,7 @@ use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
 pub(crate) use address::Address;
+pub(crate) use conflation::{Lens, Scope, Seen, Superseded};
 use grouped::Grouped;
 pub(crate) use grouped::{Claim, Reserved};
 use parking_lot::{Mutex, MutexGuard};
@@ -24,7 +26,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
-pub(crate) use tail::Ask;
+pub(crate) use tail::{Aim, Ask};
 use tidegate_message::QoS;
 use tidegate_protocol::{Identity, Settlement};
 use tidegate_storage::Lsn;
@@ -79,6 +81,8 @@ struct Waiting {
     questions: u64,
     /// What is in memory weighs.
     bytes: usize,
+    /// How many more come, or find no room, before it is looked again for what something newer has made worthless.
+    attempts_left: usize,
     /// Whether nobody will ever consume it again.
     has_ended: bool,
 }

@@ -9,7 +9,8 @@
 use crate::group::Group;
 use crate::mailbox::Letter;
 use crate::node::Node;
-use crate::queue::{Ask, Queue};
+use crate::queue::{Aim, Ask, Lens, Queue, Seen};
+use crate::queued::Queued;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -58,6 +59,27 @@ pub(crate) struct Found {
     pub(crate) ask: Ask,
     /// Ascending by number.
     pub(crate) entries: Vec<FoundEntry>,
+}
+
+/// What was seen of a queue, where nothing is to come into memory.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) ask: Ask,
+    /// Ascending by number.
+    pub(crate) seen: Vec<Seen>,
+}
+
+impl Looked {
+    fn new(found: &Found, lens: Lens<'_>) -> Looked {
+        let see = |entry: &FoundEntry| {
+            let message = entry.content.as_ref().map(|(record, _)| &record.message);
+            let value = message.and_then(|message| {
+                Some((lens.key(&message.topic)?, size_of::<Queued>() + message.weight_bytes()))
+            });
+            Seen { number: entry.number, value }
+        };
+        Looked { ask: found.ask, seen: found.entries.iter().map(see).collect() }
+    }
 }
 
 /// One entry of a queue's stream.
@@ -170,12 +192,24 @@ impl Node {
         let stream = StreamId(question.asker.queue().id);
         match read(keeper.storage().as_ref(), stream, &question.ask) {
             Ok(found) => {
-                let home = question.asker.queue().address().worker;
-                self.post(home, Letter::Found(question.asker, found));
+                let (asker, home) = (question.asker.clone(), question.asker.queue().address().worker);
+                self.post(home, self.letter_of(asker, found));
             }
             Err(error) => {
                 error!(stream = stream.0, number = question.ask.from, %error, "the store cannot be read");
                 keeper.reading.ask_later(question);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn letter_of(&self, asker: Asker, found: Found) -> Letter {
+        match found.ask.aim {
+            Aim::Window => Letter::Found(asker, found),
+            Aim::Conflation(scope) => {
+                let terms = self.router.topic_terms();
+                Letter::Looked(asker, Looked::new(&found, Lens { scope, terms: &terms }))
             }
         }
     }
@@ -272,7 +306,7 @@ mod tests {
     }
 
     fn found(storage: &MemoryStorage, from: u64, entries: usize) -> Vec<(u64, bool)> {
-        let ask = Ask { question: 1, from, max: ReadMax { entries, bytes: 1000 } };
+        let ask = Ask { question: 1, from, max: ReadMax { entries, bytes: 1000 }, aim: Aim::Window };
         let found = read(storage, STREAM, &ask).unwrap();
         found.entries.iter().map(|entry| (entry.number, entry.content.is_some())).collect()
     }
@@ -298,7 +332,7 @@ mod tests {
     fn what_the_disk_cannot_answer_is_asked_again() {
         let storage = storage();
         storage.set_unreadable(true);
-        let ask = Ask { question: 1, from: 1, max: ReadMax { entries: 1, bytes: 1 } };
+        let ask = Ask { question: 1, from: 1, max: ReadMax { entries: 1, bytes: 1 }, aim: Aim::Window };
         assert!(read(&storage, STREAM, &ask).is_err());
         storage.set_unreadable(false);
         assert!(read(&storage, STREAM, &ask).is_ok());

@@ -49,7 +49,7 @@ pub(crate) struct Router {
     /// What holds for named queues. Locked before the bindings, so that no queue is made by policies that are just replaced.
     policies: RwLock<Arc<QueuePolicies>>,
     /// Changed only with the bindings locked, so that a route's generation is never newer than its policy.
-    topics: RwLock<TopicTerms>,
+    topics: RwLock<Arc<TopicTerms>>,
 }
 
 /// What leads to queues. A group stands in the tree once, whoever its members are.
@@ -168,8 +168,13 @@ impl Router {
     /// Puts other policies for topics in force.
     pub(crate) fn set_topics(&self, policies: TopicPolicies) {
         let _bindings = self.bindings.write();
-        *self.topics.write() = TopicTerms::new(policies);
+        *self.topics.write() = Arc::new(TopicTerms::new(policies));
         self.advance();
+    }
+
+    /// The policies for topics that are in force.
+    pub(crate) fn topic_terms(&self) -> Arc<TopicTerms> {
+        self.topics.read().clone()
     }
 
     /// Judges the subscriptions of a queue by its present owner, those that it shares left out. Takes away those that may not be and

@@ -14,6 +14,8 @@ pub enum DiskFull {
     Reject,
     /// What has waited longest in the queues that are to keep it makes room for it.
     DropOldest,
+    /// Of what waits in the queues that are to keep it, only the newest message of each topic stays, as far as their policies say the same.
+    KeepLast,
 }
 
 /// What holds for the topics that it is about.
@@ -59,8 +61,17 @@ impl TopicTerms {
 
     /// What holds for a topic.
     pub(crate) fn of(&self, topic: &Topic) -> Arc<TopicPolicy> {
+        self.policy(topic).clone()
+    }
+
+    /// Whether older messages of a topic give way to its newest one where there is no room.
+    pub(crate) fn keeps_last(&self, topic: &Topic) -> bool {
+        self.policy(topic).disk_full == DiskFull::KeepLast
+    }
+
+    fn policy(&self, topic: &Topic) -> &Arc<TopicPolicy> {
         let is_about = |policy: &&Arc<TopicPolicy>| policy.topics.iter().any(|filter| filter.matches(topic));
-        self.policies.iter().find(is_about).unwrap_or(&self.otherwise).clone()
+        self.policies.iter().find(is_about).unwrap_or(&self.otherwise)
     }
 }
 

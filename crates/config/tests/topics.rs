@@ -32,9 +32,10 @@ fn warnings_of(policies: &[&str]) -> Vec<String> {
 #[test]
 fn reads_policies_in_their_order() {
     let full = "topics=['telemetry/#','$queue/jobs']\nacknowledge='written'\nmessage_ttl='1d'\ndisk_full='drop-oldest'";
-    let loaded = load(&[full, "topics=['#']"]).unwrap();
+    let loaded = load(&[full, "topics=['state/#']\ndisk_full='keep-last'", "topics=['#']"]).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-    let [first, second] = loaded.config.topics.as_slice() else { panic!("two policies") };
+    let [first, last_values, second] = loaded.config.topics.as_slice() else { panic!("three policies") };
+    assert_eq!(last_values.disk_full, DiskFull::KeepLast);
     assert_eq!(first.topics, ["telemetry/#", "$queue/jobs"]);
     assert_eq!((first.acknowledge, first.disk_full), (Acknowledge::Written, DiskFull::DropOldest));
     assert_eq!(first.message_ttl.map(|ttl| ttl.duration()), Some(Duration::from_secs(86_400)));
@@ -53,6 +54,7 @@ fn mistakes_in_policies_are_placed() {
     assert_error("topics=['a']\nacknowledge='forwarded'", &["gate.toml:10:13", "comes with the bridges"]);
     assert_error("topics=['a']\nmessage_ttl='0s'", &["gate.toml:10:13", "1ms to"]);
     assert_error("topics=['a']\ndisk_full='drop_oldest'", &["did you mean `drop-oldest`?"]);
+    assert_error("topics=['a']\ndisk_full='keep_last'", &["did you mean `keep-last`?"]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn policy(written: &tidegate_config::TopicPolicy) -> Result<TopicPolicy, Refused
         disk_full: match written.disk_full {
             tidegate_config::DiskFull::Reject => DiskFull::Reject,
             tidegate_config::DiskFull::DropOldest => DiskFull::DropOldest,
+            tidegate_config::DiskFull::KeepLast => DiskFull::KeepLast,
         },
     })
 }

@@ -127,6 +127,18 @@ impl Grouped {
         Some(queued)
     }
 
+    /// The deliveries from the newest place on.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Queued> {
+        self.entries.iter().rev().filter_map(|entry| entry.queued.as_ref())
+    }
+
+    /// Takes out what is meant of them, which are asked about from the newest place on.
+    pub(super) fn take_out(&mut self, mut is_meant: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
+        let meant = self.newest_first().filter(|queued| is_meant(queued));
+        let places: Vec<u64> = meant.map(|queued| queued.place).collect();
+        places.into_iter().rev().filter_map(|place| self.remove(place)).collect()
+    }
+
     fn find(&self, place: u64) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&place, |entry| entry.place)
     }
@@ -222,6 +234,7 @@ impl Queue {
         if waiting.has_ended {
             return Err(NotTaken::Ended);
         }
+        waiting.note_attempt();
         if claim == Claim::Room {
             waiting.give_up_room(weight);
         }

@@ -119,6 +119,61 @@ impl Numbers {
         true
     }
 
+    /// Whether it is known that a number is in. What a loose range has is not known.
+    pub(super) fn contains(&self, number: u64) -> bool {
+        let at = self.ranges.partition_point(|range| range.last < number);
+        self.ranges.get(at).is_some_and(|range| range.first <= number && !range.is_loose())
+    }
+
+    /// These numbers, ascending, are all that was found from this one on up to the last of them. So far as that is in a loose range, it is
+    /// known from now on what is there.
+    pub(super) fn resolve(&mut self, from: u64, found: &[u64]) {
+        let Some(to) = found.last().copied() else { return };
+        let at = self.ranges.partition_point(|range| range.last < from);
+        let Some(loose) = self.ranges.get(at).copied().filter(|range| range.is_loose() && range.first <= to)
+        else {
+            return;
+        };
+        let mut known = Numbers::default();
+        for number in found.iter().filter(|number| (loose.first..=loose.last).contains(*number)) {
+            known.insert(*number);
+        }
+        let left = loose.count.saturating_sub(known.count);
+        let left_there = if to < loose.last { left.min(loose.last - to) } else { 0 };
+        if left_there > 0 {
+            known.ranges.push_back(Range { first: to + 1, last: loose.last, count: left_there });
+        }
+        self.count = self.count - loose.count + known.count + left_there;
+        self.missing += left - left_there;
+        let behind = self.ranges.split_off(at);
+        self.ranges.append(&mut known.ranges);
+        self.ranges.extend(behind.into_iter().skip(1));
+    }
+
+    /// Takes these numbers out, ascending, as far as it is known that they are in: in one go, however many there are.
+    pub(super) fn remove_all(&mut self, numbers: &[u64]) {
+        let mut left = numbers.iter().copied().peekable();
+        let mut ranges = VecDeque::with_capacity(self.ranges.len());
+        for mut range in std::mem::take(&mut self.ranges) {
+            while left.next_if(|number| *number < range.first).is_some() {}
+            while let Some(number) = left.next_if(|number| *number <= range.last && !range.is_loose()) {
+                self.count -= 1;
+                let before = number - range.first;
+                if before > 0 {
+                    ranges.push_back(Range { first: range.first, last: number - 1, count: before });
+                }
+                range = Range { first: number + 1, last: range.last, count: range.count - before - 1 };
+                if range.count == 0 {
+                    break;
+                }
+            }
+            if range.count > 0 {
+                ranges.push_back(range);
+            }
+        }
+        self.ranges = ranges;
+    }
+
     /// Everything below this number was read: what loose ranges have there is missing.
     pub(super) fn pass(&mut self, number: u64) {
         while let Some(range) = self.ranges.front().filter(|range| range.is_loose() && range.last < number) {
@@ -193,6 +248,55 @@ mod tests {
                 prop_assert!(numbers.remove(*number), "{}", number);
             }
             prop_assert_eq!((numbers.len(), numbers.first()), (0, None));
+        }
+    }
+
+    proptest! {
+        /// Whatever is taken out together: it is as if it were taken out one by one.
+        #[test]
+        fn many_are_taken_out_as_one_by_one(
+            there in proptest::collection::btree_set(1_u64..60, 0..50),
+            gone in proptest::collection::btree_set(1_u64..60, 0..50),
+        ) {
+            let (mut numbers, mut one_by_one) = (Numbers::default(), Numbers::default());
+            for number in &there {
+                prop_assert!(numbers.insert(*number) && one_by_one.insert(*number));
+            }
+            numbers.remove_all(&gone.iter().copied().collect::<Vec<_>>());
+            for number in &gone {
+                one_by_one.remove(*number);
+            }
+            prop_assert_eq!(&numbers.ranges, &one_by_one.ranges);
+            prop_assert_eq!(numbers.len(), one_by_one.len());
+            prop_assert!((1..60).all(|n| numbers.contains(n) == (there.contains(&n) && !gone.contains(&n))));
+        }
+
+        /// A loose range of which a part was looked at beforehand gives what is there, but for what was taken out of that part.
+        #[test]
+        fn what_was_found_in_a_loose_range_can_be_taken_out(
+            there in proptest::collection::btree_set(10_u64..40, 1..20),
+            portions in proptest::collection::vec(1_usize..6, 0..6),
+            gone in proptest::collection::btree_set(10_u64..40, 0..20),
+        ) {
+            let (first, last) = (*there.first().unwrap(), *there.last().unwrap());
+            let mut numbers = Numbers::between(first, last, there.len() as u64);
+            prop_assert!(numbers.insert(40));
+            let mut from = first;
+            for count in portions {
+                let found: Vec<u64> = there.range(from..).take(count).copied().collect();
+                numbers.resolve(from, &found);
+                prop_assert!(found.iter().all(|number| numbers.contains(*number)));
+                from = found.last().map_or(from, |last| last + 1);
+            }
+            let gone: Vec<u64> = gone.range(..from).filter(|number| there.contains(number)).copied().collect();
+            numbers.remove_all(&gone);
+            let left: Vec<u64> = there.iter().filter(|number| !gone.contains(number)).copied().collect();
+            prop_assert_eq!(numbers.len(), left.len() as u64 + 1);
+            for number in left {
+                prop_assert!(numbers.first().unwrap() <= number && numbers.remove(number), "{}", number);
+            }
+            prop_assert!(numbers.remove(40));
+            prop_assert_eq!((numbers.len(), numbers.take_missing()), (0, 0));
         }
     }
 

@@ -11,6 +11,7 @@
 //! that was delivered and not settled. So a message is neither lost nor delivered twice, whatever has been written between the question
 //! and the answer.
 
+use super::conflation::Scope;
 use super::numbers::Numbers;
 use tidegate_storage::ReadMax;
 
@@ -27,6 +28,17 @@ pub(crate) struct Ask {
     pub(crate) from: u64,
     /// How much at a time.
     pub(crate) max: ReadMax,
+    /// What for.
+    pub(crate) aim: Aim,
+}
+
+/// What something is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// To wait in memory from then on.
+    Window,
+    /// To see which of it something newer of the same topic has made worthless.
+    Conflation(Scope),
 }
 
 /// What becomes of an entry that was read.
@@ -115,7 +127,43 @@ impl Tail {
     pub(super) fn ask(&mut self, question: u64, max: ReadMax) -> Option<Ask> {
         let from = self.first().filter(|_| self.reading.is_none())?;
         self.reading = Some(question);
-        Some(Ask { question, from, max })
+        Some(Ask { question, from, max, aim: Aim::Window })
+    }
+
+    /// What is to be looked at next, from behind this number on; as [`Tail::ask`].
+    pub(super) fn ask_to_look(
+        &mut self,
+        question: u64,
+        behind: u64,
+        max: ReadMax,
+        scope: Scope,
+    ) -> Option<Ask> {
+        let first = self.first().filter(|_| self.reading.is_none())?;
+        self.reading = Some(question);
+        let from = first.max(behind.saturating_add(1));
+        Some(Ask { question, from, max, aim: Aim::Conflation(scope) })
+    }
+
+    /// Such a look is over. Returns whether it is the one that is under way.
+    pub(super) fn note_look(&mut self, ask: &Ask) -> bool {
+        self.reading.take_if(|question| *question == ask.question).is_some()
+    }
+
+    /// These numbers, ascending, are all that the stream has from this one on up to the last of them.
+    pub(super) fn resolve(&mut self, from: u64, found: &[u64]) {
+        self.numbers.resolve(from, found);
+    }
+
+    /// Whether it is known that a delivery is in it.
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.numbers.contains(number)
+    }
+
+    /// Throws deliveries away, ascending by number, that weigh so much together.
+    pub(super) fn throw_away(&mut self, numbers: &[u64], bytes: usize) {
+        self.numbers.remove_all(numbers);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.mend();
     }
 
     /// Whether something is being read.

@@ -24,6 +24,7 @@ impl Queue {
         if waiting.has_ended {
             return Err(NotTaken::Ended);
         }
+        waiting.note_attempt();
         let memory = if queued.can_stay_on_disk() { 0 } else { weight };
         let dropped = match self.has_room(waiting.len(), waiting.all_bytes(), weight, memory) {
             true => Vec::new(),

@@ -11,6 +11,7 @@
 //! has ascending numbers and comes in their order. When the window runs low, its home asks for more (`reading.rs`); the answer is put
 //! behind it. What a member of a group leaves comes back into memory, and so does what a session has to repeat.
 
+use super::conflation::LastValues;
 use super::tail::{Ask, Fate, Tail};
 use super::{Queue, Waiting};
 use crate::budget::{Room, TotalBytes};
@@ -37,6 +38,8 @@ pub(super) struct Rest {
     newest: Option<ChangePlace>,
     /// The memory that is set aside for what is being read.
     room: Option<Room>,
+    /// The newest of each topic, where there was no room for more.
+    pub(super) last_values: Option<Box<LastValues>>,
 }
 
 /// What an answer has brought beside what waits in memory from now on.
@@ -194,13 +197,21 @@ impl Queue {
             return None;
         }
         let mut waiting = self.waiting.lock();
-        let max = waiting.wanted(&self.total)?;
         let question = waiting.questions + 1;
+        let ask = match waiting.wanted(&self.total) {
+            Some(max) => self.ask_for_window(&mut waiting, question, max)?,
+            None if waiting.held.is_empty() => waiting.rest.as_mut()?.next_look(question)?,
+            None => return None,
+        };
+        waiting.questions = question;
+        Some(ask)
+    }
+
+    fn ask_for_window(&self, waiting: &mut Waiting, question: u64, max: ReadMax) -> Option<Ask> {
         let rest = waiting.rest.as_mut()?;
         let ask = rest.tail.ask(question, max)?;
         let room = rest.room.insert(self.room());
         room.take(max.bytes.min(rest.tail.bytes()));
-        waiting.questions = question;
         Some(ask)
     }
 
@@ -231,6 +242,12 @@ impl Queue {
             taken.is_fruitless = rest.tail.is_fruitless();
             self.total.change_on_disk(before, rest.on_disk());
         }
+        self.put_rest(&mut waiting, rest);
+        taken
+    }
+
+    /// Puts back what stands behind the window, as far as anything does.
+    pub(super) fn put_rest(&self, waiting: &mut Waiting, mut rest: Box<Rest>) {
         if rest.tail.is_empty() {
             waiting.deliveries.extend(std::mem::take(&mut rest.behind).into_iter().map(|(_, queued)| queued));
         }
@@ -238,7 +255,6 @@ impl Queue {
             true => self.has_tail.store(false, Ordering::Relaxed),
             false => waiting.rest = Some(rest),
         }
-        taken
     }
 
     fn put_read(&self, waiting: &mut Waiting, rest: &mut Rest, number: u64, queued: Queued) {

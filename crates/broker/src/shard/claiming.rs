@@ -72,13 +72,18 @@ impl Shard {
             return Ok(());
         }
         match self.check_store(Some(behind_bytes + publication.queued_bytes())) {
-            Err(Refusal::StoreFull)
-                if route.policy.disk_full == DiskFull::DropOldest
-                    && self.make_room_on_disk(route, publication) =>
-            {
-                Ok(())
-            }
+            Err(Refusal::StoreFull) if self.others_give_way(route, publication) => Ok(()),
             checked => checked,
+        }
+    }
+
+    /// There is no room for a message on the disk. Whether others make up for it, as its policy says.
+    fn others_give_way(&mut self, route: &Route, publication: &Publication<'_>) -> bool {
+        match route.policy.disk_full {
+            DiskFull::Reject => false,
+            DiskFull::DropOldest => self.has_reserve() && self.make_room_on_disk(route, publication),
+            // What was made worthless goes in any case: that costs nobody anything.
+            DiskFull::KeepLast => self.conflate_on_disk(route, publication) && self.has_reserve(),
         }
     }
 
@@ -94,6 +99,10 @@ impl Shard {
         if let Addressee::Queue(Some(group)) = &route.addressee {
             self.describe(group, now);
         }
+        if self.node.keeper.is_none() {
+            return;
+        }
+        self.replace_on_disk(route, publication);
         let Shard { node, keeping, worker, .. } = self;
         let Some(keeper) = &node.keeper else { return };
         keeping.start();

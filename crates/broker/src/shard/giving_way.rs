@@ -6,27 +6,24 @@
 
 use super::Shard;
 use super::publication::Publication;
-use crate::route::{Route, RouteEntry};
-use smallvec::SmallVec;
+use crate::route::Route;
 
 /// The part of the disk's budget that messages leave alone even so: the store needs it to throw things away.
 const LEFT_ALONE: u64 = 32;
 
 impl Shard {
+    /// Whether a part of what the store holds in reserve is left for a message that others give way for.
+    pub(super) fn has_reserve(&self) -> bool {
+        self.node.keeper.as_ref().is_some_and(|keeper| {
+            let usage = keeper.storage().usage();
+            usage.disk_bytes + usage.disk_bytes_max / LEFT_ALONE <= usage.disk_bytes_max
+        })
+    }
+
     /// Drops the oldest deliveries of those who keep a message. Returns whether that makes up for it.
     pub(super) fn make_room_on_disk(&mut self, route: &Route, publication: &Publication<'_>) -> bool {
-        let Some(keeper) = &self.node.keeper else { return false };
-        let usage = keeper.storage().usage();
-        if usage.disk_bytes + usage.disk_bytes_max / LEFT_ALONE > usage.disk_bytes_max {
-            return false;
-        }
         let (bytes, mut freed) = (publication.queued_bytes(), 0);
-        let receivers: SmallVec<[RouteEntry; 4]> = route
-            .receivers_known()
-            .filter(|(receiver, _)| receiver.keeps(publication))
-            .map(|(receiver, _)| receiver.clone())
-            .collect();
-        for receiver in receivers {
+        for receiver in Shard::keepers_of(route, publication) {
             let oldest = match &receiver.shared {
                 Some(shared) => {
                     let oldest = shared.group.take_oldest(bytes);

@@ -11,6 +11,7 @@ mod buffers;
 mod burying;
 mod claiming;
 mod closing;
+mod conflating;
 pub(crate) mod cursor;
 mod deliver;
 mod describing;
@@ -331,6 +332,7 @@ impl Shard {
             Letter::GivenUp { claimant } => self.claim_again(claimant, now),
             Letter::Authenticated { holder, answer } => self.note_checked(holder, answer, now),
             Letter::Found(asker, found) => self.take_found(asker, found, now),
+            Letter::Looked(asker, looked) => self.take_looked(asker, &looked),
             Letter::LookAtAgenda => {
                 self.timer_moved = true;
                 self.begin_sweeping(now);

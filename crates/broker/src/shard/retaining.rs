@@ -43,7 +43,7 @@ impl Shard {
         }
     }
 
-    /// Whether the store takes a message that is retained. Where the oldest gives way to the newest on a full disk, that is what the topic has
+    /// Whether the store takes a message that is retained. Where others give way to it on a full disk, that is what the topic has
     /// retained before, or what those who keep the message besides have given up for it.
     pub(super) fn check_retained(
         &self,
@@ -52,7 +52,7 @@ impl Shard {
         message: &Message,
     ) -> Result<(), Refusal> {
         let gives_way = || {
-            route.policy.disk_full == DiskFull::DropOldest
+            route.policy.disk_full != DiskFull::Reject
                 && (self.node.router.retains(&route.topic) || self.is_kept(route, publication))
         };
         match self.check_store(kept_bytes(message)) {

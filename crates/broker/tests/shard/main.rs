@@ -14,6 +14,7 @@ mod full_disk;
 mod group_order;
 mod identity;
 mod joining;
+mod keep_last;
 mod keeping;
 mod keeping_groups;
 mod kept_queues;

@@ -37,8 +37,9 @@ section! {
         /// How long a message is delivered at the most, from its arrival. One with an expiry of its own may end sooner.
         message_ttl: Option<TimeSpan> = time(1, 3650 * DAY), Optional("as long as its own expiry says");
         /// What happens to a message that would be kept where `limits.disk` is reached or the disk is full: it is refused and its publisher
-        /// told, or the messages that have waited longest in its receivers' queues make room.
-        disk_full: DiskFull = Word(&["reject", "drop-oldest"]), Default("reject");
+        /// told, or the messages that have waited longest in its receivers' queues make room, or of what waits in these only the newest message
+        /// of each topic stays, of those topics whose policies say the same.
+        disk_full: DiskFull = Word(&["reject", "drop-oldest", "keep-last"]), Default("reject");
     }
 }
 
@@ -62,4 +63,6 @@ pub enum DiskFull {
     Reject,
     /// What has waited longest makes room for it.
     DropOldest,
+    /// Only the newest message of each topic stays.
+    KeepLast,
 }
