@@ -33,6 +33,8 @@ mod javascript_clients;
 #[cfg(test)]
 mod large_payloads;
 #[cfg(test)]
+mod last_values;
+#[cfg(test)]
 mod mosquitto_clients;
 #[cfg(test)]
 mod mqtt_packets;
