@@ -134,12 +134,14 @@ pub(crate) struct Farewell {
     /// How long the session lives from now, where that changes.
     pub(crate) expiry: Option<Duration>,
     pub(crate) saved: SavedState,
+    /// How many deliveries its client may have under way, which may be more than its last connection had credit for.
+    pub(crate) under_way: usize,
 }
 
 impl Farewell {
     /// That of a machine which has said nothing.
     pub(crate) fn silent() -> Farewell {
-        Farewell { will: WillAction::Publish, expiry: None, saved: SavedState::new() }
+        Farewell { will: WillAction::Publish, expiry: None, saved: SavedState::new(), under_way: 0 }
     }
 }
 
@@ -327,6 +329,7 @@ impl Sessions {
         self.attached.fetch_sub(1, Ordering::Relaxed);
         session.expiry = farewell.expiry.unwrap_or(session.expiry).min(expiry_max);
         session.queue.set_survives(!session.expiry.is_zero());
+        session.credit = session.credit.max(u32::try_from(farewell.under_way).unwrap_or(u32::MAX));
         if farewell.will == WillAction::Discard {
             session.will.take().into_iter().for_each(|will| will.forget(scribe.as_deref_mut()));
         }

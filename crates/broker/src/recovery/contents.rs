@@ -14,7 +14,10 @@ use tidegate_storage::record::{DeliveryNote, MessageRecord};
 use tidegate_storage::{Damaged, ReadError, ReadMax, StreamId, StreamSummary};
 
 /// What is read of one queue before the node begins, at the most: its memory is taken for every session at once.
-const FIRST: ReadMax = ReadMax { entries: 4096, bytes: 1 << 20 };
+const FIRST: ReadMax = ReadMax { entries: PRESUMED_MAX as usize, bytes: 1 << 20 };
+
+/// Deliveries of one session that are taken for under way where nobody knows better.
+pub(super) const PRESUMED_MAX: u32 = 4096;
 
 /// The groups by the numbers of their queues.
 type Groups = HashMap<u64, Arc<Group>, RandomState>;

@@ -2,6 +2,7 @@
 //!
 //! One pass over the entries is enough, because a session's own entry stands before those of its things.
 
+use super::contents::PRESUMED_MAX;
 use super::{LastConsumer, Recovery, RecoveryError, session_key};
 use crate::access::Clearance;
 use crate::filters::Share;
@@ -93,6 +94,8 @@ impl Recovery<'_> {
             ),
         };
         let (entry, saved, will) = (number, Vec::new(), None);
+        // As many as are taken for under way now have to be known as such if the next end comes before a client.
+        let credit = if was_attached { credit.max(PRESUMED_MAX) } else { credit };
         let restored =
             Restored { key, queue, entry, expiry, credit, settlement, phase, saved, will, ends_at, will_at };
         read.sessions.insert(record.queue, restored);

@@ -57,7 +57,13 @@ fn claim_as(
 }
 
 fn release(sessions: &Sessions, connection: u64, will: WillAction, now: Instant) -> Due {
-    sessions.release(&key(), holder(connection), Farewell { will, expiry: None, saved: vec![1] }, now, None)
+    sessions.release(
+        &key(),
+        holder(connection),
+        Farewell { will, saved: vec![1], ..Farewell::silent() },
+        now,
+        None,
+    )
 }
 
 /// [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.1/3.1.2-4] [MQTT-3.1.1/3.1.2-6]

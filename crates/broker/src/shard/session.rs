@@ -246,13 +246,14 @@ impl Shard {
             return;
         };
         here.remove_consumer(detach.consumer);
-        let mut began_to_survive = None;
+        let (mut began_to_survive, mut under_way) = (None, 0);
         if let Some(mut consumer) = self.consumers.try_remove(key) {
             let will_survive = detach.expiry.is_some_and(|expiry| !expiry.is_zero());
             began_to_survive = Some(consumer.queue.clone()).filter(|queue| will_survive && !queue.survives());
-            let returned = match consumer.queue.survives() {
+            let returned;
+            (returned, under_way) = match consumer.queue.survives() {
                 true => self.keep_for_session(&mut consumer, now),
-                false => self.leave_groups(&mut consumer),
+                false => (self.leave_groups(&mut consumer), 0),
             };
             consumer.queue.set_consumer(self.worker, None);
             self.give_back(returned, now);
@@ -261,7 +262,7 @@ impl Shard {
             }
         }
         let Detach { will, expiry, saved, .. } = detach;
-        let due = self.release(&session, holder, Farewell { will, expiry, saved }, now);
+        let due = self.release(&session, holder, Farewell { will, expiry, saved, under_way }, now);
         began_to_survive.into_iter().for_each(|queue| self.keep_subscriptions(&queue));
         if self.worker != 0 {
             self.letter_to(0, Letter::LookAtAgenda);
@@ -279,8 +280,8 @@ impl Shard {
 
     /// Puts what a consumer holds back into its queue. What was in the queue before has its place there; retained messages on
     /// their way have not, so the limits hold for them: a client that subscribes and leaves again and again fills nothing.
-    /// Returns what other members of its groups receive instead.
-    fn keep_for_session(&mut self, consumer: &mut Consumer, now: Instant) -> Vec<Queued> {
+    /// Returns what other members of its groups receive instead, and how many its client may have under way.
+    fn keep_for_session(&mut self, consumer: &mut Consumer, now: Instant) -> (Vec<Queued>, usize) {
         let released = std::mem::take(&mut consumer.released).into_values();
         let (mut returned, mut unsettled) = divide(consumer.take_unsettled(), &consumer.queue);
         let (more, mut released) = divide(released, &consumer.queue);
@@ -300,7 +301,7 @@ impl Shard {
         let dropped = consumer.queue.insert_behind(in_front, replay.into_iter());
         self.settle_entries(&dropped);
         self.metrics.count_dropped("queue_full", dropped.len() + left_out);
-        returned
+        (returned, in_front)
     }
 
     /// What a consumer that ends holds for its groups: all but what nobody else may get goes back to them.

@@ -66,6 +66,43 @@ fn a_session_has_its_messages_again() {
     }
 }
 
+/// [MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/3.3.1-1]: settlements that were lost with the power stand in front of what was
+/// under way, however often the process ends before the session is resumed.
+#[test]
+fn what_was_under_way_is_known_over_several_ends() {
+    let mut kept = Kept::on(MemoryStorage::manual());
+    let ann = come_back(&mut kept, 0, "ann");
+    ann.subscribe(&mut kept.world, "a");
+    publish(&mut kept, "a", &["1", "2", "3", "4", "5", "6"], QOS1);
+    kept.storage.sync_all();
+    assert_eq!(ann.got().len(), 3);
+    [1, 2, 3].into_iter().for_each(|tag| ann.accept(&mut kept.world, tag));
+    kept.world.run();
+    assert_eq!(tagged(&ann.got()).len(), 3);
+    let mut kept = Kept::on(Kept::on(kept.storage.crash()).storage.restart());
+    let ann = come_back(&mut kept, 1, "ann");
+    let again = ann.got();
+    assert_eq!(again.len(), 3);
+    again.iter().for_each(|got| ann.accept(&mut kept.world, got.tag.unwrap()));
+    kept.world.run();
+    assert!([again, ann.got()].iter().all(|got| got.len() == 3 && got.iter().all(|got| got.redelivered)));
+}
+
+/// The same where the client had room for more when it got them than when it came last.
+#[test]
+fn what_was_under_way_is_known_with_less_credit() {
+    let mut kept = Kept::new();
+    let ann = come_back(&mut kept, 0, "ann");
+    ann.subscribe(&mut kept.world, "a");
+    publish(&mut kept, "a", &["1", "2", "3", "4"], QOS2);
+    assert_eq!(ann.got().len(), 3);
+    ann.vanish(&mut kept.world);
+    kept.world.attached(1, session("ann").credit(1)).vanish(&mut kept.world);
+    let mut kept = kept.kill();
+    let ann = come_back(&mut kept, 1, "ann");
+    assert_eq!(tagged(&ann.got()).iter().map(|(.., again)| *again).collect::<Vec<_>>(), [true; 3]);
+}
+
 /// MQTT 5.0 section 3.3.2.3.3, [MQTT-3.3.2-5]: what nobody had begun to receive, as far as is known, expires after the restart as before.
 #[test]
 fn what_only_may_have_been_under_way_expires() {
