@@ -15,36 +15,25 @@
 
 mod client;
 mod crashing;
+mod driver;
+mod fates;
 mod model;
 mod queues;
 mod retained;
 mod run;
 mod several;
 mod sharing;
+mod store;
 mod windows;
 
+use driver::live;
 use tidegate_broker::Limits;
 
 const ROUNDS: u64 = 60;
 const STEPS: usize = 800;
 
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|value| value.parse().ok())
-}
-
-/// Runs the rounds of one test; each has its own seed, which is printed before it begins.
-fn for_each_seed(test: u64, rounds: u64, run: impl Fn(u64)) {
-    let rounds = from_environment("TIDEGATE_ROUNDS").unwrap_or(rounds);
-    let first = test * 1_000_000;
-    let seeds = from_environment("TIDEGATE_SEED").map_or(first..first + rounds, |seed| seed..seed + 1);
-    for seed in seeds {
-        println!("TIDEGATE_SEED={seed}");
-        run(seed);
-    }
-}
-
 fn simulate(test: u64, limits: fn() -> Limits) {
-    for_each_seed(test, ROUNDS, |seed| run::Run::new(seed, limits()).complete(STEPS));
+    live(test, ROUNDS, STEPS, |seed| run::Run::new(seed, limits()));
 }
 
 /// [MQTT-4.5.0-1] [MQTT-4.3.2-4] [MQTT-4.4.0-1] [MQTT-4.6.0-6] [MQTT-3.1.1/3.1.2-5] [MQTT-3.1.1/4.3.2-2]
@@ -64,7 +53,7 @@ fn nothing_is_lost_doubled_or_out_of_order_with_small_outputs() {
 /// [MQTT-4.4.0-1] [MQTT-3.1.1/4.4.0-1]
 #[test]
 fn what_was_acknowledged_survives_the_end_of_the_process() {
-    for_each_seed(9, ROUNDS / 3, |seed| run::Run::on_storage(seed, Limits::default()).complete(STEPS));
+    live(12, ROUNDS / 3, STEPS, |seed| run::Run::on_storage(seed, Limits::default()));
 }
 
 /// Where queues are full, what is missing is counted.

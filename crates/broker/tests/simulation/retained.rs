@@ -1,6 +1,6 @@
 //! Retained messages and a machine that may go down behind every change.
 
-use crate::for_each_seed;
+use crate::driver::for_each_seed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,7 +139,7 @@ fn found_on(storage: MemoryStorage) -> Vec<(String, String)> {
 /// and what is not retained is not kept.
 #[test]
 fn what_is_retained_is_there_after_any_end() {
-    for_each_seed(9, ROUNDS, |seed| {
+    for_each_seed(13, ROUNDS, |seed| {
         let mut run = Run::new(seed);
         (0..STEPS).for_each(|_| run.step());
         for topic in TOPICS {

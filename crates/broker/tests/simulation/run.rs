@@ -1,8 +1,10 @@
 //! One run: chance decides what happens next, and the model is told.
 
 use crate::client::Client;
-use crate::crashing::Store;
+use crate::crashing::Standing;
+use crate::driver::{Life, end_turn, read_mail};
 use crate::model::Id;
+use crate::store::Store;
 use std::time::Duration;
 use tidegate_broker::Limits;
 use tidegate_message::{QoS, Topic};
@@ -28,32 +30,12 @@ pub(crate) struct Run {
     pub(crate) quiet: usize,
     published: u64,
     pub(crate) received: u64,
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Option<Store<Id>>,
+    /// How the clients stood after the last step.
+    pub(crate) standing: Vec<Standing>,
 }
 
-impl Run {
-    pub(crate) fn new(seed: u64, limits: Limits) -> Run {
-        let mut random = Random::new(seed);
-        let world = World::with_limits(1 + random.below(3), limits);
-        let clients = (0..CLIENTS).map(Client::new).collect();
-        Run { random, world, clients, step: 0, quiet: 0, published: 0, received: 0, store: None }
-    }
-
-    /// The same with a store, and with ends of the process.
-    pub(crate) fn on_storage(seed: u64, limits: Limits) -> Run {
-        let mut run = Run::new(seed, limits.clone());
-        let (world, store) = Store::begin(run.world.workers(), limits);
-        (run.world, run.store) = (world, Some(store));
-        run
-    }
-
-    pub(crate) fn complete(mut self, steps: usize) {
-        for _ in 0..steps {
-            self.step();
-        }
-        self.finish();
-    }
-
+impl Life for Run {
     fn step(&mut self) {
         self.step += 1;
         if self.store.is_some() && self.random.one_in(20) {
@@ -68,12 +50,50 @@ impl Run {
             54..=70 => self.settle(client),
             71..=74 => self.end(client),
             75..=78 => self.block(client),
-            79..=88 => self.handle_mail(),
-            89..=95 => self.flush(),
+            79..=88 => read_mail(&mut self.world, &mut self.random),
+            89..=95 => end_turn(&mut self.world, &mut self.random),
             96..=98 => self.world.run(),
             _ => self.pass_time(),
         }
         self.observe();
+    }
+
+    /// Everybody reads and settles until nothing moves; then nothing may be missing, and after the end nothing left.
+    fn finish(mut self) {
+        self.sync();
+        self.world.run();
+        self.observe();
+        for client in 0..CLIENTS {
+            if self.clients[client].attached.is_none() && self.clients[client].session.is_some() {
+                let attaching = session(&self.clients[client].name);
+                let worker = self.random.below(self.world.workers());
+                self.attach_as(client, worker, attaching);
+            }
+        }
+        for _ in 0..1000 {
+            self.drain();
+        }
+        self.check_what_is_missing();
+        self.check_counters();
+        self.check_the_end();
+    }
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64, limits: Limits) -> Run {
+        let mut random = Random::new(seed);
+        let world = World::with_limits(1 + random.below(3), limits);
+        let clients = (0..CLIENTS).map(Client::new).collect();
+        let standing = Vec::new();
+        Run { random, world, clients, step: 0, quiet: 0, published: 0, received: 0, store: None, standing }
+    }
+
+    /// The same with a store, and with ends of the process.
+    pub(crate) fn on_storage(seed: u64, limits: Limits) -> Run {
+        let mut run = Run::new(seed, limits.clone());
+        let (world, store) = Store::begin(run.world.workers(), limits);
+        (run.world, run.store) = (world, Some(store));
+        run
     }
 
     pub(crate) fn observe(&mut self) {
@@ -224,45 +244,15 @@ impl Run {
         }
     }
 
-    fn handle_mail(&mut self) {
-        let worker = self.random.below(self.world.workers());
-        self.world.handle_mail(worker);
-    }
-
-    fn flush(&mut self) {
-        let worker = self.random.below(self.world.workers());
-        self.world.flush_turn(worker);
-    }
-
     fn pass_time(&mut self) {
         let minutes = self.random.below(40) as u64;
         if let Some(store) = &self.store {
-            store.storage.advance_millis(60_000 * minutes);
+            store.pass(Duration::from_secs(60 * minutes));
         }
         self.world.advance(Duration::from_secs(60 * minutes));
         let now = self.world.now;
         self.observe();
         self.clients.iter_mut().for_each(|client| client.expire(now));
-    }
-
-    /// Everybody reads and settles until nothing moves; then nothing may be missing, and after the end nothing left.
-    fn finish(mut self) {
-        self.sync();
-        self.world.run();
-        self.observe();
-        for client in 0..CLIENTS {
-            if self.clients[client].attached.is_none() && self.clients[client].session.is_some() {
-                let attaching = session(&self.clients[client].name);
-                let worker = self.random.below(self.world.workers());
-                self.attach_as(client, worker, attaching);
-            }
-        }
-        for _ in 0..1000 {
-            self.drain();
-        }
-        self.check_what_is_missing();
-        self.check_counters();
-        self.check_the_end();
     }
 
     fn drain(&mut self) {

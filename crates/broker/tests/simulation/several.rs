@@ -3,7 +3,7 @@
 //! Every session subscribes to the one topic to which everything is published, at level 1. Connections claim sessions, take them over with all
 //! others of their holder, give one up, delete one, give messages back, stop reading and vanish.
 
-use super::for_each_seed;
+use crate::driver::{Life, end_turn, live, read_mail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidegate_broker::Limits;
@@ -55,6 +55,68 @@ fn attaching(session_number: usize, consumer: u32, credit: u32) -> Attaching {
     attaching.expiry(HOUR).settlement(Settlement::Always)
 }
 
+impl Life for Run {
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..=24 => self.publish(),
+            25..=29 => self.connect(),
+            30..=41 => self.claim(),
+            42..=46 => self.give_up(),
+            47..=64 => self.settle(),
+            65..=69 => self.vanish(),
+            70..=74 => self.block(),
+            75..=87 => read_mail(&mut self.world, &mut self.random),
+            88..=95 => end_turn(&mut self.world, &mut self.random),
+            _ => self.world.run(),
+        }
+        self.observe();
+    }
+
+    /// Every session comes back, and everything is accepted; then nothing may be missing.
+    fn finish(mut self) {
+        self.world.run();
+        self.observe();
+        for connection in &self.connections {
+            connection.toy.vanish(&mut self.world);
+        }
+        self.world.run();
+        self.observe();
+        assert!(self.connections.is_empty());
+        self.connect();
+        let toy = self.connections[0].toy.clone();
+        for number in 0..SESSIONS {
+            let attaching = attaching(number, number as u32, 10);
+            // Between two of them the first one's deliveries are read, so that there is room for the next question.
+            self.world.run();
+            match toy.attach(&mut self.world, attaching) {
+                Attachment::Now(attached) => self.hold(0, number as u32, number, &attached),
+                other => panic!("session {number} is not free: {other:?}"),
+            }
+        }
+        let mut rounds = 0;
+        while rounds < 3 {
+            self.world.run();
+            self.observe();
+            rounds += 1;
+            for (consumer, tag, payload) in std::mem::take(&mut self.connections[0].unsettled) {
+                rounds = 0;
+                self.sessions[self.connections[0].held[&consumer]].open.remove(&payload);
+                self.world.run();
+                toy.ask(&mut self.world, move |broker| {
+                    broker.settle(ConsumerId(consumer), DeliveryTag(tag), Outcome::Accepted);
+                });
+            }
+        }
+        for session in &self.sessions {
+            assert_eq!((session.last, session.open.len()), (self.published, 0), "{session:?}");
+        }
+        self.world.end_everything(HOUR);
+        let gauges = self.world.node().gauges();
+        let left = [gauges.sessions, gauges.sessions_attached, gauges.subscriptions, gauges.queued_messages];
+        assert_eq!((left, gauges.queued_bytes), ([0; 4], 0));
+    }
+}
+
 impl Run {
     fn new(seed: u64, limits: Limits) -> Run {
         let mut random = Random::new(seed);
@@ -76,28 +138,6 @@ impl Run {
         toy.subscribe(&mut self.world, "a");
         toy.vanish(&mut self.world);
         Session { last: self.published, ..Session::default() }
-    }
-
-    fn step(&mut self) {
-        match self.random.below(100) {
-            0..=24 => self.publish(),
-            25..=29 => self.connect(),
-            30..=41 => self.claim(),
-            42..=46 => self.give_up(),
-            47..=64 => self.settle(),
-            65..=69 => self.vanish(),
-            70..=74 => self.block(),
-            75..=87 => {
-                let worker = self.random.below(self.world.workers());
-                self.world.handle_mail(worker);
-            }
-            88..=95 => {
-                let worker = self.random.below(self.world.workers());
-                self.world.flush_turn(worker);
-            }
-            _ => self.world.run(),
-        }
-        self.observe();
     }
 
     /// A connection that can be asked something.
@@ -254,58 +294,10 @@ impl Run {
             connection.unsettled.push((got.consumer, got.tag.unwrap(), payload));
         }
     }
-
-    /// Every session comes back, and everything is accepted; then nothing may be missing.
-    fn finish(mut self) {
-        self.world.run();
-        self.observe();
-        for connection in &self.connections {
-            connection.toy.vanish(&mut self.world);
-        }
-        self.world.run();
-        self.observe();
-        assert!(self.connections.is_empty());
-        self.connect();
-        let toy = self.connections[0].toy.clone();
-        for number in 0..SESSIONS {
-            let attaching = attaching(number, number as u32, 10);
-            // Between two of them the first one's deliveries are read, so that there is room for the next question.
-            self.world.run();
-            match toy.attach(&mut self.world, attaching) {
-                Attachment::Now(attached) => self.hold(0, number as u32, number, &attached),
-                other => panic!("session {number} is not free: {other:?}"),
-            }
-        }
-        let mut rounds = 0;
-        while rounds < 3 {
-            self.world.run();
-            self.observe();
-            rounds += 1;
-            for (consumer, tag, payload) in std::mem::take(&mut self.connections[0].unsettled) {
-                rounds = 0;
-                self.sessions[self.connections[0].held[&consumer]].open.remove(&payload);
-                self.world.run();
-                toy.ask(&mut self.world, move |broker| {
-                    broker.settle(ConsumerId(consumer), DeliveryTag(tag), Outcome::Accepted);
-                });
-            }
-        }
-        for session in &self.sessions {
-            assert_eq!((session.last, session.open.len()), (self.published, 0), "{session:?}");
-        }
-        self.world.end_everything(HOUR);
-        let gauges = self.world.node().gauges();
-        let left = [gauges.sessions, gauges.sessions_attached, gauges.subscriptions, gauges.queued_messages];
-        assert_eq!((left, gauges.queued_bytes), ([0; 4], 0));
-    }
 }
 
 fn simulate(test: u64, limits: fn() -> Limits) {
-    for_each_seed(test, ROUNDS, |seed| {
-        let mut run = Run::new(seed, limits());
-        (0..STEPS).for_each(|_| run.step());
-        run.finish();
-    });
+    live(test, ROUNDS, STEPS, |seed| Run::new(seed, limits()));
 }
 
 #[test]

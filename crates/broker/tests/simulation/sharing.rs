@@ -3,15 +3,20 @@
 //! One member never leaves, so that no group ends and nothing may be missing; the others come, go, are taken over, join, leave, move between
 //! workers and stop reading. What counts is what a client has seen: a message that is with one client may not be with another,
 //! and one that was accepted may not come again.
+//!
+//! With a store the process ends now and then. Who is a member with which session is always on the disk, so that the model need not guess.
 
-use super::for_each_seed;
+use crate::driver::{Life, end_turn, live, read_mail};
+use crate::fates::Fates;
+use crate::store::{End, Event, Store};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidegate_broker::Limits;
 use tidegate_message::{QoS, Topic};
-use tidegate_protocol::{Attachment, Subscribe};
+use tidegate_protocol::{Answer, Attachment, Subscribe};
+use tidegate_storage::Storage;
 use tidegate_testkit::pair::World;
-use tidegate_testkit::pair::toy::{Attaching, Toy, filter, session};
+use tidegate_testkit::pair::toy::{Attaching, Got, Toy, filter, session};
 use tidegate_testkit::random::Random;
 
 const CLIENTS: usize = 5;
@@ -38,41 +43,25 @@ struct Client {
     groups: Vec<usize>,
 }
 
-#[derive(Default)]
-struct Fate {
-    /// The client that has it now.
-    holder: Option<usize>,
-    /// The client that has begun with it at level 2.
-    bound_to: Option<usize>,
-    is_accepted: bool,
-}
-
 struct Run {
     random: Random,
     world: World,
     clients: Vec<Client>,
-    fates: BTreeMap<Parcel, Fate>,
-    /// Parcels above level 0 that nobody has accepted.
-    missing: BTreeMap<Parcel, &'static str>,
+    fates: Fates<Parcel>,
     published: u64,
     level_max: QoS,
+    /// What earlier processes have counted as lost.
+    counted: u64,
+    store: Option<Store<u64>>,
+    /// The connections of all clients, and how many groups they are in.
+    standing: Vec<(Option<u64>, Vec<usize>)>,
 }
 
-impl Run {
-    fn new(seed: u64, limits: Limits) -> Run {
-        let mut random = Random::new(seed);
-        let mut world = World::with_limits(1 + random.below(3), limits);
-        let level_max = if seed.is_multiple_of(2) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
-        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::default()).collect();
-        let anchor = world.attached(random.below(world.workers()), session("0").expiry(DAY));
-        clients[0] = Client { toy: Some(anchor), credit: 10, expiry: DAY, ..Client::default() };
-        let (fates, missing) = (BTreeMap::new(), BTreeMap::new());
-        let mut run = Run { random, world, clients, fates, missing, published: 0, level_max };
-        (0..GROUPS.len()).for_each(|group| run.join(0, group, QoS::ExactlyOnce));
-        run
-    }
-
+impl Life for Run {
     fn step(&mut self) {
+        if self.store.is_some() && self.random.one_in(15) {
+            return self.use_store();
+        }
         let client = self.random.below(CLIENTS);
         match self.random.below(100) {
             0..=34 => self.publish(client),
@@ -81,21 +70,139 @@ impl Run {
             53..=68 => self.settle(client),
             69..=73 => self.vanish(client),
             74..=77 => self.block(client),
-            78..=88 => {
-                let worker = self.random.below(self.world.workers());
-                self.world.handle_mail(worker);
-            }
-            89..=95 => {
-                let worker = self.random.below(self.world.workers());
-                self.world.flush_turn(worker);
-            }
+            78..=88 => read_mail(&mut self.world, &mut self.random),
+            89..=95 => end_turn(&mut self.world, &mut self.random),
             96..=98 => self.world.run(),
-            _ => {
-                let minutes = self.random.below(40) as u64;
-                self.world.advance(Duration::from_secs(60 * minutes));
-            }
+            _ => self.let_time_pass(),
         }
         (0..CLIENTS).for_each(|client| self.observe(client));
+        self.observe_store();
+    }
+
+    /// The one that never leaves reads and accepts until nothing moves.
+    fn finish(mut self) {
+        self.come_to_rest();
+        for client in 0..CLIENTS {
+            self.observe(client);
+            if self.clients[client].toy.is_none() {
+                let expiry = if client == 0 { DAY } else { HOUR };
+                let worker = self.random.below(self.world.workers());
+                self.attach_as(client, worker, session(&client.to_string()).expiry(expiry));
+            }
+        }
+        while self.drain() {}
+        self.check();
+    }
+}
+
+impl Run {
+    fn new(seed: u64, limits: Limits) -> Run {
+        let mut run = Run::begin(seed, limits);
+        run.found();
+        run
+    }
+
+    fn begin(seed: u64, limits: Limits) -> Run {
+        let mut random = Random::new(seed);
+        let world = World::with_limits(1 + random.below(3), limits);
+        let level_max = if seed.is_multiple_of(2) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+        let clients = (0..CLIENTS).map(|_| Client::default()).collect();
+        let (fates, standing) = (Fates::new(), Vec::new());
+        Run { random, world, clients, fates, published: 0, level_max, counted: 0, store: None, standing }
+    }
+
+    /// The same with a store, and with ends of the process.
+    fn on_storage(seed: u64, limits: Limits) -> Run {
+        let mut run = Run::begin(seed, limits.clone());
+        let (world, store) = Store::begin(run.world.workers(), limits);
+        (run.world, run.store) = (world, Some(store));
+        run.found();
+        run
+    }
+
+    /// The one that never leaves joins all groups.
+    fn found(&mut self) {
+        let worker = self.random.below(self.world.workers());
+        let anchor = self.world.attached(worker, session("0").expiry(DAY));
+        self.clients[0] = Client { toy: Some(anchor), credit: 10, expiry: DAY, ..Client::default() };
+        (0..GROUPS.len()).for_each(|group| self.join(0, group, QoS::ExactlyOnce));
+        self.sync();
+    }
+
+    fn let_time_pass(&mut self) {
+        let time = Duration::from_secs(60 * self.random.below(40) as u64);
+        if let Some(store) = &self.store {
+            store.pass(time);
+        }
+        self.world.advance(time);
+        (0..CLIENTS).for_each(|client| self.observe(client));
+        self.sync();
+    }
+
+    fn come_to_rest(&mut self) {
+        self.sync();
+        self.world.run();
+    }
+
+    fn sync(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.sync();
+            self.fates.sync();
+        }
+    }
+
+    fn use_store(&mut self) {
+        match Event::any(&mut self.random) {
+            Event::Sync => self.sync(),
+            Event::End(end) => self.end_process(end),
+        }
+    }
+
+    fn observe_store(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        self.clients.iter().filter_map(|client| client.toy.as_ref()).for_each(|toy| store.take_answers(toy));
+        let connection = |toy: &Toy| toy.link.key().connection();
+        let standing = |client: &Client| (client.toy.as_ref().map(connection), client.groups.clone());
+        let standing: Vec<_> = self.clients.iter().map(standing).collect();
+        if standing != self.standing {
+            self.standing = standing;
+            self.sync();
+        }
+    }
+
+    fn counted(&self) -> u64 {
+        self.counted + self.world.dropped("session_ended") + self.world.dropped("queue_full")
+    }
+
+    fn end_process(&mut self, end: End) {
+        self.counted = self.counted();
+        let Some(store) = &mut self.store else { return };
+        if end == End::Kill {
+            self.fates.sync();
+        }
+        let before = self.world.now;
+        (self.world, _) = store.end(end, 1 + self.random.below(3));
+        self.fates.end();
+        let now = self.world.now;
+        for client in &mut self.clients {
+            client.open.clear();
+            client.ends_at = match client.toy.take() {
+                Some(_) => Some(now + client.expiry),
+                None => client.ends_at.map(|at| now + at.saturating_duration_since(before)),
+            };
+        }
+        // Sessions that end with their connections do so now.
+        self.world.run();
+        self.world.advance(Duration::ZERO);
+        (0..CLIENTS).for_each(|client| self.observe(client));
+        self.sync();
+    }
+
+    fn await_answer(&mut self, toy: &Toy, id: Option<u64>, answer: Answer) {
+        match &mut self.store {
+            Some(store) => store.await_answer(toy, id, answer),
+            None => assert_eq!(answer, Answer::Now),
+        }
     }
 
     fn toy(&mut self, client: usize) -> Option<Toy> {
@@ -109,13 +216,14 @@ impl Run {
         let qos = (*self.random.pick(&QoS::ALL)).min(self.level_max);
         self.published += 1;
         let answer = toy.publish(&mut self.world, topic, &self.published.to_string(), qos);
+        if let Ok(published) = &answer {
+            self.await_answer(&toy, Some(self.published), published.answer);
+        }
         let parsed = Topic::parse(topic.as_bytes()).unwrap();
         for (group, (_, text)) in GROUPS.iter().enumerate() {
             if filter(text).matches(&parsed) {
-                self.fates.insert((group, self.published), Fate::default());
-                if qos > QoS::AtMostOnce && answer.is_ok() {
-                    self.missing.insert((group, self.published), topic);
-                }
+                let is_owed = qos > QoS::AtMostOnce && answer.is_ok();
+                self.fates.publish((group, self.published), qos, is_owed);
             }
         }
     }
@@ -149,6 +257,7 @@ impl Run {
         assert!(here.toy.is_none(), "the former connection has ended");
         if present == Some(false) {
             here.groups.clear();
+            self.fates.unbind(client, false);
         }
         let (credit, expiry) = (attaching.credit as usize, attaching.expiry);
         (here.toy, here.credit, here.expiry, here.ends_at) = (Some(toy), credit, expiry, None);
@@ -170,8 +279,9 @@ impl Run {
             (subscribe.share, subscribe.qos_max) = (Some(share), qos);
             subscribe.subscription_id = Some(group as u32);
         };
-        let existed = toy.subscribe_with(&mut self.world, text, options).unwrap().existed;
-        let groups = &mut self.clients[client].groups;
+        let subscribed = toy.subscribe_with(&mut self.world, text, options).unwrap();
+        self.await_answer(&toy, None, subscribed.answer);
+        let (existed, groups) = (subscribed.existed, &mut self.clients[client].groups);
         assert_eq!(existed, groups.contains(&group));
         if !existed {
             groups.push(group);
@@ -191,9 +301,7 @@ impl Run {
         for tag in tags.into_iter().take(1 + self.random.below(4)) {
             let Some(toy) = self.toy(client) else { return };
             let parcel = self.clients[client].open.remove(&tag).unwrap();
-            let fate = self.fates.get_mut(&parcel).unwrap();
-            (fate.holder, fate.is_accepted) = (None, true);
-            self.missing.remove(&parcel);
+            self.fates.accept(parcel);
             toy.accept(&mut self.world, tag);
         }
     }
@@ -225,6 +333,7 @@ impl Run {
         let here = &mut self.clients[client];
         if here.ends_at.is_some_and(|at| at <= self.world.now) {
             here.groups.clear();
+            self.fates.unbind(client, false);
         }
     }
 
@@ -232,46 +341,16 @@ impl Run {
         let here = &mut self.clients[client];
         here.toy = None;
         here.ends_at = Some(self.world.now + here.expiry);
-        for parcel in std::mem::take(&mut here.open).into_values() {
-            self.fates.get_mut(&parcel).unwrap().holder = None;
-        }
+        std::mem::take(&mut here.open).into_values().for_each(|parcel| self.fates.give_back(parcel));
     }
 
-    fn receive(&mut self, client: usize, got: &tidegate_testkit::pair::toy::Got) {
+    fn receive(&mut self, client: usize, got: &Got) {
         let parcel = (got.subscription_ids[0] as usize, got.payload.parse().unwrap());
-        let fate = self.fates.get_mut(&parcel).unwrap_or_else(|| panic!("not for this group: {got:?}"));
-        assert!(!fate.is_accepted, "accepted already: {got:?} at {client}");
-        assert_eq!(fate.holder, None, "it is with another member: {got:?} at {client}");
-        assert!(
-            fate.bound_to.is_none_or(|bound| bound == client),
-            "level 2, {:?} had begun: {got:?}",
-            fate.bound_to
-        );
-        match got.tag {
-            None => fate.is_accepted = true,
-            Some(tag) => {
-                fate.holder = Some(client);
-                fate.bound_to = fate.bound_to.or((got.qos == 2).then_some(client));
-                let here = &mut self.clients[client];
-                assert!(here.open.insert(tag, parcel).is_none(), "tag {tag} is in use");
-                assert!(here.open.len() <= here.credit, "more than its credit");
-            }
+        if self.fates.receive(parcel, client, got, true) {
+            let (here, tag) = (&mut self.clients[client], got.tag.unwrap());
+            assert!(here.open.insert(tag, parcel).is_none(), "tag {tag} is in use");
+            assert!(here.open.len() <= here.credit, "more than its credit");
         }
-    }
-
-    /// The one that never leaves reads and accepts until nothing moves.
-    fn finish(mut self) {
-        self.world.run();
-        for client in 0..CLIENTS {
-            self.observe(client);
-            if self.clients[client].toy.is_none() {
-                let expiry = if client == 0 { DAY } else { HOUR };
-                let worker = self.random.below(self.world.workers());
-                self.attach_as(client, worker, session(&client.to_string()).expiry(expiry));
-            }
-        }
-        while self.drain() {}
-        self.check();
     }
 
     /// Everybody reads and settles; returns whether anything moved.
@@ -281,7 +360,7 @@ impl Run {
             if let Some(toy) = self.clients[client].toy.clone() {
                 self.world.unblock(&toy.link);
             }
-            self.world.run();
+            self.come_to_rest();
             self.observe(client);
             progress |= !self.clients[client].open.is_empty();
             self.settle(client);
@@ -290,8 +369,8 @@ impl Run {
     }
 
     fn check(mut self) {
-        let counted = self.world.dropped("session_ended") + self.world.dropped("queue_full");
-        assert!(self.missing.len() as u64 <= counted, "{counted} were counted: {:?}", self.missing);
+        let (counted, missing) = (self.counted(), self.fates.missing());
+        assert!(missing.len() as u64 <= counted, "{counted} were counted: {missing:?}");
         if self.level_max < QoS::ExactlyOnce {
             assert_eq!(self.world.dropped("session_ended"), 0, "level 1 is never lost with a session");
         }
@@ -301,15 +380,17 @@ impl Run {
         self.world.end_everything(DAY);
         let gauges = self.world.node().gauges();
         assert_eq!((gauges.sessions, gauges.subscriptions, gauges.queued_bytes), (0, 0, 0));
+        let left = self.store.map(|store| store.storage.streams());
+        assert!(left.as_ref().is_none_or(Vec::is_empty), "{left:?}");
     }
 }
 
 fn simulate(test: u64, limits: fn() -> Limits) {
-    for_each_seed(test, ROUNDS, |seed| {
-        let mut run = Run::new(seed, limits());
-        (0..STEPS).for_each(|_| run.step());
-        run.finish();
-    });
+    live(test, ROUNDS, STEPS, |seed| Run::new(seed, limits()));
+}
+
+fn simulate_with_store(test: u64, limits: fn() -> Limits) {
+    live(test, ROUNDS / 6, STEPS, |seed| Run::on_storage(seed, limits()));
 }
 
 /// MQTT 5.0 section 4.8.2, [MQTT-4.8.2-4] [MQTT-4.8.2-5]
@@ -328,4 +409,16 @@ fn each_message_reaches_one_member_with_small_outputs() {
 #[test]
 fn what_a_group_has_no_room_for_is_counted() {
     simulate(6, || Limits { output_bytes: 100, queued_messages: 5, ..Limits::default() });
+}
+
+/// The same with a store: chance ends the process or takes the power away. [MQTT-4.8.2-4]
+#[test]
+fn what_a_group_took_outlives_the_process() {
+    simulate_with_store(17, Limits::default);
+}
+
+/// The same with outputs that are full after a few messages.
+#[test]
+fn what_a_group_took_outlives_the_process_with_small_outputs() {
+    simulate_with_store(18, || Limits { output_bytes: 60, ..Limits::default() });
 }

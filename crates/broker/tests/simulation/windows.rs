@@ -2,6 +2,7 @@
 //! from the store arrives when chance says so. What comes is in each publisher's order, nothing is missing and nothing comes again that was
 //! settled.
 
+use crate::driver::for_each_seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_broker::Limits;
@@ -172,7 +173,7 @@ impl Run {
 /// [MQTT-4.5.0-1] [MQTT-4.4.0-1] [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.6.0-6]
 #[test]
 fn a_long_queue_loses_doubles_and_reorders_nothing() {
-    crate::for_each_seed(21, 4, |seed| {
+    for_each_seed(21, 4, |seed| {
         assert!(Run::new(seed, &Limits::default()).complete(200) > 0);
     });
 }
@@ -181,7 +182,7 @@ fn a_long_queue_loses_doubles_and_reorders_nothing() {
 #[test]
 fn a_long_queue_without_memory_loses_doubles_and_reorders_nothing() {
     let limits = Limits { queued_bytes_total: 8_000, ..Limits::default() };
-    crate::for_each_seed(22, 4, |seed| {
+    for_each_seed(22, 4, |seed| {
         assert!(Run::new(seed, &limits).complete(200) > 0);
     });
 }
@@ -189,7 +190,7 @@ fn a_long_queue_without_memory_loses_doubles_and_reorders_nothing() {
 /// The same over the ends of the process.
 #[test]
 fn a_long_queue_outlives_the_process() {
-    crate::for_each_seed(23, 6, |seed| {
+    for_each_seed(23, 6, |seed| {
         let run = Run { restarts: true, ..Run::new(seed, &Limits::default()) };
         assert!(run.complete(200) > 0);
     });
