@@ -38,6 +38,7 @@ mod sweeping;
 mod system;
 mod throttle;
 mod timers;
+mod unsettled;
 mod upkeep;
 mod waiting;
 mod windows;

@@ -5,8 +5,8 @@ use super::answers::{UNANSWERED_MAX, Unanswered};
 use super::cursor::Cursor;
 use super::replay::Replay;
 use super::throttle::PublishPace;
+use super::unsettled::Unsettled;
 use crate::authenticator::Entrance;
-use crate::budget::Room;
 use crate::entry::Entry;
 use crate::metrics::WorkerMetrics;
 use crate::queue::Queue;
@@ -21,9 +21,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{Close, Connection, ConsumerId, DeliveryTag, Output, Position, Settlement};
-
-/// Marks of settled deliveries that may stand between unsettled ones, beside as many as there are unsettled ones.
-const SETTLED_MARKS_MAX: usize = 1024;
 
 /// The way out of a connection: what the driver puts behind an [`Output`].
 pub trait Outlet {
@@ -222,13 +219,13 @@ impl Consumer {
 
     /// Whether one more delivery may be unsettled: by the peer's credit, and by the bytes that may be kept for it.
     pub(crate) fn has_credit(&self) -> bool {
-        self.unsettled.count < self.credit as usize && self.unsettled.room.bytes() < self.queue.bytes_max()
+        self.unsettled.len() < self.credit as usize && self.unsettled.bytes() < self.queue.bytes_max()
     }
 
     /// How many deliveries more may be unsettled.
     pub(crate) fn credit_left(&self) -> usize {
         match self.has_credit() {
-            true => (self.credit as usize).saturating_sub(self.unsettled.count),
+            true => (self.credit as usize).saturating_sub(self.unsettled.len()),
             false => 0,
         }
     }
@@ -240,6 +237,7 @@ impl Consumer {
 
     /// The tag of the next delivery. One that is kept in its own queue has the number of its entry, so that it comes again under the same tag
     /// after the end of the process; others have a number that no entry will get.
+    #[inline]
     pub(crate) fn next_tag(&self, entry: Option<&Entry>) -> DeliveryTag {
         let entry = entry.filter(|entry| entry.stream.0 == self.queue.id);
         let number = entry.map(|entry| entry.number).or_else(|| self.queue.take_number());
@@ -299,136 +297,12 @@ impl Consumer {
 
     /// Everything unsettled, in the order of delivery, marked as sent before.
     pub(crate) fn take_unsettled(&mut self) -> Vec<Queued> {
-        let entries = self.unsettled.take();
-        let again = |entry: Held| {
-            entry.kept.map(|queued| Queued {
-                redelivered: true,
-                is_presumed: false,
-                tag: Some(entry.tag),
-                ..queued.once_more()
-            })
+        let again = |(tag, queued): (DeliveryTag, Queued)| Queued {
+            redelivered: true,
+            is_presumed: false,
+            tag: Some(tag),
+            ..queued.once_more()
         };
-        entries.into_iter().filter_map(again).collect()
-    }
-}
-
-/// Unsettled deliveries in the order of their tags, in which nearly all of them come. Most are settled from the front; what is settled elsewhere leaves a mark
-/// that goes when the front reaches it, or when there are too many marks: one old delivery must not stretch the list.
-#[derive(Debug)]
-struct Unsettled {
-    entries: VecDeque<Held>,
-    count: usize,
-    /// What the kept deliveries take.
-    room: Room,
-}
-
-#[derive(Debug)]
-struct Held {
-    tag: DeliveryTag,
-    settled: bool,
-    kept: Option<Queued>,
-}
-
-impl Unsettled {
-    fn new(room: Room) -> Unsettled {
-        Unsettled { entries: VecDeque::new(), count: 0, room }
-    }
-
-    fn push(&mut self, tag: DeliveryTag, kept: Option<Queued>) {
-        if self.entries.len() >= 2 * self.count + SETTLED_MARKS_MAX {
-            self.entries.retain(|held| !held.settled);
-        }
-        self.count += 1;
-        if let Some(queued) = &kept {
-            self.room.take(queued.weight_bytes());
-        }
-        let held = Held { tag, settled: false, kept };
-        if self.entries.back().is_none_or(|last| last.tag < tag) {
-            return self.entries.push_back(held);
-        }
-        match self.entries.binary_search_by_key(&tag, |held| held.tag) {
-            Err(at) => self.entries.insert(at, held),
-            Ok(at) => {
-                if let Some(known) = self.entries.get_mut(at) {
-                    *known = held;
-                }
-            }
-        }
-    }
-
-    fn remove(&mut self, tag: DeliveryTag) -> Option<Option<Queued>> {
-        let at = self.place_of(tag)?;
-        let held = self.entries.get_mut(at).filter(|held| !held.settled)?;
-        held.settled = true;
-        let kept = held.kept.take();
-        self.count -= 1;
-        if let Some(queued) = &kept {
-            self.room.give_back(queued.weight_bytes());
-        }
-        while self.entries.front().is_some_and(|held| held.settled) {
-            self.entries.pop_front();
-        }
-        Some(kept)
-    }
-
-    /// Tags follow each other as long as no mark was thrown away and none was skipped: then the distance from the first is the place.
-    fn place_of(&self, tag: DeliveryTag) -> Option<usize> {
-        let first = self.entries.front()?.tag;
-        let distance = usize::try_from(tag.0.checked_sub(first.0)?).ok()?;
-        match self.entries.get(distance) {
-            Some(held) if held.tag == tag => Some(distance),
-            _ => self.entries.binary_search_by_key(&tag, |held| held.tag).ok(),
-        }
-    }
-
-    fn take(&mut self) -> VecDeque<Held> {
-        self.count = 0;
-        self.room.give_back(self.room.bytes());
-        std::mem::take(&mut self.entries)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Limits;
-    use crate::budget::TotalBytes;
-
-    fn unsettled() -> Unsettled {
-        Unsettled::new(Room::new(Arc::new(TotalBytes::new(&Limits::default()))))
-    }
-
-    #[test]
-    fn one_stuck_delivery_does_not_stretch_the_list() {
-        let mut unsettled = unsettled();
-        for tag in 1..=200_000 {
-            unsettled.push(DeliveryTag(tag), None);
-            assert!(tag == 1 || unsettled.remove(DeliveryTag(tag)).is_some());
-        }
-        assert!(unsettled.count == 1 && unsettled.entries.len() <= SETTLED_MARKS_MAX + 2);
-        assert!(unsettled.remove(DeliveryTag(1)).is_some() && unsettled.entries.is_empty());
-    }
-
-    /// What several publishers send is numbered where it is published, and may come in another order.
-    #[test]
-    fn takes_tags_in_any_order_and_gives_them_back_ascending() {
-        let mut unsettled = unsettled();
-        [5, 9, 3, 7].into_iter().for_each(|tag| unsettled.push(DeliveryTag(tag), None));
-        assert!(unsettled.remove(DeliveryTag(7)).is_some() && unsettled.remove(DeliveryTag(7)).is_none());
-        unsettled.push(DeliveryTag(7), None);
-        assert!(unsettled.count == 4 && unsettled.remove(DeliveryTag(9)).is_some());
-        let tags: Vec<u64> = unsettled.take().iter().map(|held| held.tag.0).collect();
-        assert_eq!(tags, [3, 5, 7, 9]);
-    }
-
-    #[test]
-    fn settles_in_any_order_and_each_tag_once() {
-        let mut unsettled = unsettled();
-        (1..=4).for_each(|tag| unsettled.push(DeliveryTag(tag), None));
-        assert!(unsettled.remove(DeliveryTag(3)).is_some());
-        assert!(unsettled.remove(DeliveryTag(3)).is_none() && unsettled.remove(DeliveryTag(9)).is_none());
-        assert_eq!((unsettled.count, unsettled.entries.len()), (3, 4));
-        assert!(unsettled.remove(DeliveryTag(1)).is_some() && unsettled.remove(DeliveryTag(2)).is_some());
-        assert_eq!((unsettled.count, unsettled.entries.len()), (1, 1));
+        self.unsettled.take().into_iter().map(again).collect()
     }
 }
