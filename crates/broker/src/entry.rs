@@ -71,20 +71,16 @@ struct Claim {
 }
 
 /// The entries that were written for the receivers of one message, as far as they have not been used.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct Claims {
+    change: ChangePlace,
     list: SmallVec<[Claim; 1]>,
-    change: Option<ChangePlace>,
 }
 
 impl Claims {
     /// None so far, of what this change appends.
     pub(crate) fn of_change(change: ChangePlace) -> Claims {
-        Claims { list: SmallVec::new(), change: Some(change) }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        Claims { change, list: SmallVec::new() }
     }
 
     pub(crate) fn add(&mut self, queue: u64, number: NonZeroU64, home: u8) {
@@ -107,17 +103,16 @@ impl Claims {
     pub(crate) fn take_of(&mut self, worker: u8) -> Claims {
         let (mine, others) = self.list.drain(..).partition(|claim| claim.home == worker);
         self.list = others;
-        Claims { list: mine, change: self.change.clone() }
+        Claims { change: self.change.clone(), list: mine }
     }
 
     /// All entries that are left.
-    pub(crate) fn drain(&mut self) -> Vec<Entry> {
-        let left = std::mem::take(&mut self.list);
-        left.iter().map(|claim| self.entry(claim)).collect()
+    pub(crate) fn left(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.list.iter().map(|claim| self.entry(claim))
     }
 
     fn entry(&self, claim: &Claim) -> Entry {
-        Entry { stream: StreamId(claim.queue), number: claim.number, change: self.change.clone() }
+        Entry { stream: StreamId(claim.queue), number: claim.number, change: Some(self.change.clone()) }
     }
 }
 
@@ -138,8 +133,8 @@ mod tests {
         let mut foreign = claims.take_of(1);
         assert_eq!(foreign.take(5).map(|entry| entry.number), None);
         assert_eq!(foreign.take(6).map(|entry| entry.number), Some(number(60)));
-        assert!(foreign.is_empty() && claims.take(5).is_some() && claims.take(5).is_none());
-        let left: Vec<_> = claims.drain().into_iter().map(|entry| entry.stream).collect();
+        assert!(foreign.left().next().is_none() && claims.take(5).is_some() && claims.take(5).is_none());
+        let left: Vec<_> = claims.left().map(|entry| entry.stream).collect();
         assert_eq!(left, [StreamId(7)]);
     }
 

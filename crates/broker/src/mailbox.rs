@@ -25,7 +25,7 @@ const BYTES_MARK: usize = 8 << 20;
 pub(crate) enum Letter {
     /// Deliver this to the receivers that were at home with you in that generation; room is reserved for it in this queue, and what is
     /// kept of it was written into the store for those of them that are named.
-    Deliver { message: Arc<Message>, generation: u64, reserved: Option<NonZeroU64>, claims: Claims },
+    Deliver { message: Arc<Message>, generation: u64, reserved: Option<NonZeroU64>, claims: Option<Claims> },
     /// The same for several small messages.
     Parcel(Parcel),
     /// Something was put into the queue of one of your consumers.
@@ -187,12 +187,7 @@ mod tests {
             expires_at: None,
             origin: Origin(0),
         });
-        mailbox.post(&mut vec![Letter::Deliver {
-            message,
-            generation: 1,
-            reserved: None,
-            claims: Claims::default(),
-        }]);
+        mailbox.post(&mut vec![Letter::Deliver { message, generation: 1, reserved: None, claims: None }]);
         assert!(mailbox.is_pressed());
         mailbox.take(Vec::new());
         assert!(!mailbox.is_pressed());

@@ -133,10 +133,16 @@ fn reached(progress: &Progress, urgency: Urgency) -> Lsn {
 
 impl Shard {
     /// When a request of this connection may be acknowledged for which so much has to be waited.
+    #[inline]
     pub(super) fn answer_after(&mut self, slot: usize, urgency: Urgency) -> Answer {
-        if urgency == Urgency::Lazy || self.node.keeper.is_none() {
-            return Answer::Now;
+        match urgency == Urgency::Lazy || self.node.keeper.is_none() {
+            true => Answer::Now,
+            false => self.answer_later(slot, urgency),
         }
+    }
+
+    #[inline(never)]
+    fn answer_later(&mut self, slot: usize, urgency: Urgency) -> Answer {
         let Some(here) = self.slots.get_mut(slot) else { return Answer::Now };
         let key = SlotKey { slot, connection: here.connection };
         here.unanswered.get_or_insert_default().push(urgency);

@@ -113,9 +113,9 @@ impl Shard {
         let ready = ready.inspect_err(|(_, refusal)| {
             self.metrics.count_dropped(refusal_label(*refusal), batch.len());
         })?;
-        let mut waits_for = Urgency::Lazy;
+        let (mut waits_for, protocol) = (Urgency::Lazy, self.slots.get(slot).map(|here| here.protocol));
         for planned in &ready {
-            self.note_received(slot, planned.publish);
+            protocol.into_iter().for_each(|protocol| self.note_received(protocol, planned.publish));
             let mut publication =
                 Publication { reserved: planned.reserved, ..Publication::kept(&planned.message) };
             if planned.message.retain {

@@ -18,12 +18,18 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Gives an output a buffer, if it has none.
+    #[inline]
     pub(super) fn lend(&mut self, output: &mut Output) {
         if output.buffer().capacity() == 0 {
-            let buffer = self.free.pop();
-            self.bytes -= buffer.as_ref().map_or(0, Vec::capacity);
-            output.replace_buffer(buffer.unwrap_or_else(|| Vec::with_capacity(FIRST_BYTES)));
+            output.replace_buffer(self.next());
         }
+    }
+
+    #[inline(never)]
+    fn next(&mut self) -> Vec<u8> {
+        let buffer = self.free.pop();
+        self.bytes -= buffer.as_ref().map_or(0, Vec::capacity);
+        buffer.unwrap_or_else(|| Vec::with_capacity(FIRST_BYTES))
     }
 
     /// Takes the buffer of an empty output back.

@@ -2,6 +2,9 @@
 //!
 //! The publisher's worker writes the message once, for all receivers that keep it. A home that finds no entry for a receiver that keeps it,
 //! because it has become durable since or because the delivery has another origin than a publication, writes its own.
+//!
+//! Where there is no store all of this is a look at whether there is one: what each message comes by is small enough to be part of its
+//! caller, and what only a store needs is kept out of it (`#[inline(never)]`).
 
 use super::Shard;
 use super::keeping::NewEntry;
@@ -47,6 +50,21 @@ impl RouteEntry {
     }
 }
 
+impl Route {
+    /// Whether somebody on it keeps a message.
+    #[inline(never)]
+    fn keeps(&self, publication: &Publication<'_>) -> bool {
+        self.receivers_known().any(|(receiver, _)| receiver.keeps(publication))
+    }
+}
+
+impl Publication<'_> {
+    /// Takes the entry that was written for a queue.
+    fn claim(&mut self, queue: &Queue) -> Option<Entry> {
+        self.claims.as_mut()?.take(queue.id)
+    }
+}
+
 impl Queued {
     /// What is noted of it in the store.
     fn note(&self) -> DeliveryNote<&[u32]> {
@@ -62,15 +80,26 @@ impl Queued {
 
 impl Shard {
     /// Whether the store has room for a message behind so many bytes that are not written yet, if anybody on its route keeps it.
+    #[inline]
     pub(super) fn check_kept(
         &mut self,
         route: &Route,
         publication: &Publication<'_>,
         behind_bytes: usize,
     ) -> Result<(), Refusal> {
-        if !self.is_kept(route, publication) {
-            return Ok(());
+        match self.is_kept(route, publication) {
+            true => self.check_room_for(route, publication, behind_bytes),
+            false => Ok(()),
         }
+    }
+
+    #[inline(never)]
+    fn check_room_for(
+        &mut self,
+        route: &Route,
+        publication: &Publication<'_>,
+        behind_bytes: usize,
+    ) -> Result<(), Refusal> {
         match self.check_store(Some(behind_bytes + publication.queued_bytes())) {
             Err(Refusal::StoreFull) if self.others_give_way(route, publication) => Ok(()),
             checked => checked,
@@ -88,14 +117,21 @@ impl Shard {
     }
 
     /// Whether somebody on its route keeps a message.
+    #[inline]
     pub(super) fn is_kept(&self, route: &Route, publication: &Publication<'_>) -> bool {
-        self.node.keeper.is_some()
-            && publication.qos > QoS::AtMostOnce
-            && route.receivers_known().any(|(receiver, _)| receiver.keeps(publication))
+        self.node.keeper.is_some() && publication.qos > QoS::AtMostOnce && route.keeps(publication)
     }
 
     /// Writes a message once, for everybody on its route who keeps it and for those to come where it is retained.
+    #[inline]
     pub(super) fn write_claims(&mut self, route: &Route, publication: &mut Publication<'_>, now: Instant) {
+        if self.node.keeper.is_some() {
+            self.write_once(route, publication, now);
+        }
+    }
+
+    #[inline(never)]
+    fn write_once(&mut self, route: &Route, publication: &mut Publication<'_>, now: Instant) {
         if let Addressee::Queue(Some(group)) = &route.addressee {
             self.describe(group, now);
         }
@@ -112,18 +148,16 @@ impl Shard {
         for (receiver, home) in route.receivers_known().filter(|_| is_kept) {
             let Some(note) = receiver.note(publication) else { continue };
             let Some(number) = receiver.queue.take_number() else { continue };
-            if publication.claims.is_empty() {
-                publication.claims = Claims::of_change(keeping.place());
-            }
             receiver.queue.note_entry();
             entries.push((StreamId(receiver.queue.id), number, keeping.note(&note)));
-            publication.claims.add(receiver.queue.id, number, home.unwrap_or(*worker));
+            let claims = publication.claims.get_or_insert_with(|| Claims::of_change(keeping.place()));
+            claims.add(receiver.queue.id, number, home.unwrap_or(*worker));
         }
         if entries.is_empty() {
             return;
         }
         keeping.append(&entries, &publication.message(), &**keeper.storage(), now);
-        if publication.claims.is_empty() {
+        if publication.claims.is_none() {
             return;
         }
         let acknowledge = route.policy.acknowledge;
@@ -134,14 +168,21 @@ impl Shard {
     }
 
     /// Settles what was written for receivers that did not get the message after all.
-    pub(super) fn settle_unused(&mut self, claims: &mut Claims) {
-        if !claims.is_empty() {
-            claims.drain().iter().for_each(|entry| self.keeping.settle(entry));
+    #[inline]
+    pub(super) fn settle_unused(&mut self, publication: &mut Publication<'_>) {
+        if let Some(claims) = &publication.claims {
+            self.settle_claims(claims);
         }
+    }
+
+    #[inline(never)]
+    pub(super) fn settle_claims(&mut self, claims: &Claims) {
+        claims.left().for_each(|entry| self.keeping.settle(&entry));
     }
 
     /// The entry of a message in the queue of one receiver, which is written where that has not been done; nothing where the queue keeps
     /// nothing.
+    #[inline]
     pub(super) fn entry_for(
         &mut self,
         queue: &Queue,
@@ -150,7 +191,18 @@ impl Shard {
         now: Instant,
     ) -> Option<Entry> {
         self.node.keeper.as_ref()?;
-        if let Some(entry) = publication.claims.take(queue.id) {
+        self.find_or_write_entry(queue, grant, publication, now)
+    }
+
+    #[inline(never)]
+    fn find_or_write_entry(
+        &mut self,
+        queue: &Queue,
+        grant: &Grant,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Option<Entry> {
+        if let Some(entry) = publication.claim(queue) {
             return Some(entry);
         }
         let qos = publication.qos.min(grant.qos);
@@ -180,7 +232,7 @@ impl Shard {
         now: Instant,
     ) -> Option<Entry> {
         self.node.keeper.as_ref()?;
-        if let Some(entry) = publication.claims.take(group.queue.id) {
+        if let Some(entry) = publication.claim(&group.queue) {
             return Some(entry);
         }
         if !group.keeps(publication.qos, &group.members()) {

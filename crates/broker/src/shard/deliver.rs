@@ -45,22 +45,13 @@ impl Shard {
         if let Some(ttl) = route.policy.message_ttl {
             publication.live_at_most(ttl, now);
         }
-        let (newer, change) = match publication.retain {
-            true => self.retain(route, publication, now)?,
-            false => {
-                self.append_to_ring(route, publication);
-                (None, None)
-            }
-        };
-        let route = newer.as_ref().unwrap_or(route);
+        if publication.retain {
+            return self.retain_and_give_out(route, publication, now);
+        }
+        self.append_to_ring(route, publication);
         match self.give_out(route, publication, now) {
             Accepted::Yes => Ok(Published { matched: route.is_matched(), answer: Answer::Now }),
-            Accepted::No => {
-                if let Some(change) = change {
-                    self.take_back_retained(&publication.message(), change, now);
-                }
-                Err(Refusal::QueueFull)
-            }
+            Accepted::No => Err(Refusal::QueueFull),
         }
     }
 
@@ -96,7 +87,7 @@ impl Shard {
         if route.elsewhere != 0 {
             self.mail(route, publication);
         }
-        self.settle_unused(&mut publication.claims);
+        self.settle_unused(publication);
         if !route.is_matched() && reply::is_address(route.topic.as_str()) {
             self.metrics.count_dropped("no_receiver", 1);
         }
@@ -160,11 +151,13 @@ impl Shard {
             return accepted;
         }
         self.buffers.lend(&mut slot.output);
-        let source = Source::Own(entry.clone());
+        let source = Source { group: None, entry: entry.as_ref() };
         let sent = publication.send(grant, source, consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
-        if let Some(entry) = entry.filter(|_| sent.is_err() || !needs_settling) {
-            self.keeping.settle(&entry);
+        if let Some(entry) = &entry
+            && (sent.is_err() || !needs_settling)
+        {
+            self.keeping.settle(entry);
         }
         self.note_live(slot, sent, publication, now);
         Accepted::Yes
@@ -189,7 +182,7 @@ impl Shard {
         let needs_settling = needs_settling(consumer.settlement, qos);
         let Some(slot) = self.slots.get_mut(consumer.slot) else { return };
         self.buffers.lend(&mut slot.output);
-        let source = Source::Group(group, entry.clone());
+        let source = Source { group: Some(group), entry: entry.as_ref() };
         let sent = publication.send(grant, source, consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
         match sent {
@@ -220,10 +213,10 @@ impl Shard {
         }
     }
 
-    /// Counts what a connection has published.
-    pub(super) fn note_received(&self, slot: usize, publish: &Publish<'_>) {
-        let protocol = self.slots.get(slot).map(|here| here.protocol);
-        if let Some(counters) = protocol.and_then(|protocol| self.metrics.protocols.get(protocol)) {
+    /// Counts what a connection of this protocol has published.
+    #[inline]
+    pub(super) fn note_received(&self, protocol: usize, publish: &Publish<'_>) {
+        if let Some(counters) = self.metrics.protocols.get(protocol) {
             counters.received.at(publish.qos).add(1);
             counters.received_bytes.at(publish.qos).add(publish.payload.len() as u64);
         }
@@ -321,10 +314,13 @@ impl Shard {
 }
 
 /// Whether an output can take one more delivery; where it is full, its outlet is asked to send first.
+#[inline]
 pub(super) fn make_room(slot: &mut Slot, metrics: &WorkerMetrics, output_bytes: usize) -> bool {
-    if slot.output.len() < output_bytes {
-        return true;
-    }
+    slot.output.len() < output_bytes || sends_enough(slot, metrics, output_bytes)
+}
+
+#[inline(never)]
+fn sends_enough(slot: &mut Slot, metrics: &WorkerMetrics, output_bytes: usize) -> bool {
     slot.send(metrics);
     slot.output.len() < output_bytes
 }

@@ -234,7 +234,7 @@ impl Shard {
             return Served::Behind;
         }
         self.buffers.lend(&mut slot.output);
-        let sent = publication.send(&grant, Source::Own(None), consumer, slot, &mut self.encoded, now);
+        let sent = publication.send(&grant, Source::default(), consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
         self.note_live(slot, sent, publication, now);
         Served::Yes

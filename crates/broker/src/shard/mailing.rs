@@ -24,7 +24,7 @@ impl Shard {
                 continue;
             }
             let (message, reserved) = (publication.message(), publication.reserved);
-            let claims = publication.claims.take_of(worker);
+            let claims = publication.claims.as_mut().map(|claims| claims.take_of(worker));
             let letter = Letter::Deliver { message, generation: route.generation, reserved, claims };
             self.letter_to(worker, letter);
         }
@@ -49,7 +49,7 @@ impl Shard {
         message: &Arc<Message>,
         generation: u64,
         reserved: Option<NonZeroU64>,
-        claims: Claims,
+        claims: Option<Claims>,
         now: Instant,
     ) {
         let publication =
@@ -66,7 +66,7 @@ impl Shard {
 
     fn deliver_foreign(&mut self, publication: &mut Publication<'_>, now: Instant) {
         self.deliver_to_those_here(publication, now);
-        self.settle_unused(&mut publication.claims);
+        self.settle_unused(publication);
     }
 
     fn deliver_to_those_here(&mut self, publication: &mut Publication<'_>, now: Instant) {

@@ -5,7 +5,6 @@
 //! each, and the topic once for a run of the same. Large ones travel as [`crate::mailbox::Letter::Deliver`].
 
 use super::publication::Publication;
-use crate::entry::Claims;
 use std::num::NonZeroU64;
 use std::time::Instant;
 use tidegate_message::{Properties, QoS, Topic};
@@ -102,7 +101,7 @@ impl Parcel {
                 message: None,
                 is_promised: true,
                 reserved: packed.reserved,
-                claims: Claims::default(),
+                claims: None,
                 waits_for: Urgency::Lazy,
                 retained: None,
             })
@@ -133,7 +132,7 @@ mod tests {
             message: None,
             is_promised: false,
             reserved: NonZeroU64::new(9),
-            claims: Claims::default(),
+            claims: None,
             waits_for: Urgency::Lazy,
             retained: None,
         }

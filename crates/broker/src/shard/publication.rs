@@ -16,19 +16,13 @@ use tidegate_message::{Message, Origin, Properties, QoS, Topic};
 use tidegate_protocol::{Delivery, Encoded, Publish, Refused};
 use tidegate_storage::Urgency;
 
-/// Whose a delivery is, with its entry in the store, if it has one.
-pub(super) enum Source<'a> {
-    /// The consumer's own.
-    Own(Option<Entry>),
-    /// That of a group, which has chosen the consumer.
-    Group(&'a Arc<Group>, Option<Entry>),
-}
-
-impl Source<'_> {
-    fn entry(&self) -> Option<&Entry> {
-        let (Source::Own(entry) | Source::Group(_, entry)) = self;
-        entry.as_ref()
-    }
+/// Whose a delivery is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Source<'a> {
+    /// The group that has chosen the consumer; nothing where the delivery is the consumer's own.
+    pub(super) group: Option<&'a Arc<Group>>,
+    /// What was written of it into the store.
+    pub(super) entry: Option<&'a Entry>,
 }
 
 /// A message on its way; a [`Message`] is made of it only where somebody has to keep it.
@@ -50,7 +44,7 @@ pub(super) struct Publication<'a> {
     /// The number of the named queue in which room is reserved for it.
     pub(super) reserved: Option<NonZeroU64>,
     /// The entries that were written for its receivers and are not used yet.
-    pub(super) claims: Claims,
+    pub(super) claims: Option<Claims>,
     /// What its publisher is told waits for: the most that was kept of it asks for.
     pub(super) waits_for: Urgency,
     /// The number under which it is retained in the durable store, while it is not written there.
@@ -77,7 +71,7 @@ impl<'a> Publication<'a> {
             message: None,
             is_promised: false,
             reserved: None,
-            claims: Claims::default(),
+            claims: None,
             waits_for: Urgency::Lazy,
             retained: None,
         }
@@ -97,7 +91,7 @@ impl<'a> Publication<'a> {
             message: Some(message.clone()),
             is_promised: false,
             reserved: None,
-            claims: Claims::default(),
+            claims: None,
             waits_for: Urgency::Lazy,
             retained: None,
         }
@@ -197,7 +191,7 @@ impl<'a> Publication<'a> {
             expires_at: self.expires_at,
             now,
             subscription_ids: &grant.subscription_ids,
-            tag: needs_settling(consumer.settlement, qos).then(|| consumer.next_tag(source.entry())),
+            tag: needs_settling(consumer.settlement, qos).then(|| consumer.next_tag(source.entry)),
             position: consumer.position(self.position),
         };
         machine.handle_delivery(&delivery, encoded, &mut slot.output)?;
@@ -205,16 +199,23 @@ impl<'a> Publication<'a> {
             consumer.note_position_told();
         }
         if let Some(tag) = delivery.tag {
-            let kept = match source {
-                Source::Group(group, entry) => Some(group.enter(self.message(), entry).taken(group, grant)),
-                Source::Own(entry) => (entry.is_some() || consumer.keeps_unsettled()).then(|| Queued {
-                    position: self.position,
-                    entry,
-                    ..Queued::live(self.message(), grant)
-                }),
-            };
+            let kept = self.remembered(grant, source, consumer);
             consumer.hold(tag, kept);
         }
         Ok(qos)
+    }
+
+    /// The delivery as its consumer remembers it until it is settled; nothing where it never comes again.
+    #[inline]
+    fn remembered(&mut self, grant: &Grant, source: Source<'_>, consumer: &Consumer) -> Option<Queued> {
+        let entry = source.entry;
+        if source.group.is_none() && entry.is_none() && !consumer.keeps_unsettled() {
+            return None;
+        }
+        let entry = entry.cloned();
+        Some(match source.group {
+            Some(group) => group.enter(self.message(), entry).taken(group, grant),
+            None => Queued { position: self.position, entry, ..Queued::live(self.message(), grant) },
+        })
     }
 }

@@ -56,12 +56,14 @@ impl Shard {
     pub(super) fn deliver_to_queue(&mut self, publication: &mut Publication<'_>, now: Instant) {
         let route = self.route_anyway(publication.topic, now);
         publication.generation = route.generation;
-        let is_written = route.queue().is_some_and(|queue| publication.claims.has(queue.queue.id));
+        let claims = publication.claims.as_ref();
+        let is_written =
+            route.queue().is_some_and(|queue| claims.is_some_and(|claims| claims.has(queue.queue.id)));
         if !is_written {
             // The queue for which it was written is no more.
-            let mut stale = std::mem::take(&mut publication.claims);
+            let stale = publication.claims.take();
             self.write_claims(&route, publication, now);
-            self.settle_unused(&mut stale);
+            stale.iter().for_each(|stale| self.settle_claims(stale));
         }
         self.encoded.start(false);
         for entry in &route.here {

@@ -55,6 +55,7 @@ impl<'a> Requests<'a> {
     }
 
     /// Takes a message off what the connection may publish, where that has a limit.
+    #[inline]
     fn take_pace(&mut self, publish: &Publish<'_>) {
         if let Some(pace) = self.shard.slots.get_mut(self.slot).and_then(|slot| slot.pace.as_mut()) {
             pace.take(publish.topic.len() + publish.payload.len(), self.now);
@@ -294,8 +295,8 @@ impl Broker for Requests<'_> {
         self.take_pace(publish);
         let route = self.shard.route_of(self.slot, publish.topic, self.now);
         let route = route.inspect_err(|error| self.count(*error))?;
-        self.shard.note_received(self.slot, publish);
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
+        self.shard.note_received(slot.protocol, publish);
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
         let outcome = self.shard.check_kept(&route, &publication, 0);
         let outcome = outcome.and_then(|()| self.shard.distribute(&route, &mut publication, self.now));

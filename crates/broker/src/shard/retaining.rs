@@ -1,6 +1,7 @@
 //! Retaining messages: in memory for the subscriptions to come, and in the durable store where there is one.
 
 use super::Shard;
+use super::deliver::Accepted;
 use super::publication::Publication;
 use crate::reply;
 use crate::retained::{Author, Change, Entries};
@@ -11,18 +12,36 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS, Topic};
-use tidegate_protocol::Refusal;
+use tidegate_protocol::{Answer, Published, Refusal};
 use tidegate_storage::StreamId;
 
 impl Shard {
-    /// Retains a message together with the route that it takes. Where there are other subscriptions by now than in the one that is known,
-    /// the route is looked up again; somebody has subscribed each time that this repeats.
-    pub(super) fn retain(
+    /// Keeps a message for later subscribers and gives it to every receiver; both, or neither.
+    pub(super) fn retain_and_give_out(
         &mut self,
         route: &Route,
         publication: &mut Publication<'_>,
         now: Instant,
-    ) -> Result<(Option<Route>, Option<Change>), Refusal> {
+    ) -> Result<Published, Refusal> {
+        let (newer, change) = self.retain(route, publication, now)?;
+        let route = newer.as_ref().unwrap_or(route);
+        match self.give_out(route, publication, now) {
+            Accepted::Yes => Ok(Published { matched: route.is_matched(), answer: Answer::Now }),
+            Accepted::No => {
+                self.take_back_retained(&publication.message(), change, now);
+                Err(Refusal::QueueFull)
+            }
+        }
+    }
+
+    /// Retains a message together with the route that it takes. Where there are other subscriptions by now than in the one that is known,
+    /// the route is looked up again; somebody has subscribed each time that this repeats.
+    fn retain(
+        &mut self,
+        route: &Route,
+        publication: &mut Publication<'_>,
+        now: Instant,
+    ) -> Result<(Option<Route>, Change), Refusal> {
         check_retain(route)?;
         let (message, mut newer) = (publication.message(), None);
         self.check_retained(route, publication, &message)?;
@@ -33,7 +52,7 @@ impl Shard {
                 Ok(Retained { change, entries, watchers }) => {
                     self.tell_watchers(ring, watchers);
                     self.keep_retained(route, publication, &entries);
-                    return Ok((newer, Some(change)));
+                    return Ok((newer, change));
                 }
                 Err(NotRetained::Full) => return Err(Refusal::RetainedFull),
                 Err(NotRetained::RouteIsOld) => {
