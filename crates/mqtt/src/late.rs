@@ -86,7 +86,22 @@ impl Late {
         wire: &Wire,
         output: &mut Output,
     ) -> Result<(), Close> {
-        if answer == Answer::Now && (self.waiting.is_empty() || !self.are_waiting(packet)) {
+        match answer == Answer::Now && self.waiting.is_empty() {
+            true => wire.ack(packet, id, reason, detail, output),
+            false => self.ack_in_order(answer, (packet, id), (reason, detail), wire, output),
+        }
+    }
+
+    #[inline(never)]
+    fn ack_in_order(
+        &mut self,
+        answer: Answer,
+        (packet, id): (PacketType, NonZeroU16),
+        (reason, detail): (ReasonCode, &str),
+        wire: &Wire,
+        output: &mut Output,
+    ) -> Result<(), Close> {
+        if answer == Answer::Now && !self.are_waiting(packet) {
             return wire.ack(packet, id, reason, detail, output);
         }
         if let Some(count) = place_of(packet).and_then(|place| self.in_order.get_mut(place)) {

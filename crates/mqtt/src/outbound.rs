@@ -127,7 +127,7 @@ impl Outbound {
         &mut self,
         tag: DeliveryTag,
         sending: &mut Sending<'_>,
-        exchange: fn(NonZeroU16) -> Exchange,
+        exchange: impl Fn(NonZeroU16) -> Exchange,
     ) -> Result<(), Refused> {
         let sent_at = self.sent_now(sending.delivery.now);
         let entry = Entry { tag, phase: phase_of(sending.delivery.qos), sent_at };
@@ -156,7 +156,10 @@ impl Outbound {
         let Some(at) = known else {
             // Under its tag's identifier, which the client may know it by.
             let is_again = self.recovery == Recovery::Again;
-            return self.send(tag, sending, if is_again { Exchange::Again } else { Exchange::First });
+            return match is_again {
+                true => self.send(tag, sending, Exchange::Again),
+                false => self.send(tag, sending, Exchange::First),
+            };
         };
         match self.resumed.remove(at) {
             Some((_, Some(id))) => self.send_under(id, sending),
@@ -323,7 +326,8 @@ impl Outbound {
         if entry.phase == Phase::Orphaned {
             return;
         }
-        if let Ok(at) = self.resumed.binary_search_by_key(&entry.tag, |(tag, _)| *tag)
+        if !self.resumed.is_empty()
+            && let Ok(at) = self.resumed.binary_search_by_key(&entry.tag, |(tag, _)| *tag)
             && let Some((_, id)) = self.resumed.get_mut(at)
         {
             *id = None;
