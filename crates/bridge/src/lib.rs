@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! link       a client that lives in this process: how bridges publish here, and receive what they forward
+//! bridge     one bridge: connection, fail-over, and its forwards and receives
 //! upstream   the seam to the client library of one kind of upstream
 //! name       the names of nodes, streams and bridges as they travel
 //! id         the stable id of a forwarded message
@@ -14,30 +15,45 @@
 //!
 //! Names, ids, paths, templates and envelopes are functions of what they are given: they read no clock, and await nothing.
 
+mod backoff;
+mod bridge;
+mod dead_letter;
 mod envelope;
 mod facts;
+mod flight;
+mod forward;
 mod id;
 mod link;
 mod moment;
 mod name;
+mod pace;
 mod path;
+mod receive;
 mod recent;
 mod seen_ids;
+mod status;
 mod template;
 mod upstream;
 
+pub use backoff::RetryOptions;
+pub use bridge::{Bridge, BridgeOptions};
+pub use dead_letter::{BRIDGE_PROPERTY, DETAIL_PROPERTY, REASON_PROPERTY, TOPIC_PROPERTY};
 pub use envelope::{CloudEvent, CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
 pub use facts::Facts;
+pub use forward::{Connect, ForwardOptions};
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
 pub use link::{
     BadFrame, Delivered, Event, Inbox, Link, LinkError, LinkProtocol, LinkRefusal, Matched, Outbox, PROTOCOL,
     Publishing,
 };
 pub use name::{NAME_BYTES_MAX, NameError};
+pub use pace::PaceOptions;
 pub use path::{HOPS_MAX_DEFAULT, Loop, LoopGuard, PATH_BYTES_MAX, PATH_PROPERTY, Path, PathError};
+pub use receive::{Destination, Misplaced, ReceiveOptions};
 pub use seen_ids::{SeenIds, SeenIdsError, Sighting};
+pub use status::{BridgeState, BridgeStatus, ConnectionStatus, LaneStatus};
 pub use template::{
     Absence, Form, RenderError, TEMPLATE_BYTES_MAX, Template, TemplateError, TemplateErrorKind, Vocabulary,
     Word,
 };
-pub use upstream::{Incoming, Line, Lost, Order, Outgoing, Report, Taken, Upstream, Verdict};
+pub use upstream::{Incoming, Line, Lost, Order, Outgoing, Report, Taken, UNSETTLED_MAX, Upstream, Verdict};

@@ -19,6 +19,10 @@ use std::time::Duration;
 use tidegate_message::{Properties, QoS, Topic};
 use tokio::sync::mpsc;
 
+/// How many received messages of one lane may be without [`Order::Settle`] at a time: an upstream asks for no more (prefetch, receive maximum,
+/// pausing).
+pub const UNSETTLED_MAX: usize = 2048;
+
 /// What a bridge is connected to.
 pub trait Upstream: Send + Sync + fmt::Debug {
     /// How many addresses there are, at least one; the first is preferred.
@@ -38,8 +42,7 @@ pub trait Upstream: Send + Sync + fmt::Debug {
 pub struct Line {
     /// What the upstream is to do. Sends of one lane are in the order in which they have to arrive.
     pub orders: mpsc::Receiver<Order>,
-    /// What it has to say. Bounded: whoever waits for room here must not stop reading its socket's heartbeats for longer than the
-    /// protocol allows.
+    /// What it has to say. Bounded, and emptied whatever else happens; whoever waits for room here goes on taking orders.
     pub reports: mpsc::Sender<Report>,
 }
 

@@ -1,0 +1,209 @@
+//! What one forward holds in memory: deliveries that are not settled, in their order, and which of them are on their way.
+//!
+//! ```text
+//!            send               Confirmed, Never
+//!  ┌────────┐───────►┌──────┐──────────────────► gone: settled, or a dead letter first
+//!  │ Unsent │        │ Sent │
+//!  └────────┘◄───────└──────┘
+//!      NotNow, line lost
+//! ```
+//!
+//! Messages are sent in the order in which they came, and what has to be sent again goes before what was never sent. So the upstream sees
+//! each topic in order, with repetitions after a loss, as long as it takes everything or nothing of a connection.
+
+use crate::link::Delivered;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// One delivery.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) delivered: Delivered,
+    /// Under which ticket it is on its way.
+    ticket: Option<u64>,
+    /// Whether it was sent before.
+    pub(crate) was_sent: bool,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    /// By the order of arrival.
+    held: BTreeMap<u64, Held>,
+    unsent: BTreeSet<u64>,
+    tickets: HashMap<u64, u64>,
+    next_arrival: u64,
+    next_ticket: u64,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Flight {
+    /// Room for so many bytes. The number of deliveries is bounded by the credit of the link. Tickets begin with the first one.
+    pub(crate) fn new(bytes_max: usize, first_ticket: u64) -> Flight {
+        Flight {
+            held: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            tickets: HashMap::new(),
+            next_arrival: 0,
+            next_ticket: first_ticket,
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    /// Whether more may be taken in. One delivery may always, however large.
+    pub(crate) fn has_room(&self) -> bool {
+        self.held.is_empty() || self.bytes < self.bytes_max
+    }
+
+    /// The ticket that comes next.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.next_ticket
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes a delivery in.
+    pub(crate) fn push(&mut self, delivered: Delivered) {
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        self.bytes += weight_bytes(&delivered);
+        self.unsent.insert(arrival);
+        self.held.insert(arrival, Held { was_sent: delivered.redelivered, delivered, ticket: None });
+    }
+
+    /// The next delivery to send.
+    pub(crate) fn next_unsent(&self) -> Option<&Held> {
+        self.held.get(self.unsent.first()?)
+    }
+
+    /// It is sent under this ticket.
+    pub(crate) fn note_sent(&mut self) -> Option<u64> {
+        let arrival = self.unsent.pop_first()?;
+        let held = self.held.get_mut(&arrival)?;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        held.ticket = Some(ticket);
+        held.was_sent = true;
+        self.tickets.insert(ticket, arrival);
+        Some(ticket)
+    }
+
+    /// Takes a delivery out that the upstream has answered for; nothing where the ticket is of a connection that is gone.
+    pub(crate) fn take(&mut self, ticket: u64) -> Option<Delivered> {
+        let arrival = self.tickets.remove(&ticket)?;
+        self.remove(arrival)
+    }
+
+    /// Has a delivery sent again that the upstream could not take.
+    pub(crate) fn return_to_front(&mut self, ticket: u64) -> bool {
+        let Some(arrival) = self.tickets.remove(&ticket) else { return false };
+        if let Some(held) = self.held.get_mut(&arrival) {
+            held.ticket = None;
+        }
+        self.unsent.insert(arrival)
+    }
+
+    /// Has everything sent again that was on its way; returns how much that is.
+    pub(crate) fn note_lost(&mut self) -> usize {
+        let lost = self.tickets.len();
+        for arrival in self.tickets.drain().map(|(_, arrival)| arrival) {
+            if let Some(held) = self.held.get_mut(&arrival) {
+                held.ticket = None;
+            }
+            self.unsent.insert(arrival);
+        }
+        lost
+    }
+
+    fn remove(&mut self, arrival: u64) -> Option<Delivered> {
+        let held = self.held.remove(&arrival)?;
+        self.bytes -= weight_bytes(&held.delivered);
+        Some(held.delivered)
+    }
+}
+
+/// What a delivery takes in memory, about.
+fn weight_bytes(delivered: &Delivered) -> usize {
+    let properties = delivered.properties.as_ref().map_or(0, |properties| properties.heap_bytes());
+    size_of::<Held>() + delivered.topic.as_str().len() + delivered.payload.len() + properties
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tidegate_message::{QoS, Topic};
+    use tidegate_protocol::DeliveryTag;
+
+    fn delivered(number: u64, payload_bytes: usize) -> Delivered {
+        Delivered {
+            tag: DeliveryTag(number),
+            topic: Topic::parse(b"t").unwrap(),
+            payload: Bytes::from(vec![0; payload_bytes]),
+            properties: None,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            redelivered: false,
+            attempt: 1,
+            expires_in: None,
+        }
+    }
+
+    fn flight_of(count: u64) -> Flight {
+        let mut flight = Flight::new(1 << 20, 100);
+        (0..count).for_each(|number| flight.push(delivered(number, 1)));
+        flight
+    }
+
+    fn send_all(flight: &mut Flight) -> Vec<u64> {
+        let mut tags = Vec::new();
+        while let Some(held) = flight.next_unsent() {
+            tags.push(held.delivered.tag.0);
+            flight.note_sent();
+        }
+        tags
+    }
+
+    #[test]
+    fn after_a_loss_everything_without_a_verdict_is_sent_again_in_its_order() {
+        let mut flight = flight_of(4);
+        assert_eq!(send_all(&mut flight), [0, 1, 2, 3]);
+        assert_eq!(flight.take(102).map(|delivered| delivered.tag.0), Some(2));
+        flight.push(delivered(4, 1));
+        assert_eq!(flight.note_lost(), 3);
+        assert!(flight.next_unsent().is_some_and(|held| held.was_sent));
+        assert_eq!(send_all(&mut flight), [0, 1, 3, 4]);
+        assert_eq!(flight.take(101), None, "a verdict of the lost connection means nothing");
+        assert_eq!((flight.len(), flight.tickets.len()), (4, 4));
+    }
+
+    #[test]
+    fn what_was_not_taken_goes_before_what_was_never_sent() {
+        let mut flight = flight_of(2);
+        flight.note_sent();
+        flight.note_sent();
+        flight.push(delivered(2, 1));
+        assert!(flight.return_to_front(100));
+        assert!(!flight.return_to_front(100));
+        assert_eq!(send_all(&mut flight), [0, 2]);
+    }
+
+    #[test]
+    fn one_delivery_may_always_be_taken_in_and_more_only_where_there_is_room() {
+        let mut flight = Flight::new(10_000, 0);
+        assert!(flight.has_room());
+        flight.push(delivered(0, 20_000));
+        assert!(!flight.has_room());
+        flight.note_sent();
+        flight.take(0);
+        assert!(flight.has_room());
+        flight.push(delivered(1, 100));
+        assert!(flight.has_room());
+        flight.note_sent();
+        flight.take(1);
+        assert_eq!((flight.len(), flight.bytes), (0, 0));
+    }
+}

@@ -1,0 +1,399 @@
+//! One forward of a bridge: from its session here to the upstream, and nothing settled before the upstream has confirmed it.
+//!
+//! A task of its own. It holds what its link has delivered ([`Flight`]), hands it in order to whatever connection stands, and settles
+//! what is confirmed. When the connection is lost everything without a verdict is sent again over the next one. What the upstream refuses
+//! for good becomes a dead letter, which is kept here before the message itself is settled.
+
+use crate::backoff::{Backoff, RetryOptions};
+use crate::dead_letter::{DeadLetters, Reason};
+use crate::flight::Flight;
+use crate::link::{Delivered, Event, Link, LinkError};
+use crate::pace::{Pace, PaceOptions};
+use crate::status::LaneStatus;
+use crate::upstream::{Order, Outgoing, Verdict};
+use crate::{ID_PROPERTY, LoopGuard, PATH_PROPERTY, Path, StreamName};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_protocol::Outcome;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+/// How one forward works.
+#[derive(Debug, Clone)]
+pub struct ForwardOptions {
+    /// The name of its session and of its stream of ids, which has to stay the same; unique among all forwards of the node.
+    pub name: String,
+    /// What is forwarded, and the highest level at which it is taken.
+    pub filters: Vec<(TopicFilter, QoS)>,
+    /// Whether the retained messages that match are forwarded when the session is new.
+    pub retained: bool,
+    /// Messages that may be on their way without a verdict, at least 1.
+    pub in_flight_max: u32,
+    /// Bytes of them, about; one message may always be on its way.
+    pub in_flight_bytes_max: usize,
+    /// How fast what waited during an outage is sent.
+    pub drain: PaceOptions,
+    /// Where messages go that the upstream refuses for good; they are dropped and counted where there is nothing.
+    pub dead_letter: Option<String>,
+}
+
+/// Opens the pipes of links; nothing while the gateway has no room, or stops.
+pub type Connect<P> = Arc<dyn Fn() -> Option<P> + Send + Sync>;
+
+/// A connection that stands, as a forward sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) orders: mpsc::Sender<Order>,
+    /// Another one has another number.
+    pub(crate) number: u64,
+}
+
+/// What a forward shares with its bridge.
+pub(crate) struct ForwardSeat {
+    pub(crate) lane: usize,
+    pub(crate) bridge: Arc<str>,
+    pub(crate) guard: LoopGuard,
+    pub(crate) stream: StreamName,
+    pub(crate) status: Arc<LaneStatus>,
+    pub(crate) retry: RetryOptions,
+    pub(crate) standing: watch::Receiver<Option<Standing>>,
+    pub(crate) verdicts: mpsc::Receiver<(u64, Verdict)>,
+}
+
+/// One forward at work.
+pub(crate) struct Forward<P> {
+    options: ForwardOptions,
+    seat: ForwardSeat,
+    connect: Connect<P>,
+    flight: Flight,
+    pace: Pace,
+    backoff: Backoff,
+    dead_letters: DeadLetters,
+    /// Nothing is sent before this moment: the upstream could not take something.
+    paused_until: Option<Instant>,
+    /// Since when hardly anything is on its way, while a backlog is drained.
+    calm_since: Option<Instant>,
+    line: Option<Standing>,
+}
+
+/// The first ticket of a lane: tickets of all lanes are different, so that a verdict finds its lane.
+pub(crate) fn first_ticket(lane: usize) -> u64 {
+    (lane as u64) << LANE_SHIFT
+}
+
+/// The lane of a ticket.
+pub(crate) fn lane_of(ticket: u64) -> usize {
+    usize::try_from(ticket >> LANE_SHIFT).unwrap_or(usize::MAX)
+}
+
+const LANE_SHIFT: u32 = 48;
+/// How long hardly anything has to be on its way until a backlog is over.
+const CALM: Duration = Duration::from_millis(200);
+
+/// Why a link is over, for the loop that makes the next one.
+enum End {
+    Stopped,
+    Link(LinkError),
+}
+
+impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
+    pub(crate) fn new(options: ForwardOptions, seat: ForwardSeat, connect: Connect<P>) -> Forward<P> {
+        let flight = Flight::new(options.in_flight_bytes_max, first_ticket(seat.lane));
+        let dead_letters = DeadLetters::new(options.dead_letter.clone(), &seat.bridge);
+        let (pace, backoff) = (Pace::new(options.drain), Backoff::new(seat.retry));
+        Forward {
+            options,
+            seat,
+            connect,
+            flight,
+            pace,
+            backoff,
+            dead_letters,
+            paused_until: None,
+            calm_since: None,
+            line: None,
+        }
+    }
+
+    /// Works until the bridge ends, which closes the watch.
+    pub(crate) async fn run(mut self) {
+        let mut link_backoff = Backoff::new(self.seat.retry);
+        loop {
+            let end = match (self.connect)() {
+                Some(pipe) => self.serve(Link::new(pipe), &mut link_backoff).await,
+                None => End::Link(LinkError::Closed),
+            };
+            let error = match end {
+                End::Stopped => return,
+                End::Link(error) => error,
+            };
+            self.seat.status.set_attached(false);
+            // What the link had delivered comes again from the session, and what was confirmed meanwhile is settled there or comes twice.
+            self.restart_flight();
+            if self.seat.standing.has_changed().is_err() {
+                return;
+            }
+            let wait = link_backoff.next(random());
+            debug!(bridge = %self.seat.bridge, forward = %self.options.name, %error, ?wait, "the link is over");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = closed(&mut self.seat.standing) => return,
+            }
+        }
+    }
+
+    fn restart_flight(&mut self) {
+        let next_ticket = self.flight.next_ticket();
+        self.flight = Flight::new(self.options.in_flight_bytes_max, next_ticket);
+        self.dead_letters.forget();
+    }
+
+    /// Works over one link.
+    async fn serve(&mut self, mut link: Link<P>, link_backoff: &mut Backoff) -> End {
+        let mut early = Vec::new();
+        let ForwardOptions { name, in_flight_max, filters, retained, .. } = &self.options;
+        if let Err(error) = link.attach(name, *in_flight_max, filters, *retained, &mut early).await {
+            if let LinkError::Refused(refusal) = &error {
+                warn!(bridge = %self.seat.bridge, forward = %name, "the gateway refuses the bridge's session: {refusal}");
+            }
+            return End::Link(error);
+        }
+        link_backoff.reset();
+        self.seat.status.set_attached(true);
+        early.into_iter().for_each(|delivered| self.take_in(delivered, &mut link));
+        self.note_standing();
+        loop {
+            self.send(&mut link);
+            self.note_flight();
+            match self.wait(&mut link).await {
+                Ok(true) => {}
+                Ok(false) => return End::Stopped,
+                Err(error) => return End::Link(error),
+            }
+        }
+    }
+
+    /// Waits for the next thing that changes something, and handles it; false where the bridge ends.
+    async fn wait(&mut self, link: &mut Link<P>) -> Result<bool, LinkError> {
+        let now = Instant::now();
+        let (wake_at, held_until) = (self.wake_at(now), self.held_until(now));
+        let sleep = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let blocked =
+            self.line.as_ref().filter(|_| self.flight.next_unsent().is_some() && held_until.is_none());
+        let orders = blocked.map(|line| line.orders.clone());
+        let capacity = async {
+            match &orders {
+                Some(orders) => drop(orders.reserve().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = link.inbox.next(), if self.flight.has_room() => {
+                let event = event?;
+                self.handle(event, link);
+                while self.flight.has_room() && let Some(event) = link.inbox.take_ready()? {
+                    self.handle(event, link);
+                }
+            }
+            verdict = self.seat.verdicts.recv() => {
+                let Some((ticket, verdict)) = verdict else { return Ok(false) };
+                self.judge(ticket, verdict, link);
+                while let Ok((ticket, verdict)) = self.seat.verdicts.try_recv() {
+                    self.judge(ticket, verdict, link);
+                }
+            }
+            changed = self.seat.standing.changed() => {
+                if changed.is_err() {
+                    return Ok(false);
+                }
+                self.note_standing();
+            }
+            flushed = link.outbox.flush(), if link.outbox.has_more() => flushed?,
+            () = capacity => {}
+            () = sleep => {}
+        }
+        Ok(true)
+    }
+
+    /// When something may be sent that may not now, because of the pace or a pause.
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let own =
+            self.dead_letters.retry_at().into_iter().chain(self.calm_since.map(|since| since + CALM)).min();
+        own.into_iter().chain(self.held_until(now)).min()
+    }
+
+    /// Until when the next message has to wait, where it has to wait for a moment.
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.flight.next_unsent().filter(|_| self.line.is_some())?;
+        self.paused_until.filter(|until| *until > now).or_else(|| self.paced_until(now))
+    }
+
+    fn paced_until(&self, now: Instant) -> Option<Instant> {
+        self.seat.status.is_draining().then(|| self.pace.next_at(now)).flatten()
+    }
+
+    fn note_standing(&mut self) {
+        let standing = self.seat.standing.borrow_and_update().clone();
+        let is_same = |line: &Standing| standing.as_ref().is_some_and(|other| other.number == line.number);
+        if self.line.as_ref().is_some_and(is_same) {
+            return;
+        }
+        self.flight.note_lost();
+        self.paused_until = None;
+        self.backoff.reset();
+        self.seat.status.set_rejected(false);
+        // Until it turns out that nothing waits: what does may still be on its way here.
+        self.seat.status.set_draining(standing.is_some());
+        self.line = standing;
+    }
+
+    fn handle(&mut self, event: Event, link: &mut Link<P>) {
+        match event {
+            Event::Delivered(delivered) => self.take_in(*delivered, link),
+            Event::Published { ticket, result } => {
+                let retry = self.dead_letters.note_published(ticket, result, &mut link.outbox);
+                if let Some(refusal) = retry {
+                    warn!(bridge = %self.seat.bridge, forward = %self.options.name, "a dead letter cannot be kept now: {refusal}");
+                }
+            }
+            Event::Attached { .. } | Event::Done | Event::Refused(_) => {}
+        }
+    }
+
+    /// Takes a delivery in, unless it would go in a circle.
+    fn take_in(&mut self, delivered: Delivered, link: &mut Link<P>) {
+        let may = match path_of(&delivered) {
+            Ok(path) => self.seat.guard.may_forward(path, &self.seat.bridge).map_err(|turned| turned.label()),
+            Err(_) => Err("bad_path"),
+        };
+        match may {
+            Ok(()) => self.flight.push(delivered),
+            Err(label) => {
+                self.seat.status.count_dropped(label);
+                link.outbox.settle(delivered.tag, Outcome::Accepted);
+            }
+        }
+    }
+
+    /// Sends what may be sent.
+    fn send(&mut self, link: &mut Link<P>) {
+        self.dead_letters.retry(&mut link.outbox, Instant::now());
+        let Some(line) = self.line.clone() else { return };
+        while let Some(held) = self.flight.next_unsent() {
+            let now = Instant::now();
+            if self.paused_until.is_some_and(|until| until > now) || self.paced_until(now).is_some() {
+                return;
+            }
+            let Ok(permit) = line.orders.try_reserve() else { return };
+            let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
+            let outgoing = self.outgoing(&held.delivered, is_repeated);
+            let Some(ticket) = self.flight.note_sent() else { return };
+            if is_repeated {
+                LaneStatus::count(&self.seat.status.retried, 1);
+            }
+            self.pace.note(bytes, now);
+            permit.send(Order::Send(Box::new(Outgoing { ticket, ..outgoing })));
+        }
+        self.note_calm(Instant::now());
+    }
+
+    /// A backlog is over when everything that has come is on its way, and for a while it is little: more would have come if there was more.
+    fn note_calm(&mut self, now: Instant) {
+        let is_calm = 4 * self.flight.len() <= self.options.in_flight_max as usize;
+        if !is_calm || !self.seat.status.is_draining() {
+            self.calm_since = None;
+        } else if self.calm_since.get_or_insert(now).elapsed() >= CALM {
+            self.calm_since = None;
+            self.seat.status.set_draining(false);
+        }
+    }
+
+    fn outgoing(&self, delivered: &Delivered, is_repeated: bool) -> Outgoing {
+        let path = path_of(delivered).unwrap_or_default();
+        let mut properties = delivered.properties.clone();
+        if let Some(properties) = &mut properties {
+            properties.user.retain(|(name, _)| **name != *PATH_PROPERTY && **name != *ID_PROPERTY);
+        }
+        Outgoing {
+            lane: self.seat.lane,
+            ticket: 0,
+            topic: delivered.topic.clone(),
+            payload: delivered.payload.clone(),
+            original: delivered.payload.clone(),
+            qos: delivered.qos,
+            retain: delivered.retain,
+            properties: properties.filter(|properties| !properties.is_empty()),
+            expires_in: delivered.expires_in,
+            id: self.seat.stream.id(delivered.tag.0).to_string().into(),
+            path: self.seat.guard.outgoing(path).into(),
+            is_repeated,
+        }
+    }
+
+    fn judge(&mut self, ticket: u64, verdict: Verdict, link: &mut Link<P>) {
+        match verdict {
+            Verdict::Confirmed => {
+                let Some(delivered) = self.flight.take(ticket) else { return };
+                LaneStatus::count(&self.seat.status.confirmed, 1);
+                if self.paused_until.take().is_some() {
+                    info!(bridge = %self.seat.bridge, forward = %self.options.name, "the upstream takes messages again");
+                }
+                self.backoff.reset();
+                self.seat.status.set_rejected(false);
+                link.outbox.settle(delivered.tag, Outcome::Accepted);
+            }
+            Verdict::NotNow(reason) => {
+                if self.flight.return_to_front(ticket) {
+                    self.pause(&reason);
+                }
+            }
+            Verdict::Never { label, reason } => {
+                let Some(delivered) = self.flight.take(ticket) else { return };
+                let id = self.seat.stream.id(delivered.tag.0).to_string();
+                LaneStatus::count(&self.seat.status.dead_letters, 1);
+                self.seat.status.count_dropped(label);
+                self.dead_letters.bury(&delivered, &id, Reason { label, text: &reason }, &mut link.outbox);
+            }
+        }
+    }
+
+    /// Rests before the next attempt, once for all that were turned away together.
+    fn pause(&mut self, reason: &str) {
+        let now = Instant::now();
+        if self.paused_until.is_some_and(|until| until > now) {
+            return;
+        }
+        let wait = self.backoff.next(random());
+        warn!(bridge = %self.seat.bridge, forward = %self.options.name, %reason, ?wait, "the upstream takes no messages now");
+        self.seat.status.set_rejected(true);
+        self.paused_until = Some(now + wait);
+    }
+
+    fn note_flight(&self) {
+        let in_flight = self.flight.len() as u64;
+        self.seat.status.in_flight.store(in_flight, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn path_of(delivered: &Delivered) -> Result<Path<'_>, crate::PathError> {
+    let user = delivered.properties.as_ref().map_or(&[][..], |properties| &properties.user);
+    Path::of(user.iter().map(|(name, value)| (&**name, &**value)))
+}
+
+/// Ends when the bridge does.
+async fn closed<T>(watch: &mut watch::Receiver<T>) {
+    while watch.changed().await.is_ok() {}
+}
+
+/// A number that another gateway does not have at the same moment. No secret.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(Duration::ZERO)
+}

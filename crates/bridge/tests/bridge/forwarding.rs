@@ -1,0 +1,246 @@
+//! From here to the upstream.
+
+use crate::toy::{Act, Toy};
+use crate::{AtWork, follower, forward, gateway, next, options, publish, run, with_gateway};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_bridge::{BridgeState, PaceOptions, Verdict};
+use tidegate_storage::MemoryStorage;
+
+fn numbered(
+    topic: &'static str,
+    numbers: std::ops::Range<u64>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    numbers.map(move |number| (topic, number.to_string()))
+}
+
+#[test]
+fn what_is_published_arrives_in_order_with_its_id_and_path() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        bridge.until(BridgeState::Live).await;
+        publish(&inside, numbered("telemetry/a", 0..100)).await;
+        let arrived = toy.until(|state| (state.arrived.len() == 100).then(|| state.arrived.clone())).await;
+        let payloads: Vec<u64> = arrived.iter().map(|(_, payload, ..)| payload.parse().unwrap()).collect();
+        assert_eq!(payloads, (0..100).collect::<Vec<_>>());
+        let ids: HashSet<&str> = arrived.iter().map(|(_, _, id, _)| id.as_str()).collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| id.starts_with("edge-1/7/central.0/")), "{ids:?}");
+        assert!(arrived.iter().all(|(.., is_repeated)| !is_repeated));
+        assert_eq!(toy.with(|state| state.paths[0].clone()), "edge-1");
+        bridge.stop().await;
+    });
+}
+
+/// The connection breaks at any message, before and after the upstream has it: nothing is missing, the order is kept, and what comes twice has
+/// the id that it had before.
+#[test]
+fn a_broken_connection_loses_nothing_and_repeats_under_the_same_id() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let mut count = 0;
+        toy.with(|state| {
+            state.rule = Some(Box::new(move |_| {
+                count += 1;
+                match count % 7 {
+                    3 => Act::TakeAndBreak,
+                    6 => Act::Break,
+                    _ => Act::Confirm,
+                }
+            }));
+        });
+        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        bridge.until(BridgeState::Live).await;
+        let topics = ["telemetry/a", "telemetry/b", "telemetry/c"];
+        publish(&inside, (0..300_u64).map(|number| (topics[number as usize % 3], number.to_string()))).await;
+        let is_complete = |arrived: &[(String, String, String, bool)]| {
+            arrived.iter().map(|(_, payload, ..)| payload).collect::<HashSet<_>>().len() == 300
+        };
+        let arrived = toy.until(|state| is_complete(&state.arrived).then(|| state.arrived.clone())).await;
+        let (mut ids, mut last) = (HashMap::new(), HashMap::new());
+        for (topic, payload, id, is_repeated) in &arrived {
+            let number: u64 = payload.parse().unwrap();
+            match ids.insert(id, payload) {
+                Some(before) => {
+                    assert!(before == payload && *is_repeated, "{id} came as {before} and {payload}")
+                }
+                None => assert!(
+                    last.insert(topic, number).is_none_or(|last| last < number),
+                    "{topic} is out of order"
+                ),
+            }
+        }
+        assert_eq!(ids.len(), 300);
+        bridge.stop().await;
+    });
+}
+
+/// Neither the end of the bridge nor that of the gateway loses what has no verdict.
+#[test]
+fn what_has_no_verdict_when_the_gateway_dies_is_sent_after_its_restart() {
+    let storage = Arc::new(MemoryStorage::new());
+    let toy = Toy::new(1);
+    toy.with(|state| state.rule = Some(Box::new(|_| Act::Swallow)));
+    let first = gateway(storage.clone());
+    run(async {
+        let bridge =
+            AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &first.inside());
+        bridge.until(BridgeState::Live).await;
+        publish(&first.inside(), numbered("telemetry/a", 0..40)).await;
+        toy.until(|state| (state.arrived.len() >= 16).then_some(())).await;
+        bridge.stop().await;
+    });
+    let before: Vec<String> = toy.with(|state| state.arrived.drain(..).map(|(_, _, id, _)| id).collect());
+    // The process dies without a word; what the disk had is left.
+    let second = gateway(Arc::new(storage.crash()));
+    toy.with(|state| state.rule = None);
+    run(async {
+        let bridge =
+            AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &second.inside());
+        let arrived = toy.until(|state| (state.arrived.len() == 40).then(|| state.arrived.clone())).await;
+        let payloads: Vec<u64> = arrived.iter().map(|(_, payload, ..)| payload.parse().unwrap()).collect();
+        assert_eq!(payloads, (0..40).collect::<Vec<_>>());
+        let ids: Vec<&String> = arrived.iter().map(|(_, _, id, _)| id).collect();
+        assert!(before.iter().zip(ids).all(|(before, now)| before == now), "an id is kept over a restart");
+        bridge.stop().await;
+    });
+    first.stop();
+    second.stop();
+}
+
+#[test]
+fn what_the_upstream_refuses_for_good_becomes_a_dead_letter_and_the_rest_goes_on() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        toy.with(|state| {
+            state.rule = Some(Box::new(|outgoing| match &outgoing.payload[..] {
+                b"3" => {
+                    Act::Say(Verdict::Never { label: "unroutable", reason: "no queue is bound".to_owned() })
+                }
+                _ => Act::Confirm,
+            }));
+        });
+        let mut dead = follower(&inside, "dead/#").await;
+        let mut forward = forward("telemetry/#");
+        forward.dead_letter = Some("dead/central".to_owned());
+        let bridge = AtWork::start(options(vec![forward], vec![]), toy.clone(), &inside);
+        publish_when_live(&bridge, &inside, 0..6).await;
+        let arrived = toy.until(|state| (state.arrived.len() == 5).then(|| state.arrived.clone())).await;
+        let payloads: Vec<&str> = arrived.iter().map(|(_, payload, ..)| payload.as_str()).collect();
+        assert_eq!(payloads, ["0", "1", "2", "4", "5"]);
+        let letter = next(&mut dead).await;
+        assert_eq!((letter.topic.as_str(), &letter.payload[..]), ("dead/central", &b"3"[..]));
+        let user = &letter.properties.unwrap().user;
+        let value =
+            |name: &str| user.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.to_string());
+        assert_eq!(value("tidegate-reason").as_deref(), Some("unroutable"));
+        assert_eq!(value("tidegate-detail").as_deref(), Some("no queue is bound"));
+        assert_eq!(value("tidegate-topic").as_deref(), Some("telemetry/a"));
+        assert_eq!(bridge.status.forwards()[0].dropped().get("unroutable"), Some(&1));
+        bridge.stop().await;
+    });
+}
+
+async fn publish_when_live(bridge: &AtWork, inside: &tidegate_net::Inside, numbers: std::ops::Range<u64>) {
+    bridge.until(BridgeState::Live).await;
+    publish(inside, numbered("telemetry/a", numbers)).await;
+}
+
+/// "Not now" is tried again after a pause, in front of what came later, and the state says why nothing moves.
+#[test]
+fn what_the_upstream_cannot_take_now_is_tried_again() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let refuse = || Act::Say(Verdict::NotNow("overloaded".to_owned()));
+        toy.with(|state| state.rule = Some(Box::new(move |_| refuse())));
+        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        publish_when_live(&bridge, &inside, 0..30).await;
+        bridge.until(BridgeState::Rejecting).await;
+        toy.with(|state| state.rule = None);
+        let arrived = toy.until(|state| (state.arrived.len() == 30).then(|| state.arrived.clone())).await;
+        let payloads: Vec<u64> = arrived.iter().map(|(_, payload, ..)| payload.parse().unwrap()).collect();
+        assert_eq!(payloads, (0..30).collect::<Vec<_>>());
+        bridge.until(BridgeState::Live).await;
+        bridge.stop().await;
+    });
+}
+
+/// An upstream that takes messages and never confirms them is found out, and what it has swallowed is sent again.
+#[test]
+fn swallowed_confirms_end_the_connection() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        toy.with(|state| {
+            state.is_mute = true;
+            state.rule = Some(Box::new(|_| Act::Swallow));
+        });
+        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        bridge.until_attached().await;
+        publish(&inside, numbered("telemetry/a", 0..3)).await;
+        toy.until(|state| (state.connections.len() >= 2).then_some(())).await;
+        toy.with(|state| (state.is_mute, state.rule) = (false, None));
+        let is_complete = |arrived: &[(String, String, String, bool)]| {
+            arrived.iter().filter(|(.., again)| *again).count() >= 3
+        };
+        toy.until(|state| is_complete(&state.arrived).then_some(())).await;
+        bridge.until(BridgeState::Live).await;
+        assert!(bridge.status.connection().last_error.is_some());
+        bridge.stop().await;
+    });
+}
+
+#[test]
+fn the_bridge_fails_over_to_the_next_address_and_back() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(3);
+        toy.with(|state| state.dead = vec![0, 1]);
+        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        bridge.until(BridgeState::Live).await;
+        assert_eq!(bridge.status.connection().address, "toy://2");
+        toy.with(|state| state.dead.clear());
+        toy.until(|state| (state.connections.last() == Some(&0)).then_some(())).await;
+        bridge.until(BridgeState::Live).await;
+        assert_eq!(bridge.status.connection().address, "toy://0");
+        bridge.stop().await;
+    });
+}
+
+/// What has waited during an outage leaves at its limit, and the state says so until it is over.
+#[test]
+fn a_backlog_is_drained_at_its_pace() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        toy.with(|state| state.dead = vec![0]);
+        let mut slow = forward("telemetry/#");
+        slow.drain = PaceOptions { messages_per_second: Some(100), bytes_per_second: None };
+        let bridge = AtWork::start(options(vec![slow], vec![]), toy.clone(), &inside);
+        toy.until(|state| (!state.connections.is_empty()).then_some(())).await;
+        bridge.until_attached().await;
+        publish(&inside, numbered("telemetry/a", 0..60)).await;
+        let begun = std::time::Instant::now();
+        toy.with(|state| state.dead.clear());
+        bridge.until(BridgeState::Draining).await;
+        toy.until(|state| (state.arrived.len() == 60).then_some(())).await;
+        assert!(begun.elapsed() > Duration::from_millis(350), "60 at 100 a second, less the first burst");
+        bridge.until(BridgeState::Live).await;
+        bridge.stop().await;
+    });
+}
+
+/// A message that has passed this node already does not leave it again.
+#[test]
+fn messages_do_not_go_in_circles() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        bridge.until(BridgeState::Live).await;
+        crate::receiving::publish_with_path(&inside, "telemetry/a", "was here", "edge-1,central").await;
+        publish(&inside, [("telemetry/a", "new".to_owned())]).await;
+        let arrived = toy.until(|state| state.arrived.first().cloned()).await;
+        assert_eq!(arrived.1, "new");
+        assert_eq!(bridge.status.forwards()[0].dropped().values().sum::<u64>(), 1);
+        bridge.stop().await;
+    });
+}

@@ -1,0 +1,143 @@
+//! From the upstream to here.
+
+use crate::toy::Toy;
+use crate::{AtWork, connect, follower, next, options, with_gateway};
+use bytes::Bytes;
+use std::sync::Arc;
+use tidegate_bridge::{
+    BridgeState, Destination, Event, Incoming, Link, Misplaced, Publishing, ReceiveOptions, Taken,
+};
+use tidegate_message::{Properties, QoS};
+use tidegate_net::Inside;
+
+/// Everything goes to one topic, but what has no place at all.
+#[derive(Debug)]
+struct To(&'static str);
+
+impl Destination for To {
+    fn place(&self, incoming: &Incoming) -> Result<Publishing, Misplaced> {
+        if &incoming.payload[..] == b"misplaced" {
+            return Err(Misplaced("nowhere".to_owned()));
+        }
+        Ok(Publishing {
+            topic: Bytes::from(self.0),
+            payload: incoming.payload.clone(),
+            qos: incoming.qos,
+            retain: false,
+            properties: incoming.properties.clone(),
+            expiry: None,
+        })
+    }
+}
+
+fn receive(to: &'static str) -> ReceiveOptions {
+    ReceiveOptions { name: "central.in".to_owned(), destination: Arc::new(To(to)), qos_max: QoS::AtLeastOnce }
+}
+
+fn incoming(ticket: u64, payload: &str, id: Option<&str>, path: Option<&str>) -> Incoming {
+    Incoming {
+        lane: 0,
+        ticket,
+        place: Vec::new(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+        expires_in: None,
+        id: id.map(Box::from),
+        path: path.map(Box::from),
+    }
+}
+
+/// Publishes a message that says which nodes it has passed.
+pub(crate) async fn publish_with_path(inside: &Inside, topic: &str, payload: &str, path: &str) {
+    let mut link = Link::new(connect(inside)().unwrap());
+    let user = vec![(tidegate_bridge::PATH_PROPERTY.into(), path.into())];
+    let publishing = Publishing {
+        topic: Bytes::copy_from_slice(topic.as_bytes()),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: Some(Box::new(Properties { user, ..Properties::default() })),
+        expiry: None,
+    };
+    link.outbox.publish(0, publishing);
+    link.outbox.flush().await.unwrap();
+    assert!(matches!(link.inbox.next().await.unwrap(), Event::Published { result: Ok(_), .. }));
+}
+
+#[test]
+fn what_comes_in_is_acknowledged_when_it_is_here_and_says_where_it_came_from() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let mut follower = follower(&inside, "commands/#").await;
+        let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+        toy.with(|state| {
+            state.outbound.extend((0..50).map(|n| incoming(n, &n.to_string(), None, Some("central"))))
+        });
+        for number in 0..50 {
+            let got = next(&mut follower).await;
+            assert_eq!((got.topic.as_str(), &got.payload[..]), ("commands/a", number.to_string().as_bytes()));
+            assert_eq!(&*got.properties.unwrap().user[0].1, "central;via=central");
+        }
+        let taken = toy.until(|state| (state.taken.len() == 50).then(|| state.taken.clone())).await;
+        assert!(taken.iter().all(|(_, taken)| *taken == Taken::Yes));
+        bridge.stop().await;
+    });
+}
+
+/// The upstream's connection breaks again and again before its acknowledgements arrive: each message is published once.
+#[test]
+fn what_comes_again_under_its_id_is_published_once() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let mut follower = follower(&inside, "commands/#").await;
+        let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+        let id = |n: u64| format!("far/1/x/{n}");
+        // Each comes twice in a row, under another ticket.
+        toy.with(|state| {
+            let twice = (0..40_u64).map(|n| incoming(n, &(n / 2).to_string(), Some(&id(n / 2)), Some("far")));
+            state.outbound.extend(twice);
+        });
+        for number in 0..20 {
+            assert_eq!(&next(&mut follower).await.payload[..], number.to_string().as_bytes());
+        }
+        let taken = toy.until(|state| (state.taken.len() == 40).then(|| state.taken.clone())).await;
+        assert!(taken.iter().all(|(_, taken)| *taken == Taken::Yes));
+        let status = &bridge.status.receives()[0];
+        assert_eq!(status.duplicates.load(std::sync::atomic::Ordering::Relaxed), 20);
+        bridge.stop().await;
+    });
+}
+
+#[test]
+fn what_has_no_place_here_is_rejected_and_counted_and_circles_end_here() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let mut follower = follower(&inside, "commands/#").await;
+        let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+        toy.with(|state| {
+            state.outbound.extend([
+                incoming(1, "misplaced", None, None),
+                incoming(2, "circle", None, Some("edge-1,central")),
+                incoming(3, "hostile", None, Some("not a path/")),
+                incoming(4, "good", None, None),
+            ]);
+        });
+        assert_eq!(&next(&mut follower).await.payload[..], b"good");
+        let mut taken = toy.until(|state| (state.taken.len() == 4).then(|| state.taken.clone())).await;
+        taken.sort_by(|one, other| one.0.cmp(&other.0));
+        let expected = [
+            ("circle", Taken::Yes),
+            ("good", Taken::Yes),
+            ("hostile", Taken::Never),
+            ("misplaced", Taken::Never),
+        ];
+        assert_eq!(taken, expected.map(|(payload, taken)| (payload.to_owned(), taken)));
+        let dropped = bridge.status.receives()[0].dropped();
+        assert_eq!(dropped.get("misplaced"), Some(&1));
+        assert_eq!(dropped.values().sum::<u64>(), 3);
+        bridge.until(BridgeState::Live).await;
+        bridge.stop().await;
+    });
+}
