@@ -91,41 +91,19 @@ fn told(payload: &[u8], form: PayloadForm) -> Option<Content<'_>> {
 
 pub(super) fn open(bytes: &[u8]) -> Result<Parts, OpenError> {
     let object: Object<'_> = serde_json::from_slice(bytes)?;
-    let qos = match object.qos {
-        Some(number) => {
-            Some(QoS::from_number(number).ok_or_else(|| OpenError::field("qos", "is not 0, 1 or 2"))?)
-        }
-        None => None,
-    };
-    let payload = match (object.payload, object.payload_base64) {
-        (Some(content), None) => heard(content)?,
-        (None, Some(text)) => content::bytes("payload_base64", &text)?,
-        (Some(_), Some(_)) => return Err(OpenError::field("payload", "stands beside `payload_base64`")),
-        (None, None) => return Err(OpenError::field("payload", "is missing, and so is `payload_base64`")),
-    };
-    let correlation = match (object.correlation, object.correlation_base64) {
-        (Some(_), Some(_)) => {
-            return Err(OpenError::field("correlation", "stands beside `correlation_base64`"));
-        }
-        (None, Some(text)) => Some(content::bytes("correlation_base64", &text)?.into()),
-        (text, None) => text.map(|text| text.into_owned().into()),
-    };
-    let owned = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into_boxed_str());
-    let pair = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
-        (name.into_owned().into_boxed_str(), value.into_owned().into_boxed_str())
-    };
+    let level = |number| QoS::from_number(number).ok_or_else(|| OpenError::field("qos", "is not 0, 1 or 2"));
     Parts {
-        topic: owned(object.topic),
-        payload: payload.into(),
-        qos,
-        retain: object.retain,
+        qos: object.qos.map(level).transpose()?,
+        payload: read_payload(object.payload, object.payload_base64)?.into(),
         properties: Properties {
             content_type: owned(object.content_type),
             reply_to: owned(object.reply_to),
-            correlation,
+            correlation: read_correlation(object.correlation, object.correlation_base64)?.map(Into::into),
             payload_is_text: object.payload_is_text,
-            user: object.properties.into_iter().map(pair).collect(),
+            user: object.properties.into_iter().map(|(name, value)| (boxed(name), boxed(value))).collect(),
         },
+        topic: owned(object.topic),
+        retain: object.retain,
         expires_in_millis: object.expires_in_millis,
         timestamp_millis: object.timestamp,
         node: owned(object.node),
@@ -134,6 +112,34 @@ pub(super) fn open(bytes: &[u8]) -> Result<Parts, OpenError> {
         id: owned(object.id),
     }
     .checked()
+}
+
+fn boxed(text: Cow<'_, str>) -> Box<str> {
+    text.into_owned().into_boxed_str()
+}
+
+fn owned(text: Option<Cow<'_, str>>) -> Option<Box<str>> {
+    text.map(boxed)
+}
+
+fn read_payload(payload: Option<Content<'_>>, base64: Option<Cow<'_, str>>) -> Result<Vec<u8>, OpenError> {
+    match (payload, base64) {
+        (Some(content), None) => heard(content),
+        (None, Some(text)) => content::bytes("payload_base64", &text),
+        (Some(_), Some(_)) => Err(OpenError::field("payload", "stands beside `payload_base64`")),
+        (None, None) => Err(OpenError::field("payload", "is missing, and so is `payload_base64`")),
+    }
+}
+
+fn read_correlation(
+    text: Option<Cow<'_, str>>,
+    base64: Option<Cow<'_, str>>,
+) -> Result<Option<Vec<u8>>, OpenError> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err(OpenError::field("correlation", "stands beside `correlation_base64`")),
+        (None, Some(text)) => content::bytes("correlation_base64", &text).map(Some),
+        (text, None) => Ok(text.map(|text| text.into_owned().into_bytes())),
+    }
 }
 
 fn heard(content: Content<'_>) -> Result<Vec<u8>, OpenError> {

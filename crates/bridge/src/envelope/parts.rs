@@ -33,7 +33,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The same, for templates.
+    /// The same, for templates. Where the envelope stood at the upstream is for its receiver to add.
     pub fn facts(&self) -> Facts<'_> {
         Facts {
             topic: self.topic.as_deref().unwrap_or_default(),
