@@ -167,22 +167,27 @@ fn at_the_limit_of_the_disk_publishers_are_told_and_nothing_is_lost() {
     expect_room_after_settling(&gateway, refused);
 }
 
-/// A script that makes a file system at `$DIR` for one process and its children, and becomes the gateway; nothing, with a word about it,
-/// where this machine lets us make none.
-fn in_a_file_system(mount: &str) -> Option<Command> {
-    let ways = [&["-m"][..], &["-r", "-m"]];
+/// How this machine lets us mount something for one process and its children: what `unshare` is told. Nothing, with a word about it, where
+/// it does not.
+fn way_to_mount() -> Option<&'static [&'static str]> {
+    const WAYS: [&[&str]; 2] = [&["-m"], &["-r", "-m"]];
     let is_allowed = |way: &&&[&str]| {
         let probe =
             Command::new("unshare").args(**way).args(["mount", "-t", "tmpfs", "none", "/mnt"]).output();
         probe.is_ok_and(|output| output.status.success())
     };
-    let Some(way) = ways.iter().find(is_allowed) else {
+    let Some(way) = WAYS.iter().find(is_allowed) else {
         // Past the test program, which would keep it to itself.
         let _ = writeln!(std::io::stderr(), "SKIPPED: this machine lets us mount nothing (unshare -m)");
         return None;
     };
+    Some(way)
+}
+
+/// A script that makes a file system at `$DIR`, and becomes the gateway.
+fn in_a_file_system(mount: &str) -> Option<Command> {
     let mut command = Command::new("unshare");
-    command.args(*way).args(["sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
+    command.args(way_to_mount()?).args(["sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
     command.arg(tidegate().get_program());
     Some(command)
 }
@@ -199,6 +204,60 @@ fn on_a_full_file_system_publishers_are_told_and_nothing_is_lost() {
     let refused = fill(&mut publisher(&gateway), QUOTA_EXCEEDED);
     expect_refusals(&gateway);
     expect_room_after_settling(&gateway, refused);
+}
+
+/// A file system that outlives the gateways in it, as a disk does.
+struct Mounted {
+    holder: Program,
+    is_of_root: bool,
+}
+
+impl Mounted {
+    /// A tmpfs of this size at the folder `disk`.
+    fn new(scratch: &Scratch, size: &str) -> Option<Mounted> {
+        let way = way_to_mount()?;
+        let mut command = Command::new("unshare");
+        let script = format!("mount -t tmpfs -o size={size} none \"$DIR\" && echo mounted && exec sleep 600");
+        command.args(way).args(["sh", "-c", &script]);
+        make_mount_point(&mut command, scratch);
+        let mut holder = Program::start(&mut command);
+        holder.wait_for_line("the file system", |line| line == "mounted");
+        Some(Mounted { holder, is_of_root: way.len() == 1 })
+    }
+
+    fn start(&self, scratch: Scratch, config: &Path) -> Gateway {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.holder.id().to_string(), "--mount"]);
+        if !self.is_of_root {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.arg("--").arg(tidegate().get_program());
+        Gateway::start_as(scratch, &mut command, config)
+    }
+}
+
+/// A gateway that was killed on a full file system, twice: it comes back, refuses what it has no room for, and what is settled makes room.
+#[test]
+fn a_start_on_a_full_file_system_gives_room_back() {
+    let scratch = Scratch::new();
+    let Some(mounted) = Mounted::new(&scratch, "12m") else { return };
+    let file = scratch.write("tidegate.toml", format!("data_dir = \"disk/data\"\n{LISTENERS}"));
+    let mut gateway = mounted.start(scratch, &file);
+    leave_a_receiver(&gateway);
+    let refused = fill(&mut publisher(&gateway), QUOTA_EXCEEDED);
+    let warned = gateway.wait_for_log("the store is full");
+    assert_eq!(
+        (&warned["level"], &warned["fields"]["reason"]),
+        (&"WARN".into(), &"the file system is full".into())
+    );
+    for _ in 0..2 {
+        gateway = mounted.start(gateway.kill(), &file);
+        let reason = publisher(&gateway).publish_and_wait("kept/a", &payload(refused));
+        assert_eq!((reason, is_degraded(&gateway)), (QUOTA_EXCEEDED, false));
+    }
+    expect_room_after_settling(&gateway, refused);
+    gateway.terminate();
+    assert_eq!(gateway.wait().code, Some(0));
 }
 
 fn make_mount_point(command: &mut Command, scratch: &Scratch) {
@@ -227,6 +286,22 @@ fn set_disk_errors(gateway: &Gateway, fails: bool) {
     prlimit(Some(pid), Resource::Fsize, limit).expect("the limit of our own child can be set");
 }
 
+/// A gateway that ends while the disk does not take what it has to keep says so to whoever has started it.
+#[test]
+fn an_end_without_the_disk_is_no_success() {
+    let scratch = Scratch::new();
+    let file = scratch.write("tidegate.toml", format!("data_dir = \"data\"\n{LISTENERS}"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(tidegate().get_program());
+    let gateway = Gateway::start_as(scratch, &mut command, &file);
+    leave_a_receiver(&gateway);
+    set_disk_errors(&gateway, true);
+    gateway.terminate();
+    let ended = gateway.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("the store could not be closed"), "{}", ended.output);
+}
+
 /// What needs no disk is served on, so it is ready all the time, and says what is wrong.
 fn is_degraded(gateway: &Gateway) -> bool {
     let answer = get(gateway.port("http"), "/readyz");
@@ -243,7 +318,7 @@ fn while_the_disk_fails_nothing_is_acknowledged_that_is_not_kept() {
     // Who is not told otherwise is ended by the signal that comes with the error.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(tidegate().get_program());
-    let gateway = Gateway::start_as(scratch, &mut command, &file);
+    let mut gateway = Gateway::start_as(scratch, &mut command, &file);
     leave_a_receiver(&gateway);
     let mut sender = publisher(&gateway);
     (1..=5).for_each(|number| publish_until_taken(&mut sender, number));
@@ -252,6 +327,7 @@ fn while_the_disk_fails_nothing_is_acknowledged_that_is_not_kept() {
     let reason = sender.publish_and_wait("kept/a", &payload(1000));
     assert!(reason >= 0x80, "{reason:#x}");
     assert!(is_degraded(&gateway));
+    assert_eq!(gateway.wait_for_log("cannot be written to")["level"], "ERROR");
     expect_refusals(&gateway);
     set_disk_errors(&gateway, false);
     (6..=10).for_each(|number| publish_until_taken(&mut publisher(&gateway), number));

@@ -166,6 +166,11 @@ pub(crate) const STORE_LIVE_BYTES: Family =
     Family::gauge("tidegate_store_live_bytes", &[], "Bytes of what is alive in the store.");
 pub(crate) const STORE_INDEX_BYTES: Family =
     Family::gauge("tidegate_store_index_bytes", &[], "Bytes of memory for finding what is in the store.");
+pub(crate) const STORE_FULL: Family = Family::gauge(
+    "tidegate_store_full",
+    &["reason"],
+    "1 where messages were refused for this within the last half minute, else 0.",
+);
 pub(crate) const STORE_FAILING: Family = Family::gauge(
     "tidegate_store_failing",
     &[],
@@ -225,7 +230,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 47] = [
+pub(crate) const ALL: [&Family; 48] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -260,6 +265,7 @@ pub(crate) const ALL: [&Family; 47] = [
     &STORE_LIMIT_BYTES,
     &STORE_LIVE_BYTES,
     &STORE_INDEX_BYTES,
+    &STORE_FULL,
     &STORE_FAILING,
     &STORE_DAMAGED,
     &STORE_APPENDED_BYTES,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_broker::{ByQoS, Counter, LATENCY_BUCKETS_MICROSECONDS, Node, ProtocolMetrics, WorkerMetrics};
 use tidegate_message::QoS;
-use tidegate_storage::Usage;
+use tidegate_storage::{Shortage, Usage};
 
 const MICROSECONDS_PER_SECOND: f64 = 1e6;
 
@@ -111,12 +111,22 @@ impl NodeCollector {
     fn encode_store(&self, exposition: &mut Exposition<'_>) -> fmt::Result {
         let storage = self.node.storage();
         let usage = storage.map(|storage| storage.usage());
-        let failing = storage.map(|storage| u64::from(storage.progress().is_failing));
+        let failing = storage.map(|storage| u64::from(storage.is_failing()));
         let series = |read: fn(&Usage) -> u64| usage.as_ref().map(|usage| ([], read(usage)));
         exposition.gauges(&families::STORE_BYTES, series(|usage| usage.disk_bytes))?;
         exposition.gauges(&families::STORE_LIMIT_BYTES, series(|usage| usage.disk_bytes_max))?;
         exposition.gauges(&families::STORE_LIVE_BYTES, series(|usage| usage.live_bytes))?;
         exposition.gauges(&families::STORE_INDEX_BYTES, series(|usage| usage.index_bytes as u64))?;
+        let short_of = usage.as_ref().map(|usage| usage.short_of);
+        let full = short_of.into_iter().flat_map(|short_of| {
+            let reasons = [
+                ("limit", Shortage::Limit),
+                ("file_system", Shortage::FileSystem),
+                ("memory", Shortage::Memory),
+            ];
+            reasons.map(|(reason, shortage)| ([reason], u64::from(short_of == Some(shortage))))
+        });
+        exposition.gauges(&families::STORE_FULL, full)?;
         exposition.gauges(&families::STORE_FAILING, failing.map(|failing| ([], failing)))?;
         let entries = self.node.recovered().damaged as u64;
         let damaged = usage.as_ref().map(|usage| ([], usage.damaged_places + entries));

@@ -63,7 +63,7 @@ async fn readyz(State(exposed): State<Arc<Exposed>>) -> (StatusCode, &'static st
         Stage::Ready => StatusCode::OK,
         Stage::Starting | Stage::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let is_failing = exposed.node.storage().is_some_and(|storage| storage.progress().is_failing);
+    let is_failing = exposed.node.storage().is_some_and(|storage| storage.is_failing());
     match stage {
         Stage::Ready if is_failing => (status, DEGRADED),
         _ => (status, stage.word()),

@@ -45,7 +45,7 @@ impl Contents for Open<'_> {
     }
 
     fn is_failing(&self) -> bool {
-        self.0.progress().is_failing
+        self.0.is_failing()
     }
 
     fn time_millis(&self) -> u64 {

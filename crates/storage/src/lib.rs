@@ -17,8 +17,8 @@ pub mod record;
 
 pub use change::{Change, Damaged, Op, Ops};
 pub use log::{
-    Damage, DamageKind, Inspection, Log, LogOptions, OpenError, OpenReport, SegmentReport, StoppedLog,
-    TornTail,
+    Damage, DamageKind, Inspection, Log, LogOptions, News, OpenError, OpenReport, SegmentReport, StoppedLog,
+    TornTail, Watcher,
 };
 pub use memory::MemoryStorage;
 
@@ -70,12 +70,23 @@ pub struct Progress {
 /// There is no room for more messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
-    /// `limits.disk` is reached, or the file system is full.
+    /// `limits.disk` is reached, the file system is full, or the index has taken its part of the memory.
     #[error("the disk is full, or its limit is reached")]
     Full,
     /// The disk answers with errors.
     #[error("the disk cannot be written to")]
     Failing,
+}
+
+/// What messages are refused for where there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// `limits.disk` is reached.
+    Limit,
+    /// The file system is full.
+    FileSystem,
+    /// The index of what is on the disk has taken its part of the memory.
+    Memory,
 }
 
 /// An entry as it is read back.
@@ -136,6 +147,8 @@ pub struct Usage {
     pub disk_bytes: u64,
     /// The most that there may be.
     pub disk_bytes_max: u64,
+    /// What messages were refused for, where that was in the last half minute.
+    pub short_of: Option<Shortage>,
     /// Bytes of what is alive.
     pub live_bytes: u64,
     /// Bytes of memory that finding the entries takes.
@@ -182,6 +195,15 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
 
     /// The numbers of living entries of a stream in ascending order, from this one on, and about what each is of [`Usage::live_bytes`].
     fn costs(&self, stream: StreamId, from: u64, count: usize) -> Vec<(u64, u64)>;
+
+    /// Whether nothing more can be taken of what is appended without asking: while the disk fails it waits in memory, which has an end.
+    /// Settlements are taken even so, of which there are no more than entries.
+    fn is_overfull(&self) -> bool;
+
+    /// Whether messages are refused because the disk answers with errors.
+    fn is_failing(&self) -> bool {
+        self.progress().is_failing || self.room(0) == Err(NoRoom::Failing)
+    }
 
     /// Reads living entries of a stream in ascending order, from this number on. May wait for the disk.
     fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError>;

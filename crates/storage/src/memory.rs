@@ -27,6 +27,7 @@ struct State {
     progress: Progress,
     room: Option<NoRoom>,
     live_bytes_max: Option<u64>,
+    is_overfull: bool,
     time_millis: u64,
     urgencies: Vec<Urgency>,
     damaged: BTreeSet<(StreamId, u64)>,
@@ -115,6 +116,11 @@ impl MemoryStorage {
     /// No more than this may live from now on, with a message.
     pub fn limit_live_bytes(&self, bytes: u64) {
         self.state.lock().live_bytes_max = Some(bytes);
+    }
+
+    /// Nothing more can wait for the disk from now on, or it can again.
+    pub fn set_overfull(&self, is_overfull: bool) {
+        self.state.lock().is_overfull = is_overfull;
     }
 
     /// An entry is not what was written from now on.
@@ -232,6 +238,10 @@ impl Storage for MemoryStorage {
         let state = self.state.lock();
         let entries = state.streams.get(&stream).into_iter().flat_map(|stream| stream.entries.range(from..));
         entries.take(count).map(|(number, entry)| (*number, cost(entry))).collect()
+    }
+
+    fn is_overfull(&self) -> bool {
+        self.state.lock().is_overfull
     }
 
     fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_broker::{Recovered, RecoveryError};
-use tidegate_config::{ByteSize, Config};
-use tidegate_storage::{Log, LogOptions, OpenError, OpenReport, Storage};
-use tracing::{error, info};
+use tidegate_config::{Config, Limits};
+use tidegate_storage::{Log, LogOptions, News, OpenError, OpenReport, Shortage, Storage};
+use tracing::{error, info, warn};
 
 /// Damaged places that are named; the others are counted.
 const NAMED_MAX: usize = 20;
+
+/// The part of `limits.memory` that finding what is on the disk may take.
+const INDEX_PART_OF_MEMORY: u64 = 8;
 
 /// What somebody can do who meets a damaged store.
 const WAYS_OUT: &str = "`tidegate store check` tells all of it, and `--set store.skip_damaged=true` starts without what is damaged";
@@ -45,6 +48,10 @@ impl From<RecoveryError> for StoreError {
     }
 }
 
+/// The store could not be closed, which was said: what was changed last may not be kept.
+#[derive(Debug)]
+pub(crate) struct NotKept;
+
 /// A store that is open.
 pub(crate) struct Store {
     folder: PathBuf,
@@ -61,7 +68,34 @@ pub(crate) fn open(config: &Config) -> Result<Option<Store>, StoreError> {
     };
     let began = Instant::now();
     let (log, report) = Log::open(&options(config, &folder))?;
-    Ok(Some(Store { folder, log: Arc::new(log), report, began }))
+    let named = folder.clone();
+    log.set_watcher(Box::new(move |news| tell(&named, &news)));
+    let store = Store { folder, log: Arc::new(log), report, began };
+    store.limit(&config.limits);
+    Ok(Some(store))
+}
+
+/// Says what has become of the store.
+fn tell(folder: &Path, news: &News) {
+    let folder = folder.display();
+    match news {
+        News::Full(Shortage::Limit) => {
+            warn!(%folder, reason = "limits.disk is reached", "the store is full: messages are refused or dropped, as their topics say");
+        }
+        News::Full(Shortage::FileSystem) => {
+            warn!(%folder, reason = "the file system is full", "the store is full: messages are refused or dropped, as their topics say");
+        }
+        News::Full(Shortage::Memory) => warn!(
+            %folder,
+            reason = "its index has taken an eighth of limits.memory",
+            "the store is full: messages are refused or dropped, as their topics say"
+        ),
+        News::Room => info!(%folder, "the store has room for messages again"),
+        News::Failing { error } => {
+            error!(%folder, %error, "the store cannot be written to: nothing is acknowledged that has to be kept");
+        }
+        News::Recovered => info!(%folder, "the store can be written to again"),
+    }
 }
 
 /// Where the store of a configuration is, and how it keeps what is in it.
@@ -82,8 +116,10 @@ impl Store {
     }
 
     /// From now on it may take so much.
-    pub(crate) fn limit_disk(&self, disk: ByteSize) {
-        self.log.limit_disk(disk.bytes());
+    pub(crate) fn limit(&self, limits: &Limits) {
+        self.log.limit_disk(limits.disk.bytes());
+        let index = limits.memory.bytes() / INDEX_PART_OF_MEMORY;
+        self.log.limit_index(usize::try_from(index).unwrap_or(usize::MAX));
     }
 
     /// Says what was found, and how long it took.
@@ -111,11 +147,16 @@ impl Store {
     }
 
     /// Has the disk keep everything, when nobody appends any more.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self) -> Result<(), NotKept> {
         match self.log.close() {
-            Ok(()) => info!("store closed"),
+            Ok(()) => {
+                info!("store closed");
+                Ok(())
+            }
             Err(error) => {
-                error!(%error, "the store could not be closed: what was changed last may not be kept");
+                let folder = self.folder.display();
+                error!(%folder, %error, "the store could not be closed: what was changed last may not be kept");
+                Err(NotKept)
             }
         }
     }

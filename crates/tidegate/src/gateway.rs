@@ -5,7 +5,7 @@
 
 use crate::access::{self, Passwords};
 use crate::cli::{Configuration, complain, say};
-use crate::durable::{self, Store, StoreError};
+use crate::durable::{self, NotKept, Store, StoreError};
 use crate::queues::queue_policies;
 use crate::reload::Live;
 use crate::rings::ring_options;
@@ -95,7 +95,7 @@ pub(crate) fn run(configuration: &Configuration) -> ExitCode {
         note_defaults(&loaded.config);
     }
     match serve(configuration, loaded.config, level) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(stopped) => exit_code(&stopped),
         Err(refused) => {
             tracing::error!("{refused}");
             ExitCode::from(crate::EXIT_REFUSED)
@@ -123,12 +123,23 @@ pub(crate) fn read(configuration: &Configuration) -> Result<Loaded, String> {
     load(&sources).map_err(|report| report.to_string())
 }
 
-fn serve(configuration: &Configuration, config: Config, level: logging::Level) -> Result<(), Refused> {
+fn serve(
+    configuration: &Configuration,
+    config: Config,
+    level: logging::Level,
+) -> Result<Result<(), NotKept>, Refused> {
     let mut gateway = Gateway::open(configuration, config, level)?;
     gateway.serve(Pages::default())?;
     let signal = gateway.wait();
-    gateway.stop(signal);
-    Ok(())
+    Ok(gateway.stop(signal))
+}
+
+/// How the process ends when the gateway has stopped.
+pub(crate) fn exit_code(stopped: &Result<(), NotKept>) -> ExitCode {
+    match stopped {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(NotKept) => ExitCode::FAILURE,
+    }
 }
 
 /// A gateway from its first open port to its last closed connection.
@@ -212,18 +223,17 @@ impl Gateway {
         }
     }
 
-    /// Sends every client away and closes every port.
-    pub(crate) fn stop(self, signal: &'static str) {
+    /// Sends every client away, closes every port, and has the store keep everything.
+    pub(crate) fn stop(self, signal: &'static str) -> Result<(), NotKept> {
         info!(signal, "stopping");
         self.readiness.set(Stage::Stopping);
         self.live.running.stop();
         if let Http::Served(http) = self.http {
             http.stop();
         }
-        if let Some(store) = &self.live.store {
-            store.close();
-        }
+        let closed = self.live.store.as_ref().map_or(Ok(()), Store::close);
         info!("stopped");
+        closed
     }
 }
 

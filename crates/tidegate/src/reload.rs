@@ -49,7 +49,7 @@ impl Live {
         };
         self.level.set(config.log.level);
         if let Some(store) = &self.store {
-            store.limit_disk(config.limits.disk);
+            store.limit(&config.limits);
         }
         if config.sys_interval != self.config.sys_interval {
             self.running.node().set_system_interval(config.sys_interval.duration(), Instant::now());

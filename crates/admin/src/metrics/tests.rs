@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use std::collections::HashSet;
 use std::time::Duration;
 use tidegate_broker::{Limits, NodeOptions, QueuePolicies, TopicPolicies};
-use tidegate_storage::{MemoryStorage, Storage};
+use tidegate_storage::{MemoryStorage, NoRoom, Storage};
 
 /// A node with two workers and two protocols that has seen nothing.
 pub(crate) fn node() -> Arc<Node> {
@@ -303,7 +303,13 @@ fn the_store_is_told_where_there_is_one() {
     let text = text_of(&node_on(Some(storage.clone())));
     assert_eq!(samples(&text, "tidegate_store_failing"), ["tidegate_store_failing 0"]);
     assert_eq!(samples(&text, "tidegate_store_syncs"), ["tidegate_store_syncs_total 0"]);
+    assert_eq!(samples(&text, "tidegate_store_full").len(), 3);
     storage.set_failing(true);
+    let text = text_of(&node_on(Some(storage.clone())));
+    assert_eq!(samples(&text, "tidegate_store_failing"), ["tidegate_store_failing 1"]);
+    // What is kept already stays kept, but nothing more is taken.
+    storage.set_failing(false);
+    storage.set_room(Err(NoRoom::Failing));
     let text = text_of(&node_on(Some(storage)));
     assert_eq!(samples(&text, "tidegate_store_failing"), ["tidegate_store_failing 1"]);
 }

@@ -12,11 +12,14 @@ section! {
     /// What the gateway holds at most. What goes beyond is refused or dropped, answered where the protocol can, and counted.
     pub struct Limits {
         /// Memory for what grows with clients and messages. `subscription_bytes`, `queued_bytes_total` and `retained_bytes` are parts of it
-        /// where they are not set themselves; what is left is for the buffers of connections, replay rings and the store's index. A part
+        /// where they are not set themselves; what is left is for the buffers of connections, replay rings and the index of what `data_dir`
+        /// holds, about 13 bytes a message. When that takes an eighth of `memory`, messages are refused as where `disk` is reached. A part
         /// that is set counts as it is set; parts and rings that come to more together are refused where `memory` is set.
         memory: ByteSize = size(4 * MIB, 16 * 1024 * GIB), Default("2GiB");
-        /// Bytes in `data_dir`, with what is settled and not given back yet. When they are reached, the policy of a message's `[[topic]]`
-        /// says what happens to it.
+        /// Bytes in `data_dir`. What waits and is retained may take three quarters of a small limit, four fifths of a gibibyte and more of a
+        /// larger one; then the policy of a message's `[[topic]]` says what happens to it. The rest is for what is settled and not given back
+        /// yet, for settlements, for descriptions of sessions and queues, and for making room. Settlements and descriptions are never
+        /// refused for want of room: beyond the rest they make the folder grow.
         disk: ByteSize = size(4 * MIB, 1024 * 1024 * GIB), Default("1GiB");
         /// Connections at one time, all listeners together.
         connections: usize = count(1, 10_000_000), Default("100000");

@@ -5,16 +5,17 @@ use super::reclaim::{More, Reclaim};
 use super::room::Pressure;
 use super::state::{State, Work};
 use super::time::{Clock, StoreTime};
-use super::writer::{self, Writer};
+use super::watch::Watcher;
+use super::writer::Writer;
 use super::{frame, frame::Moment};
-use crate::{Bell, Change, Entry, Lsn, ReadError, ReadMax, StreamId, Urgency, Usage};
+use crate::{Bell, Change, Entry, Lsn, NoRoom, ReadError, ReadMax, StreamId, Urgency, Usage};
 use parking_lot::{Condvar, Mutex};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A log that is open. Locks are taken in the order writer, reclaim, state, and then time or the bell.
+/// A log that is open. Locks are taken in the order writer, reclaim, watcher, state, and then time or the bell.
 pub(super) struct Engine {
     pub(super) state: Mutex<State>,
     pub(super) writer: Mutex<Writer>,
@@ -22,8 +23,9 @@ pub(super) struct Engine {
     reclaim: Mutex<Reclaim>,
     time: Mutex<StoreTime>,
     bell: Mutex<Option<Bell>>,
+    watcher: Mutex<Option<Watcher>>,
     /// There is something to write.
-    work: Condvar,
+    awake: Condvar,
     /// Something was written.
     drained: Condvar,
 }
@@ -37,7 +39,8 @@ impl Engine {
             reclaim: Mutex::default(),
             time: Mutex::new(time),
             bell: Mutex::default(),
-            work: Condvar::new(),
+            watcher: Mutex::default(),
+            awake: Condvar::new(),
             drained: Condvar::new(),
         }
     }
@@ -48,14 +51,14 @@ impl Engine {
         let mut state = self.state.lock();
         if change.is_empty() {
             state.want(urgency);
-            self.work.notify_one();
+            self.awake.notify_one();
             return Lsn(state.appended);
         }
         self.drained.wait_while(&mut state, |state| state.is_crowded());
         let lsn = state.append(change.as_bytes(), check, urgency, now);
         state.usage.appended_bytes += change.as_bytes().len() as u64;
         drop(state);
-        self.work.notify_one();
+        self.awake.notify_one();
         change.clear();
         lsn
     }
@@ -75,8 +78,23 @@ impl Engine {
             disk_bytes: segments.bytes() + state.spare_bytes,
             live_bytes: segments.live_bytes(),
             index_bytes: state.index.memory_bytes(),
+            short_of: state.watch.short_of(self.clock.monotonic_millis()),
             ..state.usage
         }
+    }
+
+    /// How much of what lives has to go for messages of so many bytes; that there is no room is noted, unless nobody has one.
+    pub(super) fn excess(&self, bytes: usize) -> Result<u64, NoRoom> {
+        let mut state = self.state.lock();
+        let excess = state.excess(bytes);
+        if bytes > 0
+            && excess != Ok(0)
+            && let Some(shortage) = state.shortage()
+            && state.watch.note_refused(shortage, self.clock.monotonic_millis())
+        {
+            self.awake.notify_one();
+        }
+        excess
     }
 
     pub(super) fn moment(&self) -> Moment {
@@ -85,6 +103,19 @@ impl Engine {
 
     pub(super) fn set_bell(&self, bell: Bell) {
         *self.bell.lock() = Some(bell);
+    }
+
+    pub(super) fn set_watcher(&self, watcher: Watcher) {
+        *self.watcher.lock() = Some(watcher);
+        self.awake.notify_one();
+    }
+
+    /// Tells whoever watches what has become of the store.
+    fn tell(&self) {
+        let watcher = self.watcher.lock();
+        let Some(watcher) = &*watcher else { return };
+        let news = self.state.lock().next_news(self.clock.monotonic_millis());
+        news.into_iter().for_each(watcher);
     }
 
     /// Says that the progress has changed.
@@ -96,12 +127,25 @@ impl Engine {
 
     /// Does what there is to do now; whether there is more.
     pub(super) fn turn(&self) -> More {
+        let more = self.work();
+        self.tell();
+        more
+    }
+
+    fn work(&self) -> More {
         let mut writer = self.writer.lock();
         let now = self.clock.monotonic_millis();
         let retry = self.state.lock().retry(now);
         let work = match retry {
             Some(false) => return More::Later,
-            Some(true) => Some(self.take_all(&mut writer, now)),
+            // What waits is copied to a new place for each try, so the disk is tried without it first.
+            Some(true) => match writer.probe() {
+                Ok(()) => Some(self.take_all(&mut writer, now)),
+                Err(error) => {
+                    self.state.lock().fail_again(&error, now);
+                    return More::Later;
+                }
+            },
             None => self.state.lock().take_work(now, self.moment()),
         };
         if let Some(work) = work {
@@ -162,7 +206,7 @@ impl Engine {
             Ok(()) => state.recover(),
             Err(error) => {
                 writer.give_up();
-                state.fail(writer::no_room(error), now);
+                state.fail(error, now);
             }
         }
         drop(state);
@@ -182,7 +226,7 @@ impl Engine {
             if more == More::Later
                 && let Some(millis) = state.next_in_millis(now)
             {
-                self.work.wait_for(&mut state, Duration::from_millis(millis));
+                self.awake.wait_for(&mut state, Duration::from_millis(millis));
             }
         }
     }
@@ -190,7 +234,7 @@ impl Engine {
     /// Has [`Engine::run`] come to its end.
     pub(super) fn close(&self) {
         self.state.lock().is_closing = true;
-        self.work.notify_all();
+        self.awake.notify_all();
         self.drained.notify_all();
     }
 }

@@ -35,12 +35,14 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
+mod watch;
 mod writer;
 
 pub use damage::{Damage, DamageKind, OpenError, OpenReport, TornTail};
 pub use open::Inspection;
 pub use recovery::SegmentReport;
 pub use stopped::StoppedLog;
+pub use watch::{News, Watcher};
 
 use crate::{
     Bell, Change, Entry, Lsn, NoRoom, Progress, ReadError, ReadMax, Storage, StreamId, StreamSummary,
@@ -124,6 +126,16 @@ impl Log {
         self.engine.state.lock().limit_disk(self.segment_bytes, disk_bytes_max);
     }
 
+    /// From now on no more messages are taken while finding the entries takes so many bytes of memory.
+    pub fn limit_index(&self, index_bytes_max: usize) {
+        self.engine.state.lock().index_bytes_max = index_bytes_max;
+    }
+
+    /// Has somebody told what becomes of the store, in place of the present one; at once, where there is something to tell already.
+    pub fn set_watcher(&self, watcher: Watcher) {
+        self.engine.set_watcher(watcher);
+    }
+
     /// Writes and syncs everything and ends the thread. What is appended afterwards is not kept.
     pub fn close(&self) -> std::io::Result<()> {
         let Some(thread) = self.thread.lock().take() else { return Ok(()) };
@@ -155,13 +167,17 @@ impl Storage for Log {
     }
 
     fn excess(&self, bytes: usize) -> Result<u64, NoRoom> {
-        self.engine.state.lock().excess(bytes)
+        self.engine.excess(bytes)
     }
 
     fn costs(&self, stream: StreamId, from: u64, count: usize) -> Vec<(u64, u64)> {
         let state = self.engine.state.lock();
         let entries = state.index.stream(stream).into_iter().flat_map(|stream| stream.from(from));
         entries.take(count).map(|(number, place)| (number, place.cost())).collect()
+    }
+
+    fn is_overfull(&self) -> bool {
+        self.engine.state.lock().is_overfull()
     }
 
     fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {

@@ -134,6 +134,9 @@ impl State {
             }
             excess = excess.max(bytes);
         }
+        if self.is_index_full() {
+            excess = excess.max(bytes);
+        }
         let can_reclaim = self.can_reclaim();
         let max = if can_reclaim { budget.messages() } else { budget.most() };
         if used > max.max(live + budget.dead()) {

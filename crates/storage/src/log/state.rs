@@ -5,7 +5,10 @@ use super::frame::{self, Kind, MARK_BYTES, Moment};
 use super::index::Index;
 use super::place::{self, Position};
 use super::room::{self, Pressure};
-use crate::{Lsn, NoRoom, Progress, Urgency, Usage};
+use super::watch::{News, Watch};
+use super::writer;
+use crate::{Lsn, NoRoom, Progress, Shortage, Urgency, Usage};
+use std::io;
 use std::sync::Arc;
 
 /// Half of what a place can tell apart.
@@ -18,6 +21,10 @@ const UNSYNCED_BYTES: u64 = 8 << 20;
 const MARK_MILLIS: u64 = 10_000;
 /// After how long a disk that has answered with an error is asked again.
 pub(super) const RETRY_MILLIS: u64 = 1000;
+/// How often that time is doubled where the disk takes little and not what waits.
+const DOUBLED_MAX: u32 = 5;
+/// What waits for the disk at the most, settlements aside.
+const BUFFER_BYTES_MAX: u64 = 64 << 20;
 
 /// Everything that the lock protects.
 #[derive(Debug)]
@@ -40,6 +47,9 @@ pub(super) struct State {
     failing: Option<Failing>,
     /// Why the next segment could not be made ready.
     pub(super) no_spare: Option<NoRoom>,
+    /// What finding the entries may take in memory before no more are taken.
+    pub(super) index_bytes_max: usize,
+    pub(super) watch: Watch,
     pub(super) usage: Usage,
     /// Whether space is being taken back.
     pub(super) is_reclaiming: bool,
@@ -54,6 +64,8 @@ pub(super) struct State {
 #[derive(Debug, Clone, Copy)]
 struct Failing {
     retry_at: u64,
+    /// How often what waits was copied for nothing since.
+    copies: u32,
     room: NoRoom,
 }
 
@@ -83,6 +95,8 @@ impl State {
             marked_at: now,
             failing: None,
             no_spare: None,
+            index_bytes_max: usize::MAX,
+            watch: Watch::default(),
             usage: Usage::default(),
             is_reclaiming: false,
             resting_until: None,
@@ -223,9 +237,30 @@ impl State {
     }
 
     /// The disk has answered with an error.
-    pub(super) fn fail(&mut self, room: NoRoom, now: u64) {
+    pub(super) fn fail(&mut self, error: &io::Error, now: u64) {
         self.usage.errors += 1;
-        self.failing = Some(Failing { retry_at: now + RETRY_MILLIS, room });
+        self.watch.note_error(error.to_string());
+        let copies = self.failing.map_or(0, |failing| failing.copies + 1);
+        let retry_at = now + (RETRY_MILLIS << copies.min(DOUBLED_MAX));
+        self.failing = Some(Failing { retry_at, copies, room: writer::no_room(error) });
+    }
+
+    /// The disk has answered with an error once more, before it was asked for anything that matters.
+    pub(super) fn fail_again(&mut self, error: &io::Error, now: u64) {
+        self.usage.errors += 1;
+        self.watch.note_error(error.to_string());
+        if let Some(failing) = &mut self.failing {
+            (failing.retry_at, failing.room) = (now + RETRY_MILLIS, writer::no_room(error));
+        }
+    }
+
+    /// The next segment is ready, or cannot be made so.
+    pub(super) fn note_spare(&mut self, error: Option<&io::Error>) {
+        self.no_spare = error.map(writer::no_room);
+        if let Some(error) = error {
+            self.usage.errors += 1;
+            self.watch.note_error(error.to_string());
+        }
     }
 
     /// The disk has taken everything that waited.
@@ -269,10 +304,36 @@ impl State {
         self.failing.map(|failing| failing.room)
     }
 
+    /// Whether finding the entries takes as much memory as it may.
+    pub(super) fn is_index_full(&self) -> bool {
+        self.index.memory_bytes() >= self.index_bytes_max
+    }
+
+    /// What there is too little of, where messages find no room.
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        match self.failing_room().or(self.no_spare) {
+            Some(NoRoom::Failing) => None,
+            Some(NoRoom::Full) => Some(Shortage::FileSystem),
+            None if self.is_index_full() => Some(Shortage::Memory),
+            None => Some(Shortage::Limit),
+        }
+    }
+
+    /// What is to be told of the store now.
+    pub(super) fn next_news(&mut self, now: u64) -> Option<News> {
+        let is_failing = self.failing.is_some() || self.no_spare == Some(NoRoom::Failing);
+        self.watch.set_failing(is_failing);
+        self.watch.next_news(now)
+    }
+
     /// Whether so much is not on the disk yet that whoever appends should wait for it.
     pub(super) fn is_crowded(&self) -> bool {
-        const BUFFER_BYTES_MAX: u64 = 64 << 20;
         self.failing.is_none() && !self.is_closing && self.buffer.bytes() > BUFFER_BYTES_MAX
+    }
+
+    /// Whether so much waits for a disk that fails that nothing is to be added.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.failing.is_some() && self.buffer.bytes() > BUFFER_BYTES_MAX
     }
 }
 

@@ -64,6 +64,34 @@ impl Writer {
         self.file = Some(Open { file, end, lsn: 0, is_dirty: false });
     }
 
+    /// Has the file of the next segment ready.
+    pub(super) fn prepare_spare(&mut self) -> io::Result<()> {
+        if self.spare.is_some() {
+            return Ok(());
+        }
+        match self.disk.create(names::SPARE, self.spare_bytes) {
+            Ok(spare) => {
+                self.spare = Some(spare);
+                Ok(())
+            }
+            Err(error) => {
+                // A file without all of its space would be in the way of what is to be freed.
+                self.disk.remove(names::SPARE).ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the disk to keep something in the next segment, whose content means nothing.
+    pub(super) fn probe(&mut self) -> io::Result<()> {
+        self.prepare_spare()?;
+        // Under its old name the file may hold a segment that is read after a crash.
+        self.disk.sync_folder()?;
+        let Some(spare) = &self.spare else { return Ok(()) };
+        spare.write_at(0, &[0; START_BYTES])?;
+        spare.sync()
+    }
+
     /// What the spare takes.
     pub(super) fn spare_bytes(&self) -> u64 {
         self.spare.as_ref().map_or(0, |_| self.spare_bytes)
@@ -188,7 +216,7 @@ impl Writer {
             (self.spare_bytes, self.spare) = (segment_bytes, None);
         }
         if self.spare.is_some() {
-            engine.state.lock().no_spare = None;
+            engine.state.lock().note_spare(None);
             return;
         }
         if let Some((no_room, retry_at)) = self.no_spare
@@ -197,17 +225,10 @@ impl Writer {
             engine.state.lock().no_spare = Some(no_room);
             return;
         }
-        let made = self.disk.create(names::SPARE, self.spare_bytes);
-        let no_room = made.as_ref().err().map(no_room);
-        self.no_spare = no_room.map(|no_room| (no_room, now + RETRY_MILLIS));
-        if no_room.is_some() {
-            // A file without all of its space would be in the way of what is to be freed.
-            self.disk.remove(names::SPARE).ok();
-        }
-        self.spare = made.ok();
+        let prepared = self.prepare_spare();
+        self.no_spare = prepared.as_ref().err().map(|error| (no_room(error), now + RETRY_MILLIS));
         let mut state = engine.state.lock();
-        state.usage.errors += u64::from(no_room.is_some());
-        state.no_spare = no_room;
+        state.note_spare(prepared.as_ref().err());
         state.spare_bytes = self.spare_bytes();
     }
 }

@@ -16,6 +16,7 @@ mod random;
 pub(crate) use options::DemoArgs;
 
 use crate::cli::{Configuration, complain, say};
+use crate::durable::NotKept;
 use crate::gateway::{self, Gateway, Refused, refuse};
 use crate::logging;
 use fleet::{Fleet, FleetPlan};
@@ -54,12 +55,12 @@ pub(crate) fn run(args: &DemoArgs, configuration: Configuration) -> ExitCode {
     let level = logging::start(&loaded.config.log);
     let opened = Gateway::open(&configuration, loaded.config, level).map_err(DemoError::from);
     match opened.and_then(|gateway| serve(gateway, args)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(stopped) => gateway::exit_code(&stopped),
         Err(error) => refuse(&format!("demo: {}", explain(&error))),
     }
 }
 
-fn serve(mut gateway: Gateway, args: &DemoArgs) -> Result<(), DemoError> {
+fn serve(mut gateway: Gateway, args: &DemoArgs) -> Result<Result<(), NotKept>, DemoError> {
     let address = |name: &'static str| gateway.address(name).ok_or(DemoError::Missing(name));
     let (page, mqtt, stomp, web) = (address("http")?, address("mqtt")?, address("stomp")?, address("web")?);
     say(&format!("Tidegate demo: http://{}{}", reachable(page), pages::PATH));
@@ -75,8 +76,7 @@ fn serve(mut gateway: Gateway, args: &DemoArgs) -> Result<(), DemoError> {
     let fleet = Fleet::start(plan).map_err(DemoError::Devices)?;
     let signal = gateway.wait();
     fleet.stop();
-    gateway.stop(signal);
-    Ok(())
+    Ok(gateway.stop(signal))
 }
 
 /// The address by which this machine reaches a listener, which may listen on all addresses.

@@ -234,11 +234,6 @@ impl CrashDisk {
         CrashDisk { state: Arc::new(Mutex::new(left)) }
     }
 
-    /// The next segment was not made in time.
-    pub(super) fn remove_spare(&self) {
-        self.state.lock().seen.remove("spare.seg");
-    }
-
     /// The files as a process sees them.
     pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.state.lock();

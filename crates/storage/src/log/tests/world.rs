@@ -33,7 +33,7 @@ pub(super) fn open(
 
 /// Whether messages of so many bytes can be kept.
 pub(super) fn room(engine: &Engine, bytes: usize) -> Result<(), NoRoom> {
-    match engine.state.lock().excess(bytes)? {
+    match engine.excess(bytes)? {
         0 => Ok(()),
         _ => Err(NoRoom::Full),
     }
