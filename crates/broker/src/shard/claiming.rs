@@ -342,7 +342,7 @@ impl Shard {
             if entry.stream.0 != group.queue.id {
                 self.move_entry(&group.queue, &mut returned, now);
                 queued.entry = returned.entry;
-            } else if queued.attempt > 1 {
+            } else if queued.attempt > 1 && self.check_describing().is_ok() {
                 self.keeping.amend(&entry, &returned.note());
             }
         }

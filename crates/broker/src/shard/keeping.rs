@@ -214,6 +214,14 @@ impl Shard {
         }
     }
 
+    /// Whether the durable store, where there is one, takes more of what describes sessions and queues.
+    pub(super) fn check_describing(&self) -> Result<(), Refusal> {
+        match &self.node.keeper {
+            Some(keeper) if keeper.storage().is_overfull() => Err(Refusal::StoreFailing),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Appends a message to these streams (stream, number, note): it is kept once, however many they are.
     pub(super) fn append_message(
         &mut self,

@@ -32,6 +32,9 @@ impl Shard {
     /// Notes when a queue was used last.
     pub(super) fn note_last_use(&mut self, group: &Group, now: Instant) {
         let (Some(keeper), Some(named)) = (&self.node.keeper, group.named()) else { return };
+        if keeper.storage().is_overfull() {
+            return;
+        }
         let used_at_millis = millis_before(keeper.storage().time_millis(), named.idle(now));
         let mut note = Vec::new();
         QueueNote { used_at_millis }.write(&mut note);

@@ -17,7 +17,7 @@ use crate::route::{Binding, Grant, Subscription};
 use crate::router::Joined;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_message::TopicFilter;
+use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
     Answer, Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag,
     Detach, Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Saved, Saving,
@@ -59,6 +59,20 @@ impl<'a> Requests<'a> {
     fn take_pace(&mut self, publish: &Publish<'_>) {
         if let Some(pace) = self.shard.slots.get_mut(self.slot).and_then(|slot| slot.pace.as_mut()) {
             pace.take(publish.topic.len() + publish.payload.len(), self.now);
+        }
+    }
+
+    /// Whether it can be noted that this message was taken, where it must not be taken twice: also where nobody keeps the message.
+    fn check_noting(&self, publish: &Publish<'_>) -> Result<(), Refusal> {
+        if publish.qos < QoS::ExactlyOnce || self.shard.node.keeper.is_none() {
+            return Ok(());
+        }
+        let slot = self.shard.slots.get(self.slot);
+        let mut consumers = slot.into_iter().flat_map(|slot| &slot.consumers);
+        let is_durable = |key: &usize| self.shard.consumers.get(*key).is_some_and(Consumer::is_durable);
+        match consumers.any(|(_, key)| is_durable(key)) {
+            true => self.shard.check_describing(),
+            false => Ok(()),
         }
     }
 
@@ -213,6 +227,9 @@ impl Broker for Requests<'_> {
         self.shard.check_size(subscribe.filter.as_str().as_bytes())?;
         let queue_name = queue_of(subscribe)?;
         let clearance = self.shard.check_subscribe(self.slot, subscribe, self.now)?;
+        if queue_name.is_some() || self.consumer(subscribe.consumer)?.1.is_durable() {
+            self.shard.check_describing()?;
+        }
         if let Some(share) = subscribe.share {
             return self.join(&GroupName::shared(share, subscribe.filter), subscribe);
         }
@@ -298,7 +315,8 @@ impl Broker for Requests<'_> {
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         self.shard.note_received(slot.protocol, publish);
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
-        let outcome = self.shard.check_kept(&route, &publication, 0);
+        let outcome =
+            self.check_noting(publish).and_then(|()| self.shard.check_kept(&route, &publication, 0));
         let outcome = outcome.and_then(|()| self.shard.distribute(&route, &mut publication, self.now));
         let published = outcome.inspect_err(|error| self.count(*error))?;
         let answer = self.shard.answer_after(self.slot, publication.waits_for);

@@ -56,6 +56,10 @@ impl Shard {
         if let Some(Err(refusal)) = attach.will.as_ref().map(|will| self.check_will(&identity, will, now)) {
             return Attachment::Refused(refusal);
         }
+        let is_kept = attach.will.is_some() || !attach.expiry.is_zero();
+        if let Some(Err(refusal)) = is_kept.then(|| self.check_describing()) {
+            return Attachment::Refused(refusal);
+        }
         let hold = |will| HeldWill::new(will, identity.clone(), Room::new(self.node.total.clone()));
         let Ok(will) = attach.will.take().map(hold).transpose() else {
             return Attachment::Refused(Refusal::QueueFull);

@@ -1,10 +1,12 @@
 //! A full disk where the oldest gives way to the newest.
 
 use crate::{QOS0, QOS1, QOS2};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_broker::{DiskFull, Limits, QueuePolicies, Reconfiguration, TopicPolicies, TopicPolicy};
-use tidegate_protocol::Refusal;
+use tidegate_message::Topic;
+use tidegate_protocol::{Attachment, Refusal, Will};
 use tidegate_storage::{MemoryStorage, NoRoom, Storage, StreamId};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Toy, filter, session};
@@ -120,4 +122,43 @@ fn a_retained_message_gives_way_to_its_successor() {
         assert_eq!(answer, expected, "{topic}");
     }
     assert_eq!(world.node().gauges().retained_messages, 2);
+}
+
+/// While the disk fails, what describes sessions waits in memory. When that is enough, whatever adds to it is refused, and the rest goes on.
+#[test]
+fn what_describes_sessions_is_refused_while_too_much_waits_for_the_disk() {
+    let (mut world, alice, storage) = world();
+    let bob = world.attached(1, session("bob"));
+    bob.subscribe(&mut world, "kept/#");
+    storage.set_overfull(true);
+    let before = storage.streams();
+    let (topic, payload) = (Topic::parse(b"kept/a").unwrap(), Bytes::from_static(b"gone"));
+    let will = Will {
+        topic,
+        payload,
+        qos: QOS1,
+        retain: false,
+        properties: None,
+        expiry: None,
+        delay: Duration::ZERO,
+    };
+    let failing = |answer| matches!(answer, Attachment::Refused(Refusal::StoreFailing));
+    for attaching in [session("carol"), session("carol").expiry(Duration::ZERO).will(will)] {
+        let toy = world.toy(0);
+        assert!(failing(toy.attach(&mut world, attaching)));
+    }
+    let subscribe =
+        |toy: &Toy, world: &mut World, text: &str| toy.subscribe_with(world, text, |_| {}).map(drop);
+    assert_eq!(subscribe(&bob, &mut world, "other/#"), Err(Refusal::StoreFailing));
+    assert_eq!(subscribe(&alice, &mut world, "$queue/jobs"), Err(Refusal::StoreFailing));
+    assert_eq!(bob.publish(&mut world, "nobody", "once", QOS2).map(drop), Err(Refusal::StoreFailing));
+    assert_eq!(storage.streams(), before);
+    // What nobody keeps, and what takes something away.
+    let dave = world.attached(0, session("dave").expiry(Duration::ZERO));
+    assert_eq!(subscribe(&dave, &mut world, "other/#"), Ok(()));
+    bob.publish(&mut world, "other/a", "one", QOS1).unwrap();
+    dave.publish(&mut world, "other/a", "once", QOS2).unwrap();
+    assert!(bob.unsubscribe(&mut world, "kept/#"));
+    storage.set_overfull(false);
+    assert_eq!(subscribe(&bob, &mut world, "other/#"), Ok(()));
 }
