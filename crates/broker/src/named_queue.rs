@@ -1,9 +1,9 @@
 //! What a named queue is beside a group: its policy, when it was used last, and its description in the durable store.
 
+use crate::entry::Entry;
 use crate::queue_policy::{QueuePolicy, Terms};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_message::Topic;
@@ -34,7 +34,7 @@ struct LastUse {
 /// one is there: each of them makes sure that it is.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
-    numbers: Mutex<SmallVec<[NonZeroU64; 1]>>,
+    entries: Mutex<SmallVec<[Entry; 1]>>,
     /// Whether one of them has been handed over to the store.
     is_handed_over: AtomicBool,
     /// The last use as it is noted there, in milliseconds of the store's time.
@@ -85,24 +85,24 @@ impl Description {
         self.is_handed_over.store(true, Ordering::Release);
     }
 
-    /// It is, or will be, an entry of this number.
-    pub(crate) fn add(&self, number: NonZeroU64, used_at_millis: u64) {
-        self.numbers.lock().push(number);
+    /// It is, or will be, this entry.
+    pub(crate) fn add(&self, entry: Entry, used_at_millis: u64) {
+        self.entries.lock().push(entry);
         *self.used_at_millis.lock() = used_at_millis;
     }
 
     /// The queue ends: the entries that are to be settled.
-    pub(crate) fn take(&self) -> SmallVec<[NonZeroU64; 1]> {
-        std::mem::take(&mut *self.numbers.lock())
+    pub(crate) fn take(&self) -> SmallVec<[Entry; 1]> {
+        std::mem::take(&mut *self.entries.lock())
     }
 
     /// The entries on which a later use is to be noted; none where it is no later.
-    pub(crate) fn note_use(&self, used_at_millis: u64) -> SmallVec<[NonZeroU64; 1]> {
+    pub(crate) fn note_use(&self, used_at_millis: u64) -> SmallVec<[Entry; 1]> {
         let mut before = self.used_at_millis.lock();
         if used_at_millis <= *before {
             return SmallVec::new();
         }
         *before = used_at_millis;
-        self.numbers.lock().clone()
+        self.entries.lock().clone()
     }
 }

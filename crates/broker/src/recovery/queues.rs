@@ -1,6 +1,7 @@
 //! The named queues come back, with the policies of today. What waits in them is read with the contents of all queues.
 
 use super::{Recovery, RecoveryError};
+use crate::entry::Entry as KeptEntry;
 use crate::mailbox::Letter;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -63,7 +64,8 @@ impl Recovery<'_> {
             let idle = Duration::from_millis(self.now_millis.saturating_sub(described.used_at_millis));
             named.note_former_use(self.now, idle);
             for number in &described.numbers {
-                named.description.add(*number, described.used_at_millis);
+                let entry = KeptEntry::recovered(StreamId::QUEUES, *number);
+                named.description.add(entry, described.used_at_millis);
             }
             named.description.note_handed_over();
         }

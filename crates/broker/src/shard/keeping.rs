@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::{Message, Topic};
 use tidegate_protocol::Refusal;
 use tidegate_storage::record::{DeliveryNote, MessageRecord};
@@ -22,6 +22,9 @@ use tidegate_storage::{Change, Lsn, NoRoom, Storage, StreamId, Urgency};
 
 /// Bytes that the place where records are written keeps for the next one.
 const RECORD_BYTES: usize = 1 << 20;
+
+/// How soon it is looked again whether what is to be settled has been appended, where nothing else happens on this worker.
+const LATE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What this event is to change.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ pub(super) struct Keeping {
     place: Option<ChangePlace>,
     /// Settled before they were appended: what another worker has in its hands, which has not handed its change over yet.
     late: Vec<Entry>,
+    /// When it is looked at these again.
+    late_due: Option<Instant>,
     /// The consumers whose next delivery has to be on the disk first.
     pub(super) holding: Vec<usize>,
     /// What is known of how far the disk has come.
@@ -122,11 +127,20 @@ impl Keeping {
         }
     }
 
-    /// Settles what could not be before because it was not appended.
-    fn settle_late(&mut self) {
+    /// Settles what could not be before because it was not appended. Returns whether it is to be looked at the rest at a moment that was not
+    /// known before.
+    fn settle_late(&mut self, now: Instant) -> bool {
         for entry in std::mem::take(&mut self.late) {
             self.settle(&entry);
         }
+        let before = self.late_due.filter(|due| *due > now && !self.late.is_empty());
+        self.late_due = before.or_else(|| (!self.late.is_empty()).then(|| now + LATE_PAUSE));
+        before.is_none() && self.late_due.is_some()
+    }
+
+    /// When there is something to do although nothing happens.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.late_due
     }
 }
 
@@ -173,16 +187,16 @@ impl Shard {
 
     /// Hands over what this event has changed; whoever waits for it waits for its place from now on. That of an event that has changed
     /// nothing is the last one. Sessions that were given up may be had by other workers then.
-    pub(super) fn commit(&mut self) {
-        self.hand_change_over();
+    pub(super) fn commit(&mut self, now: Instant) {
+        self.hand_change_over(now);
         for (key, holder) in self.keeping.leaving.drain(..) {
             self.node.sessions.free(&key, holder);
         }
     }
 
-    fn hand_change_over(&mut self) {
+    fn hand_change_over(&mut self, now: Instant) {
         if !self.keeping.late.is_empty() {
-            self.keeping.settle_late();
+            self.timer_moved |= self.keeping.settle_late(now);
         }
         if self.keeping.change.is_empty() && !self.answers.are_fresh() {
             return;
@@ -234,3 +248,6 @@ impl Shard {
         self.keeping.change.append(claims, &self.keeping.record);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -380,7 +380,7 @@ impl Shard {
                 self.buffers.take_back(&mut here.output);
             }
         }
-        self.post_letters();
+        self.post_letters(now);
         self.answer_requests(now);
     }
 
@@ -392,8 +392,8 @@ impl Shard {
         }
     }
 
-    fn post_letters(&mut self) {
-        self.commit();
+    fn post_letters(&mut self, now: Instant) {
+        self.commit(now);
         self.ask_for_more();
         for (mailbox, letters) in self.node.mailboxes.iter().zip(&mut self.outgoing) {
             if !letters.is_empty() {
@@ -430,7 +430,7 @@ impl Shard {
             self.dirty = dirty;
         }
         self.deliver_waiting(now);
-        self.post_letters();
+        self.post_letters(now);
         self.answer_requests(now);
     }
 
@@ -439,7 +439,7 @@ impl Shard {
         if self.is_open(key) {
             self.flush_slot(key.slot, now);
             self.deliver_waiting(now);
-            self.post_letters();
+            self.post_letters(now);
             self.answer_requests(now);
         }
     }

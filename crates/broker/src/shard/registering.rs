@@ -1,6 +1,7 @@
 //! That a named queue exists, in the durable store: written when it is made, settled when it ends, and the last use noted in between.
 
 use super::Shard;
+use crate::entry::Entry;
 use crate::group::Group;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ impl Shard {
         let (mut body, mut note) = (Vec::new(), Vec::new());
         QueueRecord { queue: group.queue.id, topic: named.topic.clone() }.write(&mut body);
         QueueNote { used_at_millis }.write(&mut note);
-        named.description.add(number, used_at_millis);
+        let entry = Entry { stream: StreamId::QUEUES, number, change: Some(self.keeping.place()) };
+        named.description.add(entry, used_at_millis);
         self.keeping.change.append(&[(StreamId::QUEUES, number.get(), &note)], &body);
         self.keeping.described.push(group.clone());
     }
@@ -38,17 +40,16 @@ impl Shard {
         let used_at_millis = millis_before(keeper.storage().time_millis(), named.idle(now));
         let mut note = Vec::new();
         QueueNote { used_at_millis }.write(&mut note);
-        for number in named.description.note_use(used_at_millis) {
-            self.keeping.change.amend(StreamId::QUEUES, number.get(), &note);
+        for entry in named.description.note_use(used_at_millis) {
+            self.keeping.change.amend(entry.stream, entry.number.get(), &note);
         }
     }
 
     /// A queue has ended: nothing of it is left in the store.
     pub(super) fn forget_description(&mut self, group: &Group) {
         let Some(named) = group.named().filter(|_| self.node.keeper.is_some()) else { return };
-        for number in named.description.take() {
-            self.keeping.change.settle(StreamId::QUEUES, number.get());
-        }
+        // Another worker may be about to describe it as well.
+        named.description.take().iter().for_each(|entry| self.keeping.settle(entry));
         self.keeping.change.end(StreamId(group.queue.id));
     }
 }

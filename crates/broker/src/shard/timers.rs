@@ -23,8 +23,8 @@ impl Shard {
             || [self.node.sessions.next_due(), self.node.system.next_due()].into_iter().flatten().min();
         let sessions = if self.worker == 0 { agenda() } else { None };
         let review = self.review.as_ref().map(Review::since);
-        let [queues, sweep] = [self.upkeep.next_due(), self.sweep.next_due()];
-        [connections, sessions, review, queues, sweep].into_iter().flatten().min()
+        let [queues, sweep, late] = [self.upkeep.next_due(), self.sweep.next_due(), self.keeping.next_due()];
+        [connections, sessions, review, queues, sweep, late].into_iter().flatten().min()
     }
 
     /// Whether [`Shard::next_timer`] may have become earlier since the last call.
