@@ -317,18 +317,30 @@ impl Shard {
 
     /// Lets a delivery that a group has given to a consumer of this worker wait in the consumer's own queue until the disk has it.
     pub(super) fn own(&mut self, key: usize, mut queued: Queued, now: Instant) {
-        let Some(queue) = self.consumers.get(key).map(|consumer| consumer.queue.clone()) else { return };
+        let Some(queue) = self.consumers.get(key).map(|consumer| consumer.queue.clone()) else {
+            return self.take_from_nobody(queued, now);
+        };
         if self.is_to_be_owned(&queue, &queued) {
             self.move_entry(&queue, &mut queued, now);
         }
         if let Err(queued) = queue.append(queued) {
-            self.settle_entry(&queued);
-            self.metrics.count_dropped("session_ended", 1);
+            self.take_from_nobody(queued, now);
         }
         if let Some(consumer) = self.consumers.get_mut(key) {
             consumer.backlog = true;
         }
         self.list(key);
+    }
+
+    /// Who was to have a delivery is gone for good: a group gives it to somebody else.
+    fn take_from_nobody(&mut self, queued: Queued, now: Instant) {
+        match queued.group {
+            Some(_) => self.give_back([queued], now),
+            None => {
+                self.settle_entry(&queued);
+                self.metrics.count_dropped("session_ended", 1);
+            }
+        }
     }
 
     /// Notes what has become of deliveries that go back to their group: how often they were delivered, and that they are the group's again.

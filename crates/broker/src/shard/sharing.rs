@@ -326,8 +326,11 @@ impl Shard {
     fn put_back(&mut self, mut group: Arc<Group>, mut deliveries: Vec<Queued>, now: Instant) {
         // A named queue may have ended since they were taken from it: then it begins anew. Nobody else ends one.
         while let Err(homeless) = group.take_back(std::mem::take(&mut deliveries)) {
-            let Some(topic) = group.named().map(|named| named.topic.clone()) else { return };
             deliveries = homeless;
+            let Some(topic) = group.named().map(|named| named.topic.clone()) else {
+                self.metrics.count_dropped("session_ended", deliveries.len());
+                return self.settle_entries(&deliveries);
+            };
             group = self.queue_anyway(&topic, now);
             self.keep_returned(&group, &mut deliveries, now);
         }

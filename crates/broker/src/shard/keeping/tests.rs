@@ -4,7 +4,9 @@ use super::*;
 use crate::Limits;
 use crate::node::NodeOptions;
 use crate::queue_policy::QueuePolicies;
+use crate::route::Grant;
 use crate::topic_policy::TopicPolicies;
+use tidegate_message::{Origin, QoS};
 use tidegate_storage::MemoryStorage;
 
 const STREAM: StreamId = StreamId(5000);
@@ -26,6 +28,18 @@ fn node_on(storage: &Arc<MemoryStorage>) -> Arc<Node> {
 
 fn topic(text: &str) -> Topic {
     Topic::parse(text.as_bytes()).unwrap()
+}
+
+fn message(text: &str) -> Arc<Message> {
+    Arc::new(Message {
+        topic: topic(text),
+        payload: bytes::Bytes::from_static(b"x"),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        properties: None,
+        expires_at: None,
+        origin: Origin(0),
+    })
 }
 
 fn entries(storage: &MemoryStorage, stream: StreamId) -> usize {
@@ -75,4 +89,19 @@ fn a_queue_is_not_forgotten_before_it_is_described() {
     assert_eq!(entries(&storage, StreamId::QUEUES), 1);
     home.handle_timers(home.next_timer().unwrap());
     assert_eq!(entries(&storage, StreamId::QUEUES), 0);
+}
+
+/// What a group has given to a member that is gone for good waits for another one.
+#[test]
+fn a_group_takes_back_what_nobody_is_there_for() {
+    let storage = Arc::new(MemoryStorage::new());
+    let node = node_on(&storage);
+    let mut shard = Shard::new(node.clone(), 0);
+    let now = Instant::now();
+    let group = node.router.declare_anyway(&topic("$queue/jobs"), 0, &|home| node.new_queue(home));
+    let grant =
+        Grant { qos: QoS::ExactlyOnce, retain_as_published: false, subscription_ids: Default::default() };
+    let queued = group.enter(message("$queue/jobs"), None).taken(&group, &grant);
+    shard.own(7, queued, now);
+    assert_eq!(group.waiting(), 1);
 }
