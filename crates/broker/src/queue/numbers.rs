@@ -14,6 +14,15 @@ struct Range {
     count: u64,
 }
 
+/// Whether a number is in the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    Yes,
+    /// Only reading tells.
+    Perhaps,
+    No,
+}
+
 impl Range {
     fn is_loose(&self) -> bool {
         self.count <= self.last - self.first
@@ -51,6 +60,16 @@ impl Numbers {
     /// The highest one.
     pub(super) fn last(&self) -> Option<u64> {
         self.ranges.back().map(|range| range.last)
+    }
+
+    /// Whether one is in, as far as that is known.
+    pub(super) fn knows(&self, number: u64) -> Known {
+        let at = self.ranges.partition_point(|range| range.last < number);
+        match self.ranges.get(at).filter(|range| range.first <= number) {
+            None => Known::No,
+            Some(range) if range.is_loose() => Known::Perhaps,
+            Some(_) => Known::Yes,
+        }
     }
 
     /// Puts one in that is not in. Returns whether it was not.
@@ -121,8 +140,7 @@ impl Numbers {
 
     /// Whether it is known that a number is in. What a loose range has is not known.
     pub(super) fn contains(&self, number: u64) -> bool {
-        let at = self.ranges.partition_point(|range| range.last < number);
-        self.ranges.get(at).is_some_and(|range| range.first <= number && !range.is_loose())
+        self.knows(number) == Known::Yes
     }
 
     /// These numbers, ascending, are all that was found from this one on up to the last of them. So far as that is in a loose range, it is

@@ -12,7 +12,8 @@
 //! and the answer.
 
 use super::conflation::Scope;
-use super::numbers::Numbers;
+use super::numbers::{Known, Numbers};
+use std::collections::BTreeSet;
 use tidegate_storage::ReadMax;
 
 /// Answers in which nothing was found, after which the front is given up. Whoever appends an entry writes it at the end of the event, so
@@ -64,6 +65,8 @@ pub(super) struct Tail {
     reading: Option<u64>,
     /// Answers without any entry, one behind the other.
     fruitless: u32,
+    /// What was settled before it was read, of what an earlier process has left: it is counted until it is known not to be there.
+    settled: BTreeSet<u64>,
 }
 
 impl Tail {
@@ -186,15 +189,45 @@ impl Tail {
         self.fruitless = self.fruitless.saturating_sub(1);
     }
 
+    /// One is settled by whoever has had it from an earlier process, and is not to come. Returns whether it may have been in the tail.
+    pub(super) fn settle_early(&mut self, number: u64) -> bool {
+        match self.numbers.knows(number) {
+            Known::No => false,
+            Known::Perhaps => self.settled.insert(number),
+            Known::Yes => {
+                self.forget(number);
+                true
+            }
+        }
+    }
+
+    /// Takes one out whose weight nobody knows.
+    fn forget(&mut self, number: u64) {
+        let average = self.average();
+        if self.numbers.remove(number) {
+            self.bytes = self.bytes.saturating_sub(average);
+            self.mend();
+        }
+    }
+
+    fn average(&self) -> usize {
+        self.bytes.checked_div(usize::try_from(self.numbers.len()).unwrap_or(usize::MAX)).unwrap_or(0)
+    }
+
     /// Takes an entry that was read, of this weight where it could be read. They come ascending.
     pub(super) fn take(&mut self, number: u64, weight: Option<usize>) -> Fate {
-        let average = self.bytes.checked_div(usize::try_from(self.numbers.len()).unwrap_or(usize::MAX));
+        let average = self.average();
         self.numbers.pass(number);
+        if self.settled.remove(&number) {
+            // It was read before it was settled.
+            self.forget(number);
+            return Fate::Foreign;
+        }
         if !self.numbers.remove(number) {
             return Fate::Foreign;
         }
         self.fruitless = 0;
-        let weight = weight.or(average).unwrap_or(0);
+        let weight = weight.unwrap_or(average);
         self.bytes = self.bytes.saturating_sub(weight);
         let fate = match self.given_up_bytes.checked_div(self.given_up) {
             None => Fate::Waits,
@@ -217,9 +250,24 @@ impl Tail {
             let found = last.filter(|last| *last > ask.from);
             self.numbers.give_up_below(found.unwrap_or(u64::MAX));
         }
-        let missing = usize::try_from(self.numbers.take_missing()).unwrap_or(usize::MAX);
+        self.forget_settled(last.unwrap_or(u64::MAX));
+        let mut missing = usize::try_from(self.numbers.take_missing()).unwrap_or(usize::MAX);
+        // What was settled is not there, and nobody misses it.
+        while missing > 0 && self.settled.pop_first().is_some() {
+            missing -= 1;
+        }
         self.mend();
         missing
+    }
+
+    /// Everything up to this number was read: what was settled early and seems to be there still is not.
+    fn forget_settled(&mut self, last: u64) {
+        let is_there = |number: &u64| self.numbers.knows(*number) == Known::Yes;
+        let gone: Vec<u64> = self.settled.range(..=last).copied().filter(is_there).collect();
+        for number in gone {
+            self.settled.remove(&number);
+            self.forget(number);
+        }
     }
 
     /// Whether an answer has brought nothing, so that the next question should wait a while.
@@ -229,7 +277,10 @@ impl Tail {
 
     /// What is given up and what it weighs is never more than there is.
     fn mend(&mut self) {
-        self.bytes = if self.is_empty() { 0 } else { self.bytes };
+        if self.is_empty() {
+            self.bytes = 0;
+            self.settled.clear();
+        }
         self.given_up = self.given_up.min(usize::try_from(self.numbers.len()).unwrap_or(usize::MAX));
         self.given_up_bytes = if self.given_up == 0 { 0 } else { self.given_up_bytes.min(self.bytes) };
     }
@@ -398,5 +449,35 @@ mod tests {
         // Number 19, or another one, should have been there.
         assert_eq!(tail.take(20, Some(100)), Fate::Waits);
         assert_eq!((tail.end_answer(&ask, Some(20)), tail.len(), tail.bytes()), (1, 0, 0));
+    }
+
+    /// What was settled before it was read does not come, is not missed, and holds nothing up, whether its number was known or not.
+    #[test]
+    fn what_is_settled_before_it_is_read_does_not_come() {
+        for (last, settled) in [(14, 10), (14, 12), (14, 14), (19, 12)] {
+            let mut tail = Tail::left_by_earlier(10, last, 5, 500);
+            assert!(tail.settle_early(settled) && !tail.settle_early(settled) && !tail.settle_early(9));
+            let ask = tail.ask(1, ReadMax { entries: 9, bytes: 1000 }).unwrap();
+            assert!(tail.note_answer(&ask));
+            let left: Vec<u64> = (10..=14).filter(|number| *number != settled).collect();
+            for number in &left {
+                assert_eq!(tail.take(*number, Some(100)), Fate::Waits, "{settled} of {last}");
+            }
+            let missing = tail.end_answer(&ask, None);
+            assert_eq!((missing, tail.len(), tail.bytes()), (0, 0, 0), "{settled} of {last}");
+        }
+    }
+
+    #[test]
+    fn what_is_settled_while_it_is_read_does_not_come() {
+        for last in [14, 19] {
+            let mut tail = Tail::left_by_earlier(10, last, 5, 500);
+            let ask = tail.ask(1, ReadMax { entries: 9, bytes: 1000 }).unwrap();
+            assert!(tail.settle_early(12) && tail.note_answer(&ask));
+            let fates = (10..=14).map(|number| tail.take(number, Some(100)));
+            let foreign: Vec<_> = fates.map(|fate| fate == Fate::Foreign).collect();
+            assert_eq!(foreign, [false, false, true, false, false]);
+            assert_eq!((tail.end_answer(&ask, None), tail.len(), tail.bytes()), (0, 0, 0));
+        }
     }
 }

@@ -191,6 +191,17 @@ impl Queue {
         self.has_tail.store(true, Ordering::Relaxed);
     }
 
+    /// A delivery that an earlier process has left and that nobody has read yet is settled. Returns whether it may be on the disk.
+    pub(crate) fn settle_on_disk(&self, number: u64) -> bool {
+        let mut waiting = self.waiting.lock();
+        let Some(mut rest) = waiting.rest.take() else { return false };
+        let before = rest.on_disk();
+        let is_settled = rest.tail.settle_early(number);
+        self.total.change_on_disk(before, rest.on_disk());
+        self.put_rest(&mut waiting, rest);
+        is_settled
+    }
+
     /// What is to be read now; nothing while something is being read, and where enough is in memory.
     pub(crate) fn next_ask(&self) -> Option<Ask> {
         if !self.has_tail() {
@@ -263,14 +274,14 @@ impl Queue {
         }
         let entry = queued.entry.map(|entry| Entry { change: rest.newest.clone(), ..entry });
         let queued = Queued { entry, ..queued };
-        match queued.place {
-            0 => {
+        match queued.place == 0 || queued.group.is_some() {
+            true => {
                 let weight = queued.weight_bytes();
                 waiting.bytes += weight;
                 self.total.add(weight);
                 waiting.deliveries.push_back(queued);
             }
-            _ => self.put(waiting, queued),
+            false => self.put(waiting, queued),
         }
     }
 }

@@ -344,7 +344,9 @@ impl Broker for Requests<'_> {
             Some(kept) => kept,
             // The peer may answer a delivery of its last connection before it has come again; then it must not.
             None if outcome != Outcome::Released => {
-                let Some(queued) = consumer.queue.take_resuming(tag, consumer.resuming) else { return };
+                let Some(queued) = consumer.queue.take_resuming(tag, consumer.resuming) else {
+                    return self.shard.settle_unseen(key, tag, outcome);
+                };
                 consumer.resuming -= 1;
                 Some(queued)
             }

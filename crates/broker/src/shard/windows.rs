@@ -15,6 +15,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::Message;
+use tidegate_protocol::{DeliveryTag, Outcome};
 use tidegate_storage::StreamId;
 use tidegate_storage::record::{DeliveryNote, MessageRecord};
 use tracing::error;
@@ -65,7 +66,14 @@ impl Shard {
             return;
         };
         let Found { ask, entries } = found;
-        let entries = entries.into_iter().map(|entry| (entry.number, revive(&asker, entry, now, now_millis)));
+        let (mut groups, router) = (None, &self.node.router);
+        let mut group_of = |StreamId(queue)| -> Option<Arc<Group>> {
+            // Looked up for all at once: hardly anything that is read was taken from one.
+            groups.get_or_insert_with(|| router.groups_by_queue()).get(&queue).cloned()
+        };
+        let entries = entries
+            .into_iter()
+            .map(|entry| (entry.number, revive(&asker, entry, &mut group_of, (now, now_millis))));
         let taken = asker.queue().take_in(&ask, entries.collect());
         let is_fruitless = taken.is_fruitless;
         self.settle_damaged(asker.queue(), &taken);
@@ -95,6 +103,24 @@ impl Shard {
         }
     }
 
+    /// A delivery of the process before is settled, accepted or rejected, that has not come again, because it waits behind what was taken into
+    /// memory at the start: how far it had come its protocol knows. One on the disk only comes again where it was rejected.
+    pub(super) fn settle_unseen(&mut self, key: usize, tag: DeliveryTag, outcome: Outcome) {
+        let consumer = self.consumers.get_mut(key).filter(|consumer| consumer.is_durable());
+        let (Some(consumer), Some(number)) = (consumer, NonZeroU64::new(tag.0)) else { return };
+        let queue = consumer.queue.clone();
+        match (queue.take_numbered(number), outcome) {
+            (Some(queued), Outcome::Accepted) => self.settle_entry(&queued),
+            (Some(queued), _) => self.bury(Death::Rejected, vec![queued]),
+            (None, Outcome::Accepted) if queue.settle_on_disk(number.get()) => {
+                self.keeping.settle(&Entry::recovered(StreamId(queue.id), number));
+                // What stood behind it may be next.
+                self.wake_anywhere(&queue);
+            }
+            (None, _) => {}
+        }
+    }
+
     /// What cannot be read is settled, so that it is not met again.
     fn settle_damaged(&mut self, queue: &Queue, taken: &TakenIn) {
         let stream = StreamId(queue.id);
@@ -109,7 +135,12 @@ impl Shard {
 }
 
 /// A delivery as it was kept in the stream of somebody's queue; nothing where that cannot be read.
-fn revive(asker: &Asker, entry: FoundEntry, now: Instant, now_millis: u64) -> Option<Queued> {
+fn revive(
+    asker: &Asker,
+    entry: FoundEntry,
+    group_of: &mut impl FnMut(StreamId) -> Option<Arc<Group>>,
+    (now, now_millis): (Instant, u64),
+) -> Option<Queued> {
     let (record, note) = entry.content?;
     let note = DeliveryNote::read(&note).ok()?;
     let number = NonZeroU64::new(entry.number)?;
@@ -124,7 +155,16 @@ fn revive(asker: &Asker, entry: FoundEntry, now: Instant, now_millis: u64) -> Op
             ..Queued::unassigned(message, 0)
         },
     };
-    Some(Queued { attempt: note.attempt, entry, ..queued })
+    let queued = Queued { attempt: note.attempt, entry, ..queued };
+    let taken = note.taken_from.and_then(|(from, place)| Some((group_of(from)?, place)));
+    Some(match (asker, taken) {
+        // It may have been under way to its session, which is the only one that may get it then ([MQTT-4.8.2-4]).
+        (Asker::Own(_), Some((group, place))) => {
+            let tag = Some(DeliveryTag(number.get()));
+            Queued { group: Some(group), place, tag, redelivered: true, is_presumed: true, ..queued }
+        }
+        _ => queued,
+    })
 }
 
 /// The message of a record. One that has expired meanwhile has a deadline that is now, so that whoever meets it sees to the rest.

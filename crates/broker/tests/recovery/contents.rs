@@ -296,3 +296,87 @@ fn a_group_with_members_on_several_workers_has_its_messages_again() {
     expected.retain(|payload| *payload != accepted.payload);
     assert_eq!(again, expected);
 }
+
+/// So large that the first four of them are all that is taken into memory at the start.
+fn large(number: usize) -> String {
+    format!("{number}{}", "x".repeat(300_000))
+}
+
+fn publish_large(kept: &mut Kept, topic: &str, count: usize) {
+    let publisher = kept.world.toy(0);
+    for number in 1..=count {
+        publisher.publish(&mut kept.world, topic, &large(number), QOS2).unwrap();
+        kept.world.run();
+    }
+}
+
+/// The tags of what has come, each with the number of its message.
+fn numbered(toy: &Toy) -> Vec<(u64, u64)> {
+    let number = |payload: &str| payload.trim_end_matches('x').parse().unwrap();
+    toy.got().iter().map(|got| (got.tag.unwrap(), number(&got.payload))).collect()
+}
+
+/// [MQTT-4.3.3-1] [MQTT-3.1.1/4.3.3-1]: what a client has completed before it came again never comes again, however much stands before it.
+#[test]
+fn what_is_accepted_before_it_is_read_does_not_come() {
+    for is_read in [false, true] {
+        let mut kept = Kept::new();
+        let ann = kept.world.attached(0, session("ann").credit(8));
+        ann.subscribe(&mut kept.world, "a");
+        publish_large(&mut kept, "a", 8);
+        assert_eq!(numbered(&ann).len(), 8);
+        let mut kept = kept.kill();
+        kept.world.hold_reads();
+        let ann = kept.world.attached(0, session("ann").credit(4));
+        kept.world.run();
+        assert_eq!(numbered(&ann), [(1, 1), (2, 2), (3, 3), (4, 4)]);
+        if is_read {
+            assert!(kept.world.read());
+            kept.world.run();
+        }
+        ann.accept(&mut kept.world, 6);
+        assert_eq!(left(&kept), 7);
+        ann.vanish(&mut kept.world);
+        let ann = kept.world.attached(1, session("ann").credit(8));
+        let mut again = Vec::new();
+        for _ in 0..4 {
+            kept.world.run();
+            again.extend(numbered(&ann));
+            kept.world.read();
+        }
+        assert_eq!(again, [1, 2, 3, 4, 5, 7, 8].map(|number| (number, number)));
+        again.iter().for_each(|(tag, _)| ann.accept(&mut kept.world, *tag));
+        kept.world.run();
+        assert_eq!((left(&kept), kept.world.dropped("damaged")), (0, 0));
+        assert_eq!(kept.world.node().gauges().queued_messages, 0);
+    }
+}
+
+/// [MQTT-4.8.2-4]: what a session has taken from a queue at level 2 is its own, and goes back when the session ends, however much stands before it.
+#[test]
+fn what_was_taken_remembers_its_queue_wherever_it_stands() {
+    let mut kept = Kept::new();
+    let ann = kept.world.attached(0, session("ann").credit(10));
+    ann.subscribe(&mut kept.world, QUEUE);
+    publish_large(&mut kept, QUEUE, 6);
+    let before = numbered(&ann);
+    assert_eq!(before.len(), 6);
+    let mut kept = kept.kill();
+    let bob = kept.world.attached(1, session("bob").credit(10));
+    bob.subscribe(&mut kept.world, QUEUE);
+    let ann = kept.world.attached(1, session("ann").credit(10));
+    kept.world.run();
+    assert_eq!(numbered(&ann), before);
+    // It is still the client's own when the connection is lost.
+    ann.vanish(&mut kept.world);
+    kept.world.run();
+    assert_eq!(numbered(&bob), []);
+    let ann = kept.world.attached(0, session("ann").credit(10));
+    kept.world.run();
+    assert_eq!(numbered(&ann), before);
+    ann.set_farewell(Some(Duration::ZERO), b"");
+    ann.leave(&mut kept.world, WillAction::Discard);
+    kept.world.run();
+    let back: Vec<u64> = numbered(&bob).into_iter().map(|(_, number)| number).collect();
+    assert_eq!(back, [1, 2, 3, 4, 5, 6]);
+}
