@@ -44,7 +44,7 @@ answers 503 with `starting` and `stopping`.
   (too many wait to be checked). For dropped messages among others `queue_full` (the
   receiver's queue is at its limit), `store_full` and `store_failing` (the disk does not take it), `disk_full` (it made room
   for a newer one on a full disk), `superseded` (a newer one of its topic waits in its place, with
-  `disk_full = \"keep-last\"`), `retained_full` (there was no room to
+  `disk_full = \"keep-last\"` or `limits.queue_overflow = \"keep-last\"`), `retained_full` (there was no room to
   retain it), `topic_refused` (its topic is none, or beyond a limit), `offline` (quality of service 0 and no connection), `no_receiver` (an
   answer for which nobody waits any more), `not_expressible` (the receiver's protocol has no words for it), `expired`, `rejected` (by
   the receiver), `session_ended` (what still waited in it, or was on its way to it), `delivery_limit` (in a named queue without dead letters),

@@ -25,6 +25,7 @@ pub(crate) struct TotalBytes {
     queue_messages_max: AtomicUsize,
     queue_bytes_max: AtomicUsize,
     drops_oldest: AtomicBool,
+    keeps_last: AtomicBool,
 }
 
 impl TotalBytes {
@@ -39,6 +40,7 @@ impl TotalBytes {
             queue_messages_max: limits.queued_messages.into(),
             queue_bytes_max: limits.queued_bytes.into(),
             drops_oldest: (limits.queue_overflow == Overflow::DropOldest).into(),
+            keeps_last: (limits.queue_overflow == Overflow::KeepLast).into(),
         }
     }
 
@@ -58,6 +60,7 @@ impl TotalBytes {
         self.queue_messages_max.store(limits.queued_messages, Ordering::Relaxed);
         self.queue_bytes_max.store(limits.queued_bytes, Ordering::Relaxed);
         self.drops_oldest.store(limits.queue_overflow == Overflow::DropOldest, Ordering::Relaxed);
+        self.keeps_last.store(limits.queue_overflow == Overflow::KeepLast, Ordering::Relaxed);
     }
 
     /// The most messages that may wait in one queue.
@@ -73,6 +76,15 @@ impl TotalBytes {
     /// Whether a full queue makes room by dropping its oldest message.
     pub(crate) fn drops_oldest(&self) -> bool {
         self.drops_oldest.load(Ordering::Relaxed)
+    }
+
+    /// What a full queue does: which of its messages make room, if any.
+    pub(crate) fn overflow(&self) -> Overflow {
+        match (self.drops_oldest(), self.keeps_last.load(Ordering::Relaxed)) {
+            (true, _) => Overflow::DropOldest,
+            (false, true) => Overflow::KeepLast,
+            (false, false) => Overflow::DropNewest,
+        }
     }
 
     /// Messages and bytes in memory in all queues.

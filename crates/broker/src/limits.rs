@@ -12,6 +12,9 @@ pub enum Overflow {
     /// The arriving message is dropped, and the connection that is too slow for its queue is closed. Where there is none, because
     /// the client is away or the queue is that of a group, the arriving message is dropped.
     Disconnect,
+    /// Of what waits, only the newest message of each topic stays, the arriving one counted. Where that makes no room, the arriving message is
+    /// dropped.
+    KeepLast,
 }
 
 /// What the broker may hold at the most. Each says what happens at the limit.

@@ -18,7 +18,7 @@ use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
 pub(crate) use address::Address;
-pub(crate) use conflation::{Lens, Scope, Seen, Superseded};
+pub(crate) use conflation::{Lens, Seen, Superseded};
 use grouped::Grouped;
 pub(crate) use grouped::{Claim, Reserved};
 use parking_lot::{Mutex, MutexGuard};

@@ -3,6 +3,7 @@
 //! Policies are looked up by the queue's topic, when it is made and when they change. What they say is done in `shard/upkeep.rs` and
 //! `shard/burying.rs`.
 
+use crate::Overflow;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -76,7 +77,14 @@ impl QueuePolicies {
 pub(crate) struct Bounds {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
-    pub(crate) drops_oldest: bool,
+    /// What happens beyond that.
+    pub(crate) overflow: Overflow,
+}
+
+impl Bounds {
+    pub(crate) fn drops_oldest(&self) -> bool {
+        self.overflow == Overflow::DropOldest
+    }
 }
 
 /// The policy in force for one queue, in a form that is read for each message without a lock.
@@ -135,7 +143,10 @@ impl Terms {
         Bounds {
             messages: or(&self.messages_max, messages),
             bytes: or(&self.bytes_max, bytes),
-            drops_oldest: self.drops_oldest.load(Ordering::Relaxed),
+            overflow: match self.drops_oldest.load(Ordering::Relaxed) {
+                true => Overflow::DropOldest,
+                false => Overflow::DropNewest,
+            },
         }
     }
 
@@ -179,7 +190,7 @@ mod tests {
     #[test]
     fn what_a_policy_leaves_open_is_the_limit_of_all_queues() {
         let terms = Terms::new(&QueuePolicy { max_messages: Some(5), ..QueuePolicy::default() });
-        assert_eq!(terms.bounds(10, 20), Bounds { messages: 5, bytes: 20, drops_oldest: false });
+        assert_eq!(terms.bounds(10, 20), Bounds { messages: 5, bytes: 20, overflow: Overflow::DropNewest });
         assert_eq!((terms.message_ttl(), terms.expires()), (None, EXPIRES));
         let ttl = Some(Duration::from_millis(1500));
         terms.replace(&QueuePolicy { message_ttl: ttl, ..QueuePolicy::default() });

@@ -209,7 +209,7 @@ impl Node {
             Aim::Window => Letter::Found(asker, found),
             Aim::Conflation(scope) => {
                 let terms = self.router.topic_terms();
-                Letter::Looked(asker, Looked::new(&found, Lens { scope, terms: &terms }))
+                Letter::Looked(asker, Looked::new(&found, Lens::new(scope, &terms)))
             }
         }
     }

@@ -350,6 +350,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
             QueueOverflow::DropOldest => Overflow::DropOldest,
             QueueOverflow::DropNewest => Overflow::DropNewest,
             QueueOverflow::Disconnect => Overflow::Disconnect,
+            QueueOverflow::KeepLast => Overflow::KeepLast,
         },
         retained_messages: limits.retained_messages,
         retained_bytes: bytes(limits.retained_bytes),

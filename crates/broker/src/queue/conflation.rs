@@ -33,6 +33,9 @@ const TOPIC_BYTES: usize = 2 * size_of::<(TopicKey, Newest)>();
 /// After how many attempts what is in memory is looked through again: a part of how many deliveries that are.
 const ATTEMPTS_SHARE: usize = 16;
 
+/// So many deliveries in memory are looked through for each one that finds the queue full.
+const LOOKED_THROUGH_AT_ONCE: usize = 1024;
+
 /// Names a topic in eight bytes, which nobody outside can choose: of two topics with the same ones the older message would go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TopicKey(u64);
@@ -55,15 +58,32 @@ pub(crate) enum Scope {
 
 /// The same with the policies.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lens<'a> {
-    pub(crate) scope: Scope,
-    pub(crate) terms: &'a TopicTerms,
+pub(crate) enum Lens<'a> {
+    ByPolicy(&'a TopicTerms),
+    Everything,
 }
 
-impl Lens<'_> {
+impl<'a> Lens<'a> {
+    pub(crate) fn new(scope: Scope, terms: &'a TopicTerms) -> Lens<'a> {
+        match scope {
+            Scope::ByPolicy => Lens::ByPolicy(terms),
+            Scope::Everything => Lens::Everything,
+        }
+    }
+
+    fn scope(self) -> Scope {
+        match self {
+            Lens::ByPolicy(_) => Scope::ByPolicy,
+            Lens::Everything => Scope::Everything,
+        }
+    }
+
     /// How a topic is named; nothing where its messages are left alone.
-    pub(crate) fn key(&self, topic: &Topic) -> Option<TopicKey> {
-        let is_meant = self.scope == Scope::Everything || self.terms.keeps_last(topic);
+    pub(crate) fn key(self, topic: &Topic) -> Option<TopicKey> {
+        let is_meant = match self {
+            Lens::ByPolicy(terms) => terms.keeps_last(topic),
+            Lens::Everything => true,
+        };
         is_meant.then(|| TopicKey::of(topic))
     }
 }
@@ -160,7 +180,21 @@ struct Pass<'a> {
     seen_kept: HashSet<TopicKey, RandomState>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn new(lens: Lens<'a>, rest: Option<&'a Rest>) -> Pass<'a> {
+        let on_disk = rest.and_then(|rest| rest.last_values.as_deref());
+        Pass { lens, on_disk, seen: HashSet::default(), seen_kept: HashSet::default() }
+    }
+
+    /// Takes notice of one that is newer than everything.
+    fn see(&mut self, queued: &Queued) {
+        let key = TopicKey::of(&queued.message.topic);
+        self.seen.insert(key);
+        if queued.entry.is_some() {
+            self.seen_kept.insert(key);
+        }
+    }
+
     fn is_superseded(&mut self, queued: &Queued) -> bool {
         let Some(key) = self.lens.key(&queued.message.topic).filter(|_| !queued.may_be_under_way()) else {
             return false;
@@ -208,19 +242,27 @@ impl Waiting {
         self.attempts_left = self.attempts_left.saturating_sub(1);
     }
 
-    /// Throws away what is in memory and was made worthless.
-    fn conflate_memory(&mut self, lens: Lens<'_>) -> Vec<Queued> {
-        let on_disk = self.rest.as_deref().and_then(|rest| rest.last_values.as_deref());
-        let (seen, seen_kept) = Default::default();
-        let mut pass = Pass { lens, on_disk, seen, seen_kept };
+    /// Throws away what is in memory and was made worthless, by this one too if there is one.
+    fn conflate_memory(&mut self, lens: Lens<'_>, arriving: Option<&Queued>) -> Vec<Queued> {
+        let mut pass = Pass::new(lens, self.rest.as_deref());
+        arriving.into_iter().for_each(|arriving| pass.see(arriving));
         let mut gone = Vec::new();
         let places = pass.superseded(&self.deliveries);
         take_out(&mut self.deliveries, places, &mut gone);
         if let Some(grouped) = &mut self.grouped {
             gone.extend(grouped.take_out(|queued| pass.is_superseded(queued)));
         }
-        self.attempts_left = self.in_memory() / ATTEMPTS_SHARE;
         gone
+    }
+
+    /// What is in memory and becomes worthless when this one comes: how many deliveries, and what they weigh.
+    fn superseded_by(&self, arriving: &Queued) -> (usize, usize) {
+        let mut pass = Pass::new(Lens::Everything, self.rest.as_deref());
+        pass.see(arriving);
+        let grouped = self.grouped.iter().flat_map(|grouped| grouped.newest_first());
+        let all = self.deliveries.iter().rev().chain(grouped);
+        let superseded = all.filter(|queued| pass.is_superseded(queued));
+        superseded.fold((0, 0), |(count, bytes), queued| (count + 1, bytes + queued.weight_bytes()))
     }
 
     /// Takes out what is in memory of one topic and kept.
@@ -308,11 +350,36 @@ impl Queue {
             return Superseded::default();
         }
         if let Some(rest) = &mut waiting.rest {
-            rest.want_look(lens.scope, || self.room());
+            rest.want_look(lens.scope(), || self.room());
         }
-        let queued = waiting.conflate_memory(lens);
+        let queued = waiting.conflate_memory(lens, None);
+        waiting.attempts_left = waiting.in_memory() / ATTEMPTS_SHARE;
         queued.iter().for_each(|queued| self.forget(&mut waiting, queued));
         Superseded { queued, ..Superseded::default() }
+    }
+
+    /// There is no room in the queue for one more: throws away what it makes worthless, and what was before, if there is room then. `fits` says
+    /// whether so many deliveries fewer in memory, of such weight, leave room. What is on the disk only is looked at.
+    pub(super) fn give_way_to(
+        &self,
+        waiting: &mut Waiting,
+        arriving: &Queued,
+        fits: impl FnOnce(&Waiting, usize, usize) -> bool,
+    ) -> Option<Vec<Queued>> {
+        if waiting.attempts_left > 0 {
+            return None;
+        }
+        waiting.attempts_left = waiting.in_memory().saturating_sub(LOOKED_THROUGH_AT_ONCE) / ATTEMPTS_SHARE;
+        if let Some(rest) = &mut waiting.rest {
+            rest.want_look(Scope::Everything, || self.room());
+        }
+        let (count, bytes) = waiting.superseded_by(arriving);
+        if !fits(waiting, count, bytes) {
+            return None;
+        }
+        let gone = waiting.conflate_memory(Lens::Everything, Some(arriving));
+        gone.iter().for_each(|queued| self.forget(waiting, queued));
+        Some(gone)
     }
 
     /// Takes in what was looked at of what is on the disk only.
@@ -323,7 +390,7 @@ impl Queue {
         let Some(rest) = waiting.rest.as_deref_mut() else { return gone };
         let is_of_use = rest.tail.note_look(ask) && !is_held && !rest.tail.has_given_up();
         if is_of_use && rest.take_in_look(ask, seen, &mut gone) {
-            gone.queued = waiting.conflate_memory(lens);
+            gone.queued = waiting.conflate_memory(lens, None);
             gone.queued.iter().for_each(|queued| self.forget(&mut waiting, queued));
         }
         self.note_thrown_away(&mut waiting, before);

@@ -4,6 +4,7 @@
 //! hundred thousand, hold nobody up.
 
 use super::{NotTaken, Popped, Queue, Waiting};
+use crate::Overflow;
 use crate::queue_policy::Bounds;
 use crate::queued::{Queued, needs_settling};
 use std::collections::{BTreeSet, VecDeque};
@@ -188,7 +189,7 @@ impl Queue {
         Bounds {
             messages: self.total.queue_messages_max(),
             bytes: self.total.queue_bytes_max(),
-            drops_oldest: self.total.drops_oldest(),
+            overflow: self.total.overflow(),
         }
     }
 
@@ -200,7 +201,7 @@ impl Queue {
         if waiting.has_ended {
             return Reserved::Ended;
         }
-        let fits = match bounds.drops_oldest {
+        let fits = match bounds.drops_oldest() {
             true => weight <= bounds.bytes,
             false => {
                 waiting.fits_behind_reserved(weight, bounds)
@@ -238,26 +239,44 @@ impl Queue {
         if claim == Claim::Room {
             waiting.give_up_room(weight);
         }
-        let fits = match bounds.drops_oldest {
+        let fits = match bounds.drops_oldest() {
             true => waiting.fits(weight, bounds),
             false => waiting.fits_behind_reserved(weight, bounds),
         };
-        let is_promised = claim != Claim::None && !bounds.drops_oldest;
+        let is_promised = claim != Claim::None && !bounds.drops_oldest();
         let memory = if queued.can_stay_on_disk() { 0 } else { weight };
         let mut dropped = Vec::new();
         if !is_promised && (!fits || !self.has_memory(memory)) {
-            let can_help = bounds.drops_oldest
-                && weight <= bounds.bytes
-                && self.has_memory(memory.saturating_sub(waiting.bytes));
-            if !can_help {
-                return Err(NotTaken::Full);
-            }
-            dropped = self.drop_oldest_grouped(&mut waiting, weight, memory, bounds);
+            dropped = self.make_room_grouped(&mut waiting, &queued, memory, bounds).ok_or(NotTaken::Full)?;
         }
         if !self.keep_on_disk(&mut waiting, &queued) {
             self.put(&mut waiting, queued);
         }
         Ok(dropped)
+    }
+
+    /// Has others give way to a delivery, as the bounds say; nothing where that is not wanted or does not help.
+    fn make_room_grouped(
+        &self,
+        waiting: &mut Waiting,
+        queued: &Queued,
+        memory: usize,
+        bounds: Bounds,
+    ) -> Option<Vec<Queued>> {
+        let weight = queued.weight_bytes();
+        match bounds.overflow {
+            Overflow::DropOldest => {
+                let can_help =
+                    weight <= bounds.bytes && self.has_memory(memory.saturating_sub(waiting.bytes));
+                can_help.then(|| self.drop_oldest_grouped(waiting, weight, memory, bounds))
+            }
+            Overflow::KeepLast => self.give_way_to(waiting, queued, |waiting, count, bytes| {
+                let is_within = waiting.len() - count < bounds.messages
+                    && waiting.all_bytes() - bytes + weight <= bounds.bytes;
+                is_within && self.has_memory(memory.saturating_sub(bytes))
+            }),
+            Overflow::DropNewest | Overflow::Disconnect => None,
+        }
     }
 
     /// Drops the oldest deliveries until one of this weight has room, and so much memory; returns those that were in memory.

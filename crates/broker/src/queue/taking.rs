@@ -1,6 +1,7 @@
 //! What a queue takes and what its limits say to that: the oldest goes, or the newest does not come in.
 
 use super::{NotTaken, Queue, Waiting};
+use crate::Overflow;
 use crate::queued::Queued;
 use tidegate_message::QoS;
 
@@ -28,7 +29,7 @@ impl Queue {
         let memory = if queued.can_stay_on_disk() { 0 } else { weight };
         let dropped = match self.has_room(waiting.len(), waiting.all_bytes(), weight, memory) {
             true => Vec::new(),
-            false => self.make_room(&mut waiting, weight, memory).ok_or(NotTaken::Full)?,
+            false => self.make_room(&mut waiting, &queued, memory).ok_or(NotTaken::Full)?,
         };
         if self.keep_on_disk(&mut waiting, &queued) {
             return Ok(dropped);
@@ -44,7 +45,15 @@ impl Queue {
 
     /// Drops the oldest deliveries until one of this weight has room, and so much memory; returns those that were in memory. Nothing where
     /// that is not wanted or cannot help.
-    fn make_room(&self, waiting: &mut Waiting, weight: usize, memory: usize) -> Option<Vec<Queued>> {
+    fn make_room(&self, waiting: &mut Waiting, queued: &Queued, memory: usize) -> Option<Vec<Queued>> {
+        let weight = queued.weight_bytes();
+        if self.total.overflow() == Overflow::KeepLast {
+            return self.give_way_to(waiting, queued, |waiting, count, bytes| {
+                let is_within =
+                    self.is_within_limits(waiting.len() - count, waiting.all_bytes() - bytes, weight);
+                is_within && self.has_memory(memory.saturating_sub(bytes))
+            });
+        }
         let (kept, kept_bytes) = waiting.kept();
         let can_help = kept < self.total.queue_messages_max()
             && kept_bytes + weight <= self.total.queue_bytes_max()

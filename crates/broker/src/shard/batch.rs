@@ -163,7 +163,12 @@ impl Shard {
             }
             let (mut accepted, mut refused) = (route.elsewhere != 0 || route.ring.is_some(), false);
             for entry in &route.here {
-                match self.would_take(entry, planned, slot, &mut additions) {
+                let mut takes = self.would_take(entry, planned, slot, &mut additions);
+                if !takes {
+                    self.conflate_full(entry);
+                    takes = self.would_take(entry, planned, slot, &mut additions);
+                }
+                match takes {
                     true => accepted = true,
                     false => refused = true,
                 }

@@ -34,6 +34,8 @@ pub(super) enum Death {
     Rejected,
     /// It made room for a newer one.
     Overflow,
+    /// A newer one of its topic waits in its place.
+    Superseded,
     /// Its consumer's protocol could not take it.
     Refused(Refused),
 }
@@ -46,12 +48,13 @@ impl Death {
             Death::Expired => "expired",
             Death::Rejected => "rejected",
             Death::Overflow => "overflow",
+            Death::Superseded => "superseded",
             Death::Refused(refused) => refused.label(),
         }
     }
 
     /// The word for one that goes nowhere.
-    fn drop_label(self) -> &'static str {
+    pub(super) fn drop_label(self) -> &'static str {
         match self {
             Death::Overflow => "queue_full",
             other => other.label(),

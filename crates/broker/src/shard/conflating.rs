@@ -1,13 +1,16 @@
-//! A full disk, where the policy of a topic has its newest message take the place of those before it.
+//! A full disk, where the policy of a topic has its newest message take the place of those before it; and full queues that do the same
+//! (`queue/conflation.rs`).
 //!
-//! In three steps. What has no room has the queues of its receivers looked through: what was made worthless there already goes, in memory
+//! On a full disk in three steps. What has no room has the queues of its receivers looked through: what was made worthless there already goes, in memory
 //! at once and on the disk as soon as the reader has looked. Then it is taken if that, or what it takes the place of itself, makes up for
 //! it; like any message that others give way for it goes into what the store holds in reserve. And only when it is written, and in the same
 //! change, goes what it takes the place of: so nobody loses a last value for a message that was refused in the end.
 
 use super::Shard;
+use super::burying::Death;
 use super::publication::Publication;
-use crate::queue::{Aim, Lens, Queue, Scope, Superseded};
+use crate::Overflow;
+use crate::queue::{Aim, Lens, Queue, Superseded};
 use crate::reading::{Asker, Looked};
 use crate::route::{Route, RouteEntry};
 use crate::topic_policy::DiskFull;
@@ -45,7 +48,7 @@ impl Shard {
     /// that, and what it takes the place of, makes up for it. It may be half as large again as the latter: values differ in length.
     pub(super) fn conflate_on_disk(&mut self, route: &Route, publication: &Publication<'_>) -> bool {
         let terms = self.node.router.topic_terms();
-        let lens = Lens { scope: Scope::ByPolicy, terms: &terms };
+        let lens = Lens::ByPolicy(&terms);
         let (mut freed, mut before) = (0, 0);
         for receiver in Shard::keepers_of(route, publication) {
             let asker = receiver.asker();
@@ -73,11 +76,28 @@ impl Shard {
         }
     }
 
+    /// What becomes of what gives way in a queue that is full, but for named queues.
+    pub(super) fn giving_way(&self) -> Death {
+        match self.limits.queue_overflow {
+            Overflow::KeepLast => Death::Superseded,
+            Overflow::DropOldest | Overflow::DropNewest | Overflow::Disconnect => Death::Overflow,
+        }
+    }
+
+    /// A queue has no room for a message of a batch. Throws away what something newer has made worthless, where full queues do that.
+    pub(super) fn conflate_full(&mut self, receiver: &RouteEntry) {
+        if self.limits.queue_overflow == Overflow::KeepLast {
+            let asker = receiver.asker();
+            let superseded = asker.conflate(Lens::Everything);
+            self.give_up_superseded(&asker, &superseded);
+        }
+    }
+
     /// Takes in what was looked at of a queue.
     pub(super) fn take_looked(&mut self, asker: Asker, looked: &Looked) {
         let Aim::Conflation(scope) = looked.ask.aim else { return };
         let terms = self.node.router.topic_terms();
-        let lens = Lens { scope, terms: &terms };
+        let lens = Lens::new(scope, &terms);
         let superseded = match &asker {
             Asker::Own(queue) => queue.take_in_look(&looked.ask, &looked.seen, lens),
             Asker::Group(group) => group.take_in_look(looked, lens),

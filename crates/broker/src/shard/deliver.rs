@@ -289,7 +289,7 @@ impl Shard {
         }
         match pushed {
             Ok(dropped) => {
-                self.metrics.count_dropped("queue_full", dropped.len());
+                self.metrics.count_dropped(self.giving_way().drop_label(), dropped.len());
                 self.settle_entries(&dropped);
                 self.read_ahead(queue);
                 Accepted::Yes
@@ -301,6 +301,7 @@ impl Shard {
             Err(NotTaken::Full) => {
                 self.metrics.count_dropped("queue_full", 1);
                 self.note_overflow(queue);
+                self.read_ahead(queue);
                 Accepted::No
             }
         }

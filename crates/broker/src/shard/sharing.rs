@@ -199,7 +199,8 @@ impl Shard {
                 if let Some(deadline) = publication.expires_at.filter(|_| group.is_named_queue()) {
                     self.expect_expiry(group, deadline);
                 }
-                self.bury(Death::Overflow, dropped);
+                let death = if group.is_named_queue() { Death::Overflow } else { self.giving_way() };
+                self.bury(death, dropped);
                 self.read_ahead_in(group);
                 Accepted::Yes
             }
@@ -210,6 +211,7 @@ impl Shard {
             }
             Err(_) => {
                 self.metrics.count_dropped("queue_full", 1);
+                self.read_ahead_in(group);
                 Accepted::No
             }
         }

@@ -164,3 +164,65 @@ fn an_overflow_may_cause_the_next() {
     world.end_everything(HOUR);
     assert_nothing_is_left(&world);
 }
+
+/// `queue_overflow = "keep-last"`: of each topic the newest waits, the arriving one counted, and what is under way stays.
+#[test]
+fn the_last_value_of_each_topic_stays_in_a_full_queue() {
+    for workers in [1, 2] {
+        let mut world = world(Overflow::KeepLast, workers);
+        let alice = world.attached(0, session("alice"));
+        let bob = world.attached(workers - 1, session("bob").credit(1));
+        bob.subscribe(&mut world, "+");
+        for (topic, payload) in
+            [("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b2"), ("a", "a3"), ("b", "b3"), ("c", "c1")]
+        {
+            let is_taken = alice.publish(&mut world, topic, payload, QOS1).is_ok();
+            assert!(is_taken || topic == "c" && workers == 1, "{payload}");
+            world.run();
+        }
+        assert_eq!((world.dropped("superseded"), world.dropped("queue_full")), (3, 1));
+        (1..=3).for_each(|tag| bob.accept(&mut world, tag));
+        world.run();
+        assert_eq!(bob.got_payloads(), ["a1", "a3", "b3"], "{workers} workers");
+    }
+}
+
+/// The same in the queue that members share, and what is too large for the place of the one before it drops nothing.
+#[test]
+fn the_last_value_of_each_topic_stays_in_a_full_group() {
+    let limits = Limits { queued_bytes: 2000, queue_overflow: Overflow::KeepLast, ..Limits::default() };
+    let mut world = World::with_limits(1, limits);
+    let alice = world.attached(0, session("alice"));
+    let bob = world.attached(0, session("bob").credit(1));
+    bob.join(&mut world, "g", "+");
+    let large = "x".repeat(600);
+    for (topic, payload) in [("a", "1"), ("a", &*large), ("a", "3"), ("b", &*large), ("a", "5"), ("b", "6")] {
+        alice.publish(&mut world, topic, payload, QOS1).unwrap();
+    }
+    assert_eq!(alice.publish(&mut world, "a", &"x".repeat(1900), QOS1), Err(Refusal::QueueFull));
+    assert!(world.dropped("superseded") > 0);
+    (1..=9).for_each(|tag| bob.accept(&mut world, tag));
+    world.run();
+    let got = bob.got_payloads();
+    assert_eq!((got.first().map(String::as_str), got.last().map(String::as_str)), (Some("1"), Some("6")));
+    assert!(got.contains(&"5".to_owned()), "{got:?}");
+}
+
+/// A transaction finds the room that a message would find.
+#[test]
+fn a_batch_finds_the_room_that_older_values_leave() {
+    let mut world = world(Overflow::KeepLast, 1);
+    let (alice, bob) = slow_receiver(&mut world);
+    for payload in ["1", "2", "3"] {
+        alice.publish(&mut world, "a", payload, QOS1).unwrap();
+    }
+    let batch =
+        |broker: &mut dyn tidegate_protocol::Broker| broker.publish_all(&[message("a", "4", QOS1)]).map(drop);
+    assert_eq!(alice.ask(&mut world, batch), Ok(()));
+    (1..=3).for_each(|tag| bob.accept(&mut world, tag));
+    world.run();
+    assert_eq!(
+        (bob.got_payloads(), world.dropped("superseded")),
+        (vec!["1".into(), "3".into(), "4".to_owned()], 1)
+    );
+}

@@ -42,8 +42,10 @@ section! {
         queued_bytes_total: ByteSize = size(KIB, 1024 * GIB), Optional("a quarter of `memory`");
         /// What happens when a queue is full: the message that has waited longest makes room for the new one, the new one is dropped, or
         /// the client that is too slow is disconnected as well (while it is away, and for what waits in a shared subscription for
-        /// anybody, the new one is dropped). Messages that a client may have received already are never dropped for others.
-        queue_overflow: QueueOverflow = Word(&["drop-oldest", "drop-newest", "disconnect"]), Default("drop-newest");
+        /// anybody, the new one is dropped). With `"keep-last"` only the newest message of each topic stays, the new one counted, and that is dropped
+        /// where this makes no room; a queue of more than 1024 messages in memory is looked through less often than for each message.
+        /// Messages that a client may have received already are never dropped for others.
+        queue_overflow: QueueOverflow = Word(&["drop-oldest", "drop-newest", "disconnect", "keep-last"]), Default("drop-newest");
         /// Topics with a retained message.
         retained_messages: usize = count(1, 100_000_000), Default("1000000");
         /// Bytes of all retained messages together.
@@ -71,6 +73,8 @@ pub enum QueueOverflow {
     DropNewest,
     /// The client that is too slow is disconnected.
     Disconnect,
+    /// Only the newest message of each topic stays.
+    KeepLast,
 }
 
 /// What is a part of `memory` where it is not set itself: how it is called, and what part.

@@ -4,7 +4,7 @@ use super::*;
 use crate::budget::TotalBytes;
 use crate::entry::Entry;
 use crate::queue::{Aim, Claim, Look, Popped};
-use crate::{DiskFull, Limits, TopicPolicies, TopicPolicy};
+use crate::{DiskFull, Limits, Overflow, TopicPolicies, TopicPolicy};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,7 +189,7 @@ impl Bench {
 
     fn press(&mut self) {
         for _ in 0..=self.waiting.len() / ATTEMPTS_SHARE + 1 {
-            let lens = Lens { scope: self.scope, terms: &self.terms };
+            let lens = Lens::new(self.scope, &self.terms);
             let superseded = self.queue.conflate(lens);
             self.lose(&superseded);
         }
@@ -227,7 +227,7 @@ impl Bench {
         };
         self.looks += 1;
         let terms = terms();
-        let lens = Lens { scope, terms: &terms };
+        let lens = Lens::new(scope, &terms);
         let see = |(number, of_topic): &(u64, u64)| Seen {
             number: *number,
             value: lens.key(&topic(*of_topic)).map(|key| (key, self.queued(*number).weight_bytes())),
@@ -427,9 +427,41 @@ fn what_is_kept_gives_way_to_what_is_kept_only() {
         bench.queue.push(Queued::unassigned(message(4), 0), 0).unwrap();
     }
     let terms = terms();
-    let superseded = bench.queue.conflate(Lens { scope: Scope::ByPolicy, terms: &terms });
+    let superseded = bench.queue.conflate(Lens::ByPolicy(&terms));
     assert_eq!((superseded.len(), superseded.kept_bytes(), bench.queue.len()), (1, 0, 2));
     bench.push(4);
-    let superseded = bench.queue.conflate(Lens { scope: Scope::ByPolicy, terms: &terms });
+    let superseded = bench.queue.conflate(Lens::ByPolicy(&terms));
     assert_eq!((superseded.len(), bench.queue.len()), (2, 1));
+}
+
+/// A queue at its own limit, most of which is on the disk: what the look frees is room for what comes next.
+#[test]
+fn a_queue_at_its_limit_shrinks_to_the_last_values() {
+    for kind in [Kind::Session, Kind::Group] {
+        let mut bench = Bench::new(kind);
+        let limits =
+            Limits { queued_messages: 3000, queue_overflow: Overflow::KeepLast, ..Limits::default() };
+        bench.total.limit(&limits);
+        bench.scope = Scope::Everything;
+        (0..3000).for_each(|at| bench.push(at % 100));
+        let number = bench.next_number;
+        bench.disk.insert(number, 7);
+        let queued = bench.queued(number);
+        let bounds = bench.queue.default_bounds();
+        let gone = match kind {
+            Kind::Session => bench.queue.push(queued, 0),
+            Kind::Group => bench.queue.push_grouped(queued, bounds, Claim::None),
+        };
+        bench.next_number += 1;
+        bench.newest.insert(7, number);
+        bench.waiting.insert(number);
+        bench.lose(&Superseded { queued: gone.unwrap(), ..Superseded::default() });
+        assert!((2550..2650).contains(&bench.waiting.len()), "{}", bench.waiting.len());
+        bench.ask();
+        while bench.asked.is_some() {
+            bench.answer();
+            bench.ask();
+        }
+        assert!((100..=200).contains(&bench.waiting.len()), "{kind:?} {}", bench.waiting.len());
+    }
 }
