@@ -7,9 +7,12 @@ use rustix::io::Errno;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Messages are for nobody else on the machine.
+pub(super) const FILE_MODE: u32 = 0o600;
 
 /// One folder.
 pub(super) trait Disk: Send + Sync + fmt::Debug {
@@ -65,7 +68,9 @@ impl Disk for Folder {
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE);
+        let file = options.open(path)?;
         take_space(&file, bytes)?;
         file.sync_all()?;
         Ok(Arc::new(file))

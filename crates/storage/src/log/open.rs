@@ -1,7 +1,7 @@
 //! Opens a store: the lock, the format, what was written, and where this process goes on.
 
 use super::damage::{OpenError, OpenReport};
-use super::disk::{Access, Disk, DiskFile, Folder};
+use super::disk::{Access, Disk, DiskFile, FILE_MODE, Folder};
 use super::engine::Engine;
 use super::recovery::{self, Reading, Recovered, SegmentReport, Tail};
 use super::room::{self, SEGMENT_BYTES_MIN};
@@ -10,13 +10,16 @@ use super::time::{Clock, StoreTime};
 use super::writer::{self, Writer};
 use super::{LogOptions, names};
 use crate::NoRoom;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FORMAT: &str = "tidegate store 1";
+/// Messages are for nobody else on the machine.
+const FOLDER_MODE: u32 = 0o700;
 /// No format file of any version is longer.
 const FORMAT_BYTES_MAX: u64 = 4096;
 
@@ -50,7 +53,7 @@ pub(super) fn log_folder(data_folder: &Path) -> PathBuf {
 pub(super) fn make_folders(data_folder: &Path) -> Result<PathBuf, OpenError> {
     let folder = log_folder(data_folder);
     for path in [data_folder, &folder] {
-        match fs::create_dir(path) {
+        match DirBuilder::new().mode(FOLDER_MODE).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(disk_error(path.to_owned())(error));
             }
@@ -65,7 +68,7 @@ pub(super) fn make_folders(data_folder: &Path) -> Result<PathBuf, OpenError> {
 /// Takes the lock, which is held while the file is open.
 pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join(names::LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
     let file = file.map_err(disk_error(path.clone()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

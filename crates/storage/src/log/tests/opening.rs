@@ -2,6 +2,7 @@
 
 use crate::{Change, Log, LogOptions, NoRoom, OpenError, ReadMax, StoppedLog, Storage, StreamId, Urgency};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
@@ -158,4 +159,22 @@ fn the_limit_of_the_disk_can_change() {
     assert_eq!((log.room(1), log.usage().disk_bytes_max), (Err(NoRoom::Full), 128 * 1024));
     log.limit_disk(64 << 20);
     assert_eq!(log.room(1), Ok(()));
+}
+
+/// What is kept is for nobody else on the machine; a folder that was there keeps what its owner has set.
+#[test]
+fn nobody_else_reads_what_is_kept() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let scratch = Scratch::new("mode");
+    let log = scratch.open();
+    append(&log, 1, &[7; 100_000]);
+    drop(log);
+    assert_eq!((mode(&scratch.0), mode(&scratch.0.join("log"))), (0o700, 0o700));
+    for entry in fs::read_dir(scratch.0.join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o750)).unwrap();
+    drop(scratch.open());
+    assert_eq!(mode(&scratch.0), 0o750);
 }
