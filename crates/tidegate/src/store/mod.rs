@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use stopped::{Stopped, StoppedError};
 use tidegate_inspect::{Info, Peeked, Queues};
 
-/// What is to be done with a store. Exit code 0: done, or nothing is damaged; 1: something is damaged; 2: it could not be done.
+/// What is to be done with a store. Exit code 0: done, and nothing is damaged; 1: something is damaged; 2: it could not be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Store {
     /// Say what is in the store and what it takes.
@@ -128,6 +128,10 @@ pub(crate) fn run(store: Store, before: Configuration) -> ExitCode {
     match carry_out(store, before) {
         Ok(Found::Whole) => ExitCode::SUCCESS,
         Ok(Found::Damaged) => ExitCode::FAILURE,
+        Err(StoreError::Stopped(error)) if error.is_damage() => {
+            complain(&format!("store: {error}"));
+            ExitCode::FAILURE
+        }
         Err(error) => gateway::refuse(&format!("store: {error}")),
     }
 }
@@ -135,27 +139,32 @@ pub(crate) fn run(store: Store, before: Configuration) -> ExitCode {
 fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
     match store {
         Store::Info(look) => {
-            let info: Info = match &look.url {
-                Some(url) => Gateway::at(url)?.ask("/store")?,
-                None => look.stopped(before)?.info(),
+            let (info, found): (Info, Found) = match &look.url {
+                Some(url) => (Gateway::at(url)?.ask("/store")?, Found::Whole),
+                None => look.stopped(before).map(|stopped| (stopped.info(), stopped.found()))?,
             };
-            tell(look.json, &info, || tables::info(&info))
+            tell(look.json, &info, || tables::info(&info))?;
+            Ok(if info.unreadable == 0 { found } else { Found::Damaged })
         }
         Store::Queues { look, count } => {
-            let queues: Queues = match &look.url {
-                Some(url) => Gateway::at(url)?.ask(&format!("/store/queues?count={count}"))?,
-                None => look.stopped(before)?.queues(count),
+            let (queues, found): (Queues, Found) = match &look.url {
+                Some(url) => (Gateway::at(url)?.ask(&format!("/store/queues?count={count}"))?, Found::Whole),
+                None => look.stopped(before).map(|stopped| (stopped.queues(count), stopped.found()))?,
             };
-            tell(look.json, &queues, || tables::queues(&queues))
+            tell(look.json, &queues, || tables::queues(&queues))?;
+            Ok(found)
         }
         Store::Peek { queue, look, count } => {
-            let peeked: Peeked = match &look.url {
-                Some(url) => Gateway::at(url)?.ask_about(&queue, count)?,
-                None => look.stopped(before)?.peek(&queue, count)?,
+            let (peeked, found): (Peeked, Found) = match &look.url {
+                Some(url) => (Gateway::at(url)?.ask_about(&queue, count)?, Found::Whole),
+                None => {
+                    let stopped = look.stopped(before)?;
+                    (stopped.peek(&queue, count)?, stopped.found())
+                }
             };
             peeked.problems.iter().for_each(|problem| complain(problem));
             tell(look.json, &peeked, || tables::peeked(&peeked))?;
-            Ok(if peeked.problems.is_empty() { Found::Whole } else { Found::Damaged })
+            Ok(if peeked.problems.is_empty() { found } else { Found::Damaged })
         }
         Store::Check { folder, json } => check::check(&folder.place(before)?.folder, json),
         Store::Export { file, folder, skip_damaged } => {
@@ -174,9 +183,9 @@ fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
             Ok(Found::Whole)
         }
         Store::Purge { queue, folder, skip_damaged } => {
-            let thrown = stopped::empty(&folder.place(before)?, &queue, skip_damaged)?;
+            let (thrown, found) = stopped::empty(&folder.place(before)?, &queue, skip_damaged)?;
             complain(&format!("{} thrown away", tables::counted(thrown, "message")));
-            Ok(Found::Whole)
+            Ok(found)
         }
     }
 }

@@ -8,7 +8,7 @@ use tidegate_inspect::{
     ExportError, ImportError, Info, Names, Open, Peeked, PurgeError, Queues, export, import, info, peek,
     purge, queues,
 };
-use tidegate_storage::{Log, LogOptions, OpenError, StoppedLog};
+use tidegate_storage::{Log, LogOptions, OpenError, OpenReport, StoppedLog};
 
 /// Why it could not be looked at or changed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,13 @@ impl From<OpenError> for StoppedError {
     }
 }
 
+impl StoppedError {
+    /// Whether it is damage that is in the way.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, StoppedError::Open(OpenError::Damaged(_)))
+    }
+}
+
 /// A store that is only read.
 pub(crate) struct Stopped {
     log: StoppedLog,
@@ -53,6 +60,11 @@ impl Stopped {
         log.report().damage.iter().for_each(|damage| complain(&damage.to_string()));
         let names = Names::read(&log);
         Ok(Stopped { log, names })
+    }
+
+    /// Whether reading it has found damage.
+    pub(crate) fn found(&self) -> Found {
+        found(self.log.report())
     }
 
     pub(crate) fn info(&self) -> Info {
@@ -85,8 +97,13 @@ impl Stopped {
     }
 }
 
+/// What reading a store has found.
+fn found(report: &OpenReport) -> Found {
+    if report.damaged_places > 0 { Found::Damaged } else { Found::Whole }
+}
+
 /// Opens a store to change it.
-fn open(place: &Place, skip_damaged: bool) -> Result<Log, StoppedError> {
+fn open(place: &Place, skip_damaged: bool) -> Result<(Log, Found), StoppedError> {
     let options = LogOptions {
         segment_bytes: place.segment_bytes,
         skip_damaged,
@@ -94,12 +111,12 @@ fn open(place: &Place, skip_damaged: bool) -> Result<Log, StoppedError> {
     };
     let (log, report) = Log::open(&options)?;
     report.damage.iter().for_each(|damage| complain(&damage.to_string()));
-    Ok(log)
+    Ok((log, found(&report)))
 }
 
 /// Puts lines into the store of a folder, which may not be there yet; returns how many things they were.
 pub(super) fn import_into(place: &Place, lines: &mut dyn BufRead) -> Result<usize, StoppedError> {
-    let log = open(place, false)?;
+    let (log, _) = open(place, false)?;
     let imported = import(&log, lines).map_err(|error| match error {
         ImportError::NotEmpty => StoppedError::NotEmpty(error),
         _ => StoppedError::Import(error),
@@ -108,12 +125,12 @@ pub(super) fn import_into(place: &Place, lines: &mut dyn BufRead) -> Result<usiz
     Ok(imported.things)
 }
 
-/// Empties a queue; returns how many messages it had.
-pub(super) fn empty(place: &Place, queue: &str, skip_damaged: bool) -> Result<usize, StoppedError> {
-    let log = open(place, skip_damaged)?;
+/// Empties a queue; returns how many messages it had, and whether something else was damaged.
+pub(super) fn empty(place: &Place, queue: &str, skip_damaged: bool) -> Result<(usize, Found), StoppedError> {
+    let (log, found) = open(place, skip_damaged)?;
     let stream = Names::read(&Open(&log)).stream(queue);
     let stream = stream.ok_or_else(|| StoppedError::NoSuchQueue(queue.to_owned()))?;
     let thrown = purge(&log, stream)?;
     log.close().map_err(StoppedError::Close)?;
-    Ok(thrown)
+    Ok((thrown, found))
 }
