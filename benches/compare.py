@@ -201,24 +201,35 @@ def latency(of):
     return "-" if of["p50"] is None else f"{of['p50'] / 1000:.2f} / {of['p99'] / 1000:.2f}"
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(description, scenarios):
+    """What every comparison can be told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="runs of each broker in each scenario (default 3)")
     parser.add_argument("--duration", default="3s", help="measured time of a run (default 3s)")
-    parser.add_argument("--warmup", default="1s", help="time before that (default 1s)")
-    parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one; may be given several times")
+    parser.add_argument("--scenario", action="append", choices=scenarios, help="only this one; may be given several times")
     parser.add_argument("--binary", help="this gateway instead of a fresh release build")
     parser.add_argument("--json", help="write the figures of every run to this file")
+    return parser
+
+
+def begin(arguments):
+    """Gets ready for many connections, and returns the gateway's program."""
+    # A SIGTERM ends the script like Ctrl-C, so that brokers and folder are cleaned up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return os.path.abspath(arguments.binary) if arguments.binary else build()
+
+
+def parse():
+    parser = options(__doc__, SCENARIOS)
+    parser.add_argument("--warmup", default="1s", help="time before that (default 1s)")
     return parser.parse_args()
 
 
 def main():
     arguments = parse()
-    # A SIGTERM ends the script like Ctrl-C, so that brokers and folder are cleaned up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    binary = os.path.abspath(arguments.binary) if arguments.binary else build()
+    binary = begin(arguments)
     cpus, results = choose_cpus(), {}
     both = brokers(binary)
     with tempfile.TemporaryDirectory(prefix="tidegate-compare-") as folder:

@@ -12,11 +12,9 @@ The folder is made in --folder (default: beside this project's build), because /
 What a broker promises when it has acknowledged differs, and is told beside its name. `syncs` is how often the gateway made the disk keep
 what was written, per message. Needs Python 3.9 or newer.
 """
-import argparse
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import statistics
@@ -26,7 +24,7 @@ import tempfile
 import time
 import urllib.request
 
-from compare import MOSQUITTO, PROJECT, Broker, accepts, build, choose_cpus, free_port, number, pin_to
+from compare import MOSQUITTO, PROJECT, Broker, accepts, begin, choose_cpus, free_port, number, options, pin_to
 
 # name: (what it is, options of `tidegate bench`)
 SCENARIOS = {
@@ -239,24 +237,15 @@ def table(results):
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each broker in each scenario (default 3)")
-    parser.add_argument("--duration", default="3s", help="measured time of a run (default 3s)")
-    parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one; may be given several times")
+    parser = options(__doc__, SCENARIOS)
     parser.add_argument("--broker", action="append", help="only brokers whose name begins so; may be given several times")
-    parser.add_argument("--binary", help="this gateway instead of a fresh release build")
     parser.add_argument("--folder", default=os.path.join(PROJECT, "target"), help="where the brokers keep what they keep")
-    parser.add_argument("--json", help="write the figures of every run to this file")
     return parser.parse_args()
 
 
 def main():
     arguments = parse()
-    # A SIGTERM ends the script like Ctrl-C, so that brokers and folder are cleaned up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    binary = os.path.abspath(arguments.binary) if arguments.binary else build()
+    binary = begin(arguments)
     cpus, results = choose_cpus(), {}
     chosen = [broker for broker in brokers(binary)
               if not arguments.broker or any(broker.name.startswith(name) for name in arguments.broker)]
