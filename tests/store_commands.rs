@@ -1,6 +1,9 @@
 //! `tidegate store`: looking into a store with and without its gateway, checking it, taking it elsewhere, emptying queues.
 
-use crate::harness::{Ended, Gateway, Scratch, mosquitto_pub, received, run_tidegate, subscribed_mosquitto};
+use crate::harness::{
+    Ended, Gateway, Program, Scratch, mosquitto_pub, mosquitto_sub, received, run_tidegate,
+    subscribed_mosquitto,
+};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +53,15 @@ impl Stores {
         ended.output
     }
 
+    /// Exports one store and imports that as another one. Returns the file with the lines.
+    fn copy(&self, from: &str, to: &str) -> PathBuf {
+        let file = self.folder("lines.json");
+        let path = file.to_str().expect("the path is text");
+        self.succeed(from, &["export", path]);
+        self.succeed(to, &["import", path]);
+        file
+    }
+
     #[track_caller]
     fn json(&self, name: &str, words: &[&str]) -> Value {
         let text = self.succeed(name, &[words, &["--json"]].concat());
@@ -62,11 +74,13 @@ fn stop(gateway: Gateway) {
     assert_eq!(gateway.wait().code, Some(0));
 }
 
+/// A client whose session stays behind.
+const PANEL: [&str; 11] = ["-V", "mqttv5", "-c", "-i", "panel", "-q", "1", "-x", "3600", "-t", "plant/#"];
+
 /// Leaves a retained message, and a session that is away with two messages in its queue.
 fn fill(gateway: &Gateway) {
     let port = gateway.port("mqtt");
-    let session = ["-V", "mqttv5", "-c", "-i", "panel", "-q", "1", "-x", "3600", "-t", "plant/#"];
-    drop(subscribed_mosquitto(port, &session));
+    drop(subscribed_mosquitto(port, &PANEL));
     let publish = |topic, text, more: &[&str]| {
         mosquitto_pub(port, &[&["-q", "1", "-t", topic, "-m", text], more].concat());
     };
@@ -124,10 +138,8 @@ fn an_export_is_imported_elsewhere() {
     let gateway = stores.start("a");
     fill(&gateway);
     stop(gateway);
-    let file = stores.folder("lines.json");
+    let file = stores.copy("a", "b");
     let file = file.to_str().expect("the path is text");
-    stores.succeed("a", &["export", file]);
-    stores.succeed("b", &["import", file]);
     let ended = stores.run("b", &["import", file]);
     assert!(ended.code == Some(2) && ended.output.contains("not empty"), "{}", ended.output);
     let (one, other) = (stores.json("a", &["queues"]), stores.json("b", &["queues"]));
@@ -143,6 +155,65 @@ fn an_export_is_imported_elsewhere() {
     let port = gateway.port("mqtt");
     let mut late = subscribed_mosquitto(port, &["-t", "plant/+"]);
     assert_eq!(received(&mut late), "plant/state 0 1 first");
+    stop(gateway);
+}
+
+/// What waited for a client in one store comes to it from the other one, in order and before anything new.
+#[test]
+fn an_imported_queue_reaches_its_client() {
+    let stores = Stores::new();
+    let gateway = stores.start("a");
+    fill(&gateway);
+    stop(gateway);
+    stores.copy("a", "b");
+    let gateway = stores.start("b");
+    let port = gateway.port("mqtt");
+    mosquitto_pub(port, &["-q", "1", "-t", "plant/alarm", "-m", "third"]);
+    let mut panel = Program::start(&mut mosquitto_sub(port, &PANEL));
+    for expected in ["plant/state 1 0 first", "plant/alarm 1 0 second", "plant/alarm 1 0 third"] {
+        assert_eq!(received(&mut panel), expected);
+    }
+    drop(panel);
+    stop(gateway);
+}
+
+/// A named queue has its name in every command, is taken elsewhere with what waits in it, and is emptied.
+#[test]
+fn a_named_queue_is_looked_into_taken_elsewhere_and_emptied() {
+    const QUEUE: &str = "$queue/orders";
+    let stores = Stores::new();
+    let publish = |gateway: &Gateway, text| {
+        mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", QUEUE, "-m", text]);
+    };
+    let consume = |gateway: &Gateway, texts: &[&str]| {
+        let count = texts.len().to_string();
+        let arguments = ["-q", "1", "-t", QUEUE, "-C", &count];
+        let mut consumer = Program::start(&mut mosquitto_sub(gateway.port("mqtt"), &arguments));
+        for text in texts {
+            assert_eq!(received(&mut consumer), format!("{QUEUE} 1 0 {text}"));
+        }
+        consumer.succeed();
+    };
+    let gateway = stores.start("a");
+    ["1", "2", "3"].into_iter().for_each(|text| publish(&gateway, text));
+    stop(gateway);
+    let queue = &stores.json("a", &["queues"])["queues"][0];
+    assert_eq!((&queue["name"], &queue["messages"]), (&QUEUE.into(), &3.into()), "{queue}");
+    let peeked = stores.json("a", &["peek", QUEUE]);
+    let payload = |at: usize| &peeked["messages"][at]["message"]["payload"];
+    assert_eq!([payload(0), payload(1), payload(2)], ["1", "2", "3"], "{peeked}");
+    stores.copy("a", "b");
+    let said = stores.succeed("a", &["purge", QUEUE]);
+    assert!(said.contains("3 messages thrown away"), "{said}");
+    assert_eq!(stores.json("a", &["peek", QUEUE])["total"], 0);
+
+    let gateway = stores.start("a");
+    publish(&gateway, "4");
+    consume(&gateway, &["4"]);
+    stop(gateway);
+    let gateway = stores.start("b");
+    publish(&gateway, "5");
+    consume(&gateway, &["1", "2", "3", "5"]);
     stop(gateway);
 }
 
