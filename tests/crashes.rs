@@ -15,8 +15,8 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
 }
 
-/// Nothing that was acknowledged is lost, QoS 2 comes once, order is kept, retained messages are the last ones, sessions stand, and what was
-/// settled stays away, whenever SIGKILL comes.
+/// Nothing that was acknowledged is lost, QoS 2 comes once, order is kept, retained messages are the last ones, sessions stand, wills are published when they
+/// have to be and not otherwise, and what was settled stays away, whenever SIGKILL comes.
 #[test]
 fn what_was_acknowledged_survives_being_killed() {
     let scratch = Scratch::new();
@@ -32,5 +32,7 @@ fn what_was_acknowledged_survives_being_killed() {
     let report = crash(&options, |line| println!("{line}")).expect("the gateway starts");
     println!("{report}");
     assert_eq!(report.violation_count(), 0, "{report}");
+    let (left_behind, withdrawn) = report.will_counts();
+    assert!(left_behind > 0 && withdrawn > 0, "no will was proven: {report}");
     assert!(report.kept_count() > 100, "too little was owed to prove anything: {report}");
 }

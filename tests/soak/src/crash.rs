@@ -18,6 +18,7 @@ mod receiver;
 mod scene;
 mod sender;
 mod talk;
+mod testator;
 
 use crate::gateway::GatewayError;
 use crate::violations::{Kind, Violations};
@@ -237,6 +238,11 @@ impl CrashReport {
         self.violations.values().sum()
     }
 
+    /// How many wills had to be published, and how many must not be.
+    pub fn will_counts(&self) -> (u64, u64) {
+        (self.tally.wills, self.tally.withdrawn)
+    }
+
     /// How many deliveries were owed, and came. An audit in which that is nothing has proven nothing.
     pub fn kept_count(&self) -> u64 {
         self.tally.kept
@@ -245,7 +251,7 @@ impl CrashReport {
 
 impl fmt::Display for CrashReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { published, acknowledged, again, kept, repeated, batches } = self.tally;
+        let Tally { published, acknowledged, again, kept, repeated, batches, wills, withdrawn } = self.tally;
         let [under_load, at_once, in_recovery, asked] = self.ends;
         let seconds = self.elapsed.as_secs_f64();
         writeln!(
@@ -258,7 +264,10 @@ impl fmt::Display for CrashReport {
             formatter,
             "published {published}, acknowledged {acknowledged}, sent again {again}, transactions cut off {batches}"
         )?;
-        writeln!(formatter, "owed and came {kept}, came again {repeated}")?;
+        writeln!(
+            formatter,
+            "owed and came {kept}, came again {repeated}; wills left behind {wills}, withdrawn {withdrawn}"
+        )?;
         match self.violations.is_empty() {
             true => write!(formatter, "violations: none"),
             false => write!(formatter, "violations: {:?}", self.violations),

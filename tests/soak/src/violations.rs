@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     StaleRetained,
     /// A message that had been settled long before the gateway was killed.
     CameBack,
+    /// A will whose client had said goodbye, or had come back in time.
+    Withdrawn,
     /// A session that was promised to outlive the gateway.
     SessionLost,
     /// Some messages of a transaction without the others.

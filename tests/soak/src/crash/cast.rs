@@ -1,7 +1,7 @@
 //! Who takes part in a crash audit, and what each of them is for.
 //!
 //! Topics: `live/<area>/<who>` for everybody's own sessions, `work/<who>` for a shared subscription, `$queue/jobs` for workers of both
-//! protocols, `$queue/once` for those who take each message exactly once, `state/<who>` for retained messages.
+//! protocols, `$queue/once` for those who take each message exactly once, `state/<who>` for retained messages, `will/<who>` for wills.
 
 use super::consumer::Consumer;
 use super::ledger::{AudienceId, Ledger, Reach};
@@ -10,6 +10,7 @@ use super::reader;
 use super::receiver::{Habit, Interest, Receiver};
 use super::scene::Scene;
 use super::sender::Sender;
+use super::testator::Testator;
 use crate::auditor::StreamId;
 use std::rc::Rc;
 use tidegate_message::QoS;
@@ -20,10 +21,11 @@ use tokio::task::spawn_local;
 const PUBLISHERS: usize = 8;
 const SENDERS: usize = 3;
 const MEMBERS: usize = 3;
+const TESTATORS: usize = 6;
 const VERSIONS: [Version; 2] = [Version::V3, Version::V5];
 
 /// Sessions of their own: what they subscribe, at which level, and when they are there.
-const SESSIONS: [(&str, QoS, Habit); 10] = [
+const SESSIONS: [(&str, QoS, Habit); 12] = [
     ("live/#", QoS::AtLeastOnce, from(1)),
     ("live/#", QoS::ExactlyOnce, from(1)),
     ("live/0/+", QoS::ExactlyOnce, from(1)),
@@ -34,6 +36,8 @@ const SESSIONS: [(&str, QoS, Habit); 10] = [
     ("live/1/#", QoS::AtLeastOnce, from(3)),
     ("live/#", QoS::AtLeastOnce, Habit::Asleep),
     ("live/+/+", QoS::ExactlyOnce, Habit::Asleep),
+    ("will/#", QoS::ExactlyOnce, from(1)),
+    ("will/+", QoS::AtLeastOnce, Habit::Asleep),
 ];
 
 const fn from(life: u32) -> Habit {
@@ -64,6 +68,10 @@ impl Cast {
         for number in 0..SENDERS {
             let name = format!("sender-{number}");
             spawn_local(Sender::new(scene.clone(), name, Random::new(random.bits())).live());
+        }
+        for number in 0..TESTATORS {
+            let (name, version) = (format!("testator-{number}"), VERSIONS[number.min(1)]);
+            spawn_local(Testator::new(scene.clone(), name, version, Random::new(random.bits())).live());
         }
         let (reader_scene, reader_states) = (scene.clone(), states.clone());
         let mut reader_random = Random::new(random.bits());
@@ -121,7 +129,7 @@ fn spawn_receiver(scene: &Rc<Scene>, random: &mut Random, name: String, number: 
 }
 
 fn gather_durable(scene: &Rc<Scene>, random: &mut Random) {
-    for (number, filter) in ["live/#", "live/2/+"].into_iter().enumerate() {
+    for (number, filter) in ["live/#", "live/2/+", "will/#"].into_iter().enumerate() {
         let (name, qos) = (format!("durable-{number}"), QoS::AtLeastOnce);
         let audience = scene.ledger.borrow_mut().audience(name.clone(), filter, qos, Reach::Session);
         let (destination, own) = (format!("/topic/{filter}"), Random::new(random.bits()));

@@ -48,6 +48,8 @@ struct Publication {
     sends: u32,
     /// It clears what is retained on its topic.
     is_clear: bool,
+    /// It was a will, and nobody may get it.
+    is_withdrawn: bool,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,10 @@ pub(crate) struct Tally {
     pub(crate) repeated: u64,
     /// Batches whose fate their sender was not told.
     pub(crate) batches: u64,
+    /// Wills that had to be published.
+    pub(crate) wills: u64,
+    /// Wills that nobody may get.
+    pub(crate) withdrawn: u64,
 }
 
 /// See the module.
@@ -205,7 +211,13 @@ impl Ledger {
         let began = self.now();
         self.tally.published += 1;
         let publications = &mut self.streams[stream.0 as usize].publications;
-        publications.push(Publication { began, is_acknowledged: false, sends: 1, is_clear });
+        publications.push(Publication {
+            began,
+            is_acknowledged: false,
+            sends: 1,
+            is_clear,
+            is_withdrawn: false,
+        });
         Stamp { stream, sequence: publications.len() as u32 }
     }
 
@@ -219,14 +231,36 @@ impl Ledger {
 
     /// The gateway has taken responsibility: from now on whoever stood before it was sent is owed it.
     pub(crate) fn acknowledged(&mut self, stamp: Stamp) {
+        if let Some(began) = self.take_on(stamp) {
+            self.tally.acknowledged += 1;
+            self.on_disk = self.on_disk.max(began);
+        }
+    }
+
+    /// A will that the gateway is known to have kept has to be published: its client is gone for good.
+    pub(crate) fn left_behind(&mut self, stamp: Stamp) {
+        self.tally.wills += u64::from(self.take_on(stamp).is_some());
+    }
+
+    /// A will is known not to be kept any more.
+    pub(crate) fn withdrawn(&mut self, stamp: Stamp) {
+        self.tally.withdrawn += 1;
+        if let Some(publication) = self.publication(stamp) {
+            publication.is_withdrawn = true;
+        }
+        let has_it = |id: &AudienceId| self.audiences[id.0].receipt(stamp) != Receipt::Never;
+        let early = self.streams[stamp.stream.0 as usize].audiences.iter().copied().find(has_it);
+        early.into_iter().for_each(|id| self.accuse(Kind::Withdrawn, id, stamp, "came before"));
+    }
+
+    /// From now on a message is owed to whoever stood before it was sent. Returns when it was, the first time.
+    fn take_on(&mut self, stamp: Stamp) -> Option<Tick> {
         self.now();
-        let Some(publication) = self.publication(stamp) else { return };
+        let publication = self.publication(stamp)?;
         if std::mem::replace(&mut publication.is_acknowledged, true) {
-            return;
+            return None;
         }
         let began = publication.began;
-        self.tally.acknowledged += 1;
-        self.on_disk = self.on_disk.max(began);
         let stream = &mut self.streams[stamp.stream.0 as usize];
         stream.acknowledged = stream.acknowledged.max(stamp.sequence);
         for id in &stream.audiences {
@@ -237,6 +271,7 @@ impl Ledger {
                 Receipt::Came | Receipt::Settled(_) => self.tally.kept += 1,
             }
         }
+        Some(began)
     }
 
     /// Messages were sent to be taken together, and the answer never came.
@@ -262,6 +297,9 @@ impl Ledger {
         let sealed = self.sealed;
         if self.publication(stamp).is_some_and(|publication| publication.began < sealed) {
             self.accuse(Kind::CameBack, id, stamp, "had come and was settled before the last end");
+        }
+        if self.publication(stamp).is_some_and(|publication| publication.is_withdrawn) {
+            self.accuse(Kind::Withdrawn, id, stamp, "comes");
         }
         match self.audiences[id.0].receipt(stamp) {
             Receipt::Never => self.receive_first(id, stamp),

@@ -2,10 +2,12 @@
 
 use super::process::Ports;
 use super::scene::{Event, Link, PATIENCE, Scene};
+use crate::stamp::{STAMP_BYTES, Stamp};
 use crate::violations::Kind;
 use std::num::NonZeroU16;
+use tidegate_message::QoS;
 use tidegate_mqtt::codec::{
-    Connect, PACKET_BYTES_MAX, Packet, PropertiesBuffer, Property, Version, decode, encode,
+    Connect, PACKET_BYTES_MAX, Packet, PropertiesBuffer, Property, Version, Will, decode, encode,
 };
 use tidegate_testkit::random::Random;
 use tokio::time::timeout;
@@ -27,12 +29,24 @@ pub(crate) struct Identity {
     pub(crate) survives: bool,
     /// Whether the gateway has acknowledged something to this session, so that it must still be there next time.
     pub(crate) is_promised: bool,
+    /// What is to be published when it is gone.
+    pub(crate) testament: Option<Testament>,
+}
+
+/// A will.
+#[derive(Debug, Clone)]
+pub(crate) struct Testament {
+    pub(crate) topic: String,
+    pub(crate) stamp: Stamp,
+    pub(crate) qos: QoS,
+    /// How long the client may be away before it is published; only MQTT 5.0 can say it.
+    pub(crate) delay_seconds: u32,
 }
 
 impl Identity {
     /// A client whose session survives.
     pub(crate) fn new(id: String, version: Version) -> Identity {
-        Identity { id, version, receive_max: None, survives: true, is_promised: false }
+        Identity { id, version, receive_max: None, survives: true, is_promised: false, testament: None }
     }
 
     /// Connects, and says whether the session was there. Nothing where that failed.
@@ -54,19 +68,29 @@ impl Identity {
     }
 
     fn write_connect(&self, output: &mut Vec<u8>) {
-        let mut properties = PropertiesBuffer::new();
+        let (mut properties, mut of_will) = (PropertiesBuffer::new(), PropertiesBuffer::new());
         if self.version == Version::V5 {
+            let delays = self.testament.iter().map(|testament| testament.delay_seconds);
+            of_will.extend(delays.map(Property::WillDelayInterval)).expect("the properties are valid");
             let expiry = self.survives.then_some(Property::SessionExpiryInterval(EXPIRY_SECONDS));
             let receive_max = self.receive_max.map(Property::ReceiveMaximum);
             properties.extend(expiry.into_iter().chain(receive_max)).expect("the properties are valid");
         }
+        let payload = self.testament.as_ref().map(|testament| testament.stamp.payload(STAMP_BYTES));
+        let will = self.testament.as_ref().map(|testament| Will {
+            topic: &testament.topic,
+            payload: payload.as_deref().unwrap_or_default(),
+            qos: testament.qos,
+            retain: false,
+            properties: of_will.as_ref(),
+        });
         let connect = Connect {
             version: self.version,
             clean_start: !self.survives,
             keep_alive_seconds: 0,
             properties: properties.as_ref(),
             client_id: &self.id,
-            will: None,
+            will,
             user_name: None,
             password: None,
         };

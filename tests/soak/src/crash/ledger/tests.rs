@@ -169,3 +169,23 @@ fn a_transaction_comes_whole_or_not_at_all() {
     scene.ledger.cut(half.to_vec());
     assert_eq!(scene.verdict(), [Kind::HalfTransaction]);
 }
+
+#[test]
+fn a_will_is_owed_when_its_client_is_gone_and_forbidden_when_it_was_withdrawn() {
+    let mut gone = scene(QoS::ExactlyOnce, Reach::Session);
+    let will = gone.ledger.publishing(gone.stream);
+    gone.ledger.left_behind(will);
+    assert_eq!((gone.ledger.owed(), gone.verdict()), (1, vec![Kind::Lost]));
+    for is_early in [false, true] {
+        let mut withdrawn = scene(QoS::ExactlyOnce, Reach::Session);
+        let will = withdrawn.ledger.publishing(withdrawn.stream);
+        if is_early {
+            withdrawn.receive(will);
+        }
+        withdrawn.ledger.withdrawn(will);
+        if !is_early {
+            withdrawn.receive(will);
+        }
+        assert_eq!(withdrawn.verdict(), [Kind::Withdrawn]);
+    }
+}
