@@ -13,7 +13,9 @@
 use crate::access::Rights;
 use crate::entry::Entry;
 pub(crate) use crate::named_queue::NamedQueue;
-use crate::queue::{Claim, Lens, NotTaken, Popped, Queue, Reserved, Superseded, TakenIn};
+use crate::queue::{
+    Claim, Depth, GivenWay, Lens, NotTaken, Oldest, Popped, Queue, Reserved, Superseded, TakenIn,
+};
 use crate::queue_policy::Bounds;
 use crate::queued::Queued;
 use crate::reading::Looked;
@@ -233,11 +235,19 @@ impl Group {
         deliveries.into_iter().map(|queued| Queued { group: Some(self.clone()), ..queued }).collect()
     }
 
-    /// Gives up what has waited longest, until that weighs so much; nothing where all that waits does not.
-    pub(crate) fn take_oldest(self: &Arc<Group>, bytes: usize) -> Vec<Queued> {
-        let oldest = self.queue.take_oldest(bytes);
-        self.subtract(oldest.len());
-        self.mark(oldest)
+    /// Takes these out on a full disk, as far as they are still there.
+    pub(crate) fn give_way(self: &Arc<Group>, oldest: &[Oldest]) -> GivenWay {
+        let given = self.queue.give_way(oldest);
+        self.subtract(given.len());
+        GivenWay { deliveries: self.mark(given.deliveries), ..given }
+    }
+
+    /// How much of it may give way on a full disk: what becomes a dead letter has to be read before.
+    pub(crate) fn depth(&self) -> Depth {
+        match self.named().and_then(|named| named.terms.dead_letter()) {
+            Some(_) => Depth::Window,
+            None => Depth::Tail,
+        }
     }
 
     /// Gives up what something newer of its topic has made worthless, as [`Queue::conflate`].

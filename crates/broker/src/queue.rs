@@ -6,6 +6,7 @@
 
 mod address;
 mod conflation;
+mod giving;
 mod grouped;
 mod numbering;
 mod numbers;
@@ -19,6 +20,7 @@ use crate::filters::Filters;
 use crate::queued::{Queued, needs_settling};
 pub(crate) use address::Address;
 pub(crate) use conflation::{Lens, Seen, Superseded};
+pub(crate) use giving::{Depth, GivenWay, Oldest};
 use grouped::Grouped;
 pub(crate) use grouped::{Claim, Reserved};
 use parking_lot::{Mutex, MutexGuard};

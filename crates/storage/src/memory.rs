@@ -76,7 +76,9 @@ impl State {
 }
 
 fn cost((note, body): &(Bytes, Bytes)) -> u64 {
-    (note.len() + body.len()) as u64
+    /// What an entry takes beside them, about as in a log.
+    const OVERHEAD_BYTES: usize = 64;
+    (OVERHEAD_BYTES + note.len() + body.len()) as u64
 }
 
 impl MemoryStorage {

@@ -74,6 +74,19 @@ impl Grouped {
         self.entries.partition_point(|entry| entry.place < place).min(self.count)
     }
 
+    /// The deliveries that stand before this place, in order.
+    pub(super) fn before(&self, place: u64) -> impl Iterator<Item = &Queued> {
+        let before = self.entries.iter().take_while(move |entry| entry.place < place);
+        before.filter_map(|entry| entry.queued.as_ref())
+    }
+
+    /// Takes out the first delivery that is the one.
+    pub(super) fn take_first(&mut self, is_it: impl Fn(&Queued) -> bool) -> Option<Queued> {
+        let mut deliveries = self.entries.iter().filter_map(|entry| entry.queued.as_ref());
+        let place = deliveries.find(|queued| is_it(queued))?.place;
+        self.remove(place)
+    }
+
     fn first(&self) -> Option<&Queued> {
         self.entries.front()?.queued.as_ref()
     }

@@ -138,6 +138,12 @@ impl Numbers {
         true
     }
 
+    /// Whether a number that exists is in.
+    pub(super) fn covers(&self, number: u64) -> bool {
+        let at = self.ranges.partition_point(|range| range.last < number);
+        self.ranges.get(at).is_some_and(|range| range.first <= number)
+    }
+
     /// Whether it is known that a number is in. What a loose range has is not known.
     pub(super) fn contains(&self, number: u64) -> bool {
         self.knows(number) == Known::Yes

@@ -162,6 +162,11 @@ impl Tail {
         self.numbers.contains(number)
     }
 
+    /// Whether an entry of this number, which lives, is in it.
+    pub(super) fn covers(&self, number: u64) -> bool {
+        self.numbers.covers(number)
+    }
+
     /// Throws deliveries away, ascending by number, that weigh so much together.
     pub(super) fn throw_away(&mut self, numbers: &[u64], bytes: usize) {
         self.numbers.remove_all(numbers);

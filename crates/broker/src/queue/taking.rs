@@ -5,17 +5,6 @@ use crate::Overflow;
 use crate::queued::Queued;
 use tidegate_message::QoS;
 
-impl Waiting {
-    /// Takes the delivery out that stands in front but for the first `kept`, where it is in memory.
-    fn pop_front_behind(&mut self, kept: usize) -> Option<Queued> {
-        if let Some(next) = self.deliveries.remove(kept) {
-            return Some(next);
-        }
-        let is_in_front = self.grouped.is_some() && self.is_front_in_memory();
-        self.grouped.as_mut().filter(|_| is_in_front)?.pop_first()
-    }
-}
-
 impl Queue {
     /// Appends a delivery that was routed with this generation, unless a limit forbids it or the queue has ended. Returns the older
     /// ones that were dropped for it.
@@ -75,23 +64,6 @@ impl Queue {
             dropped.push(oldest);
         }
         Some(dropped)
-    }
-
-    /// Gives up what has waited longest, until that weighs so much; nothing where what is in memory in front does not. What comes again stays.
-    pub(crate) fn take_oldest(&self, bytes: usize) -> Vec<Queued> {
-        let mut waiting = self.waiting.lock();
-        let (kept, kept_bytes) = waiting.kept();
-        let (mut oldest, mut freed) = (Vec::new(), 0);
-        if waiting.bytes.saturating_sub(kept_bytes) < bytes {
-            return oldest;
-        }
-        while freed < bytes {
-            let Some(next) = waiting.pop_front_behind(kept) else { break };
-            freed += next.weight_bytes();
-            self.forget(&mut waiting, &next);
-            oldest.push(next);
-        }
-        oldest
     }
 
     /// Whether a delivery of this level and weight would be taken behind so many others that are not here yet. Nobody minds what comes to a

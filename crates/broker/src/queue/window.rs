@@ -18,8 +18,9 @@ use crate::budget::{Room, TotalBytes};
 use crate::entry::{ChangePlace, Entry};
 use crate::queued::Queued;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
-use tidegate_storage::ReadMax;
+use tidegate_storage::{ReadMax, StreamId};
 
 /// Deliveries in memory, and their bytes, beyond which what is kept stays on the disk.
 const WINDOW: ReadMax = ReadMax { entries: 512, bytes: 1 << 20 };
@@ -124,6 +125,21 @@ impl Waiting {
     /// Gives up the oldest delivery of the tail; returns about what it weighs.
     pub(super) fn give_up_oldest(&mut self) -> Option<usize> {
         self.rest.as_mut()?.tail.give_up_oldest()
+    }
+
+    /// Whether an entry of this number is on the disk only.
+    pub(super) fn has_in_tail(&self, number: u64) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.tail.covers(number))
+    }
+
+    /// Takes an entry of the queue with this number out of the tail, without reading it.
+    pub(super) fn take_from_tail(&mut self, queue: u64, number: u64) -> Option<Entry> {
+        let rest = self.rest.as_mut()?;
+        if rest.tail.take(number, None) == Fate::Foreign {
+            return None;
+        }
+        let entry = Entry::recovered(StreamId(queue), NonZeroU64::new(number)?);
+        Some(Entry { change: rest.newest.clone(), ..entry })
     }
 
     /// Takes out the oldest delivery that stands behind the tail.

@@ -8,6 +8,7 @@
 
 use super::Shard;
 use super::deliver::refusal_label;
+use super::giving_way::GivingWay;
 use super::publication::Publication;
 use super::retaining::check_retain;
 use crate::group::Group;
@@ -104,13 +105,15 @@ impl Shard {
     ) -> Result<Answer, Refused> {
         let planned = self.plan(slot, batch, now);
         let ready = planned.and_then(|mut planned| {
-            let kept = self.check_room(slot, &mut planned).and_then(|()| self.keep_all(&mut planned, now));
+            let kept = self
+                .check_room(slot, &mut planned)
+                .and_then(|giving| self.keep_all(&mut planned, now).map(|()| giving));
             if kept.is_err() {
                 planned.iter().for_each(Planned::give_up_room);
             }
-            kept.map(|()| planned)
+            kept.map(|giving| (planned, giving))
         });
-        let ready = ready.inspect_err(|(_, refusal)| {
+        let (ready, giving) = ready.inspect_err(|(_, refusal)| {
             self.metrics.count_dropped(refusal_label(*refusal), batch.len());
         })?;
         let (mut waits_for, protocol) = (Urgency::Lazy, self.slots.get(slot).map(|here| here.protocol));
@@ -124,6 +127,7 @@ impl Shard {
             self.give_out(planned.route(), &mut publication, now);
             waits_for = waits_for.max(publication.waits_for);
         }
+        self.give_way(giving);
         Ok(self.answer_after(slot, waits_for))
     }
 
@@ -147,14 +151,13 @@ impl Shard {
         batch.iter().enumerate().map(plan).collect()
     }
 
-    /// Whether each message would be received by somebody, where there is anybody for it.
-    fn check_room(&mut self, slot: usize, batch: &mut [Planned<'_>]) -> Result<(), Refused> {
-        let (mut additions, mut bytes) = (Additions::default(), 0);
+    /// Whether each message would be received by somebody, where there is anybody for it. Returns what gives way for them in the store.
+    fn check_room(&mut self, slot: usize, batch: &mut [Planned<'_>]) -> Result<GivingWay, Refused> {
+        let (mut additions, mut giving) = (Additions::default(), GivingWay::default());
         for (at, planned) in batch.iter_mut().enumerate() {
             let route = planned.route.clone();
             let publication = Publication::kept(&planned.message);
-            self.check_kept(&route, &publication, bytes).map_err(|refusal| (at, refusal))?;
-            bytes += publication.queued_bytes();
+            self.check_kept(&route, &publication, &mut giving).map_err(|refusal| (at, refusal))?;
             if let Some(queue) = route.queue() {
                 match planned.reserve_room(queue) {
                     true => continue,
@@ -177,7 +180,7 @@ impl Shard {
                 return Err((at, Refusal::QueueFull));
             }
         }
-        Ok(())
+        Ok(giving)
     }
 
     /// Whether a receiver would take a message of a batch behind those before it; one that it is not for takes it as well.

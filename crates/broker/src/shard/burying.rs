@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::deliver::refusal_label;
+use super::giving_way::GivingWay;
 use super::publication::Publication;
 use crate::entry::Entry;
 use crate::group::NamedQueue;
@@ -36,6 +37,8 @@ pub(super) enum Death {
     Overflow,
     /// A newer one of its topic waits in its place.
     Superseded,
+    /// It made room for a newer one on a full disk.
+    DiskFull,
     /// Its consumer's protocol could not take it.
     Refused(Refused),
 }
@@ -49,6 +52,7 @@ impl Death {
             Death::Rejected => "rejected",
             Death::Overflow => "overflow",
             Death::Superseded => "superseded",
+            Death::DiskFull => "disk_full",
             Death::Refused(refused) => refused.label(),
         }
     }
@@ -74,6 +78,8 @@ pub(super) struct DeadLetter {
     message: Message,
     /// What is kept of it where it has died, until it is kept where it goes.
     entry: Option<Entry>,
+    /// Whether it was to make room on a full disk, so that it needs room itself.
+    needs_room: bool,
 }
 
 impl Shard {
@@ -98,11 +104,17 @@ impl Shard {
     /// Publishes the dead letters that there are. What dies of that has to wait for the next turn: full queues that push each other's
     /// messages out would move them sixteen times round before anybody else came.
     pub(super) fn publish_dead_letters(&mut self, now: Instant) {
-        for DeadLetter { to, message, entry } in std::mem::take(&mut self.dead_letters) {
+        for DeadLetter { to, message, entry, needs_room } in std::mem::take(&mut self.dead_letters) {
             let message = Arc::new(message);
             let route = self.route_anyway(&to, now);
-            match self.distribute(&route, &mut Publication::kept(&message), now) {
-                Ok(published) if published.matched => {}
+            let (mut publication, mut giving) = (Publication::kept(&message), GivingWay::default());
+            if needs_room && self.check_kept(&route, &publication, &mut giving).is_err() {
+                entry.iter().for_each(|entry| self.keeping.settle(entry));
+                self.metrics.count_dropped("disk_full", 1);
+                continue;
+            }
+            match self.distribute(&route, &mut publication, now) {
+                Ok(published) if published.matched => self.give_way(giving),
                 Ok(_) => self.metrics.count_dropped("dead_letter_unmatched", 1),
                 // Counted where it was found full.
                 Err(Refusal::QueueFull) => {}
@@ -138,7 +150,7 @@ fn dead_letter(death: Death, queued: Queued, named: &NamedQueue) -> Option<DeadL
         origin: Origin::default(),
         ..message
     };
-    Some(DeadLetter { to, message, entry: queued.entry })
+    Some(DeadLetter { to, message, entry: queued.entry, needs_room: death == Death::DiskFull })
 }
 
 /// How often a message was a dead letter already. A client may write anything there, which shortens the way of its own message only.

@@ -14,13 +14,11 @@ use crate::group::Group;
 use crate::queue::Queue;
 use crate::queued::Queued;
 use crate::route::{Addressee, Grant, Route, RouteEntry};
-use crate::topic_policy::DiskFull;
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
-use tidegate_protocol::Refusal;
 use tidegate_storage::record::DeliveryNote;
 use tidegate_storage::{StreamId, Urgency};
 
@@ -79,43 +77,6 @@ impl Queued {
 }
 
 impl Shard {
-    /// Whether the store has room for a message behind so many bytes that are not written yet, if anybody on its route keeps it.
-    #[inline]
-    pub(super) fn check_kept(
-        &mut self,
-        route: &Route,
-        publication: &Publication<'_>,
-        behind_bytes: usize,
-    ) -> Result<(), Refusal> {
-        match self.is_kept(route, publication) {
-            true => self.check_room_for(route, publication, behind_bytes),
-            false => Ok(()),
-        }
-    }
-
-    #[inline(never)]
-    fn check_room_for(
-        &mut self,
-        route: &Route,
-        publication: &Publication<'_>,
-        behind_bytes: usize,
-    ) -> Result<(), Refusal> {
-        match self.check_store(Some(behind_bytes + publication.queued_bytes())) {
-            Err(Refusal::StoreFull) if self.others_give_way(route, publication) => Ok(()),
-            checked => checked,
-        }
-    }
-
-    /// There is no room for a message on the disk. Whether others make up for it, as its policy says.
-    fn others_give_way(&mut self, route: &Route, publication: &Publication<'_>) -> bool {
-        match route.policy.disk_full {
-            DiskFull::Reject => false,
-            DiskFull::DropOldest => self.has_reserve() && self.make_room_on_disk(route, publication),
-            // What was made worthless goes in any case: that costs nobody anything.
-            DiskFull::KeepLast => self.conflate_on_disk(route, publication) && self.has_reserve(),
-        }
-    }
-
     /// Whether somebody on its route keeps a message.
     #[inline]
     pub(super) fn is_kept(&self, route: &Route, publication: &Publication<'_>) -> bool {

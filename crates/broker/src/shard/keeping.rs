@@ -38,6 +38,8 @@ pub(super) struct Keeping {
     leaving: Vec<(SessionKey, Holder)>,
     /// The named queues that it describes.
     pub(super) described: Vec<Arc<Group>>,
+    /// About what it frees for messages on a full disk.
+    pub(super) freed_bytes: u64,
     /// Where records are written.
     record: Vec<u8>,
     /// The place that the change will have, where somebody wants to know it.
@@ -195,6 +197,7 @@ impl Shard {
     }
 
     fn hand_change_over(&mut self, now: Instant) {
+        self.keeping.freed_bytes = 0;
         if !self.keeping.late.is_empty() {
             self.timer_moved |= self.keeping.settle_late(now);
         }

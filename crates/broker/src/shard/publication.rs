@@ -150,6 +150,14 @@ impl<'a> Publication<'a> {
             + properties
     }
 
+    /// About what it takes on the disk.
+    pub(super) fn kept_bytes(&self) -> usize {
+        /// Headers, numbers and lengths.
+        const OVERHEAD_BYTES: usize = 48;
+        let properties = self.properties.map_or(0, Properties::heap_bytes);
+        OVERHEAD_BYTES + self.topic.as_str().len() + self.payload.len() + properties
+    }
+
     /// The message as it can be kept: copied out of the read buffer, once.
     pub(super) fn message(&mut self) -> Arc<Message> {
         let make = || {

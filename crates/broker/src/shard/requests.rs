@@ -3,6 +3,7 @@
 use super::Shard;
 use super::burying::Death;
 use super::deliver::refusal_label;
+use super::giving_way::GivingWay;
 use super::publication::Publication;
 use super::queues::{queue_of, refusal_of};
 use super::replay::Replayed;
@@ -315,10 +316,13 @@ impl Broker for Requests<'_> {
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         self.shard.note_received(slot.protocol, publish);
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
-        let outcome =
-            self.check_noting(publish).and_then(|()| self.shard.check_kept(&route, &publication, 0));
+        let mut giving = GivingWay::default();
+        let outcome = self
+            .check_noting(publish)
+            .and_then(|()| self.shard.check_kept(&route, &publication, &mut giving));
         let outcome = outcome.and_then(|()| self.shard.distribute(&route, &mut publication, self.now));
         let published = outcome.inspect_err(|error| self.count(*error))?;
+        self.shard.give_way(giving);
         let answer = self.shard.answer_after(self.slot, publication.waits_for);
         Ok(Published { answer, ..published })
     }

@@ -1,37 +1,44 @@
 //! A full disk where the oldest gives way to the newest.
 
-use crate::{QOS0, QOS1, QOS2};
+use crate::{HOUR, QOS0, QOS1, QOS2};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_broker::{DiskFull, Limits, QueuePolicies, Reconfiguration, TopicPolicies, TopicPolicy};
+use tidegate_broker::{
+    DiskFull, Limits, QueuePolicies, QueuePolicy, Reconfiguration, TopicPolicies, TopicPolicy,
+};
 use tidegate_message::Topic;
 use tidegate_protocol::{Attachment, Refusal, Will};
 use tidegate_storage::{MemoryStorage, NoRoom, Storage, StreamId};
 use tidegate_testkit::pair::World;
-use tidegate_testkit::pair::toy::{Toy, filter, session};
+use tidegate_testkit::pair::toy::{Toy, filter, message, session};
 
-/// Two workers, a publisher on the first, and the oldest gives way below `new/`.
-fn world() -> (World, Toy, Arc<MemoryStorage>) {
-    let storage = Arc::new(MemoryStorage::new());
-    let mut world = World::on_storage(2, Limits::default(), storage.clone());
+/// The oldest gives way below `new/`, and named queues have these policies.
+fn rules(queues: Vec<QueuePolicy>) -> Reconfiguration {
     let policy = |topics: &str, disk_full| TopicPolicy {
         topics: vec![filter(topics)],
         disk_full,
         ..TopicPolicy::default()
     };
-    world.reconfigure(Reconfiguration {
+    Reconfiguration {
         limits: Limits::default(),
         authenticator: None,
         access: None,
         rings: Vec::new(),
-        queues: QueuePolicies::default(),
+        queues: QueuePolicies(queues),
         topics: TopicPolicies(vec![
             policy("new/#", DiskFull::DropOldest),
             policy("$queue/new", DiskFull::DropOldest),
             policy("#", DiskFull::Reject),
         ]),
-    });
+    }
+}
+
+/// Two workers, and a publisher on the first.
+fn world() -> (World, Toy, Arc<MemoryStorage>) {
+    let storage = Arc::new(MemoryStorage::new());
+    let mut world = World::on_storage(2, Limits::default(), storage.clone());
+    world.reconfigure(rules(Vec::new()));
     let alice = world.attached(0, session("alice").expiry(Duration::ZERO));
     (world, alice, storage)
 }
@@ -161,4 +168,139 @@ fn what_describes_sessions_is_refused_while_too_much_waits_for_the_disk() {
     assert!(bob.unsubscribe(&mut world, "kept/#"));
     storage.set_overfull(false);
     assert_eq!(subscribe(&bob, &mut world, "other/#"), Ok(()));
+}
+
+fn publish_numbers(world: &mut World, alice: &Toy, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        alice.publish(world, "new/a", &format!("{number:06}"), QOS1).unwrap();
+        world.run();
+    }
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| format!("{number:06}")).collect()
+}
+
+/// What an owner with `live_bytes` of room has now may live from now on, and no more.
+fn fill(storage: &MemoryStorage) {
+    let queues = storage.streams().into_iter().map(|summary| summary.stream);
+    let costs = queues.flat_map(|stream| storage.costs(stream, 0, usize::MAX));
+    storage.limit_live_bytes(costs.map(|(_, bytes)| bytes).sum());
+}
+
+/// A queue that is longer than any window goes on for ever: each message makes one give way, and what is left has no gaps.
+#[test]
+fn the_oldest_of_a_long_queue_gives_way_for_ever() {
+    for worker in 0..2 {
+        let (mut world, alice, storage) = world();
+        let bob = world.attached(worker, session("bob"));
+        bob.subscribe(&mut world, "new/#");
+        bob.vanish(&mut world);
+        publish_numbers(&mut world, &alice, 0..1000);
+        fill(&storage);
+        publish_numbers(&mut world, &alice, 1000..4000);
+        let left = kept(&storage);
+        assert!((990..=1000).contains(&left), "{left}");
+        assert_eq!(world.dropped("disk_full"), 4000 - left as u64);
+        let bob = world.attached(worker, session("bob").credit(2000));
+        world.run();
+        assert_eq!(bob.got_payloads(), numbers(4000 - left..4000), "worker {worker}");
+    }
+}
+
+/// One that weighs more than a window holds takes the place of as many as it needs at once, without their being read.
+#[test]
+fn a_large_message_takes_the_place_of_many() {
+    let (mut world, alice, storage) = world();
+    let bob = world.attached(1, session("bob"));
+    bob.subscribe(&mut world, "new/#");
+    bob.vanish(&mut world);
+    publish_numbers(&mut world, &alice, 0..3000);
+    fill(&storage);
+    let large = "x".repeat(150_000);
+    alice.publish(&mut world, "new/a", &large, QOS1).unwrap();
+    world.run();
+    let left = kept(&storage) - 1;
+    assert!((500..2400).contains(&left), "{left}");
+    let bob = world.attached(1, session("bob").credit(4000));
+    world.run();
+    let got = bob.got_payloads();
+    assert_eq!((&got[..left], &got[left..]), (&numbers(3000 - left..3000)[..], &[large][..]));
+    // What is too large for everything that there is drops nothing.
+    bob.vanish(&mut world);
+    world.run();
+    let left = kept(&storage);
+    assert_eq!(alice.publish(&mut world, "new/a", &"x".repeat(1_000_000), QOS1), Err(Refusal::StoreFull));
+    assert_eq!(kept(&storage), left);
+}
+
+/// Only what is kept gives way: the disk gains nothing by the others.
+#[test]
+fn what_takes_no_room_on_the_disk_stays() {
+    let (mut world, alice, storage) = world();
+    let bob = world.attached(0, session("bob").credit(1));
+    bob.subscribe(&mut world, "new/#");
+    for (payload, qos) in [("1", QOS1), ("2", QOS1), ("zero", QOS0)] {
+        alice.publish(&mut world, "new/a", payload, qos).unwrap();
+    }
+    storage.set_room(Err(NoRoom::Full));
+    for payload in ["3", "4"] {
+        alice.publish(&mut world, "new/a", payload, QOS1).unwrap();
+    }
+    assert_eq!((kept(&storage), world.dropped("disk_full")), (2, 2));
+    bob.accept(&mut world, 1);
+    world.run();
+    assert_eq!(bob.got_payloads(), ["1", "zero", "4"]);
+}
+
+/// A batch of which one message is refused makes nobody give way.
+#[test]
+fn a_batch_that_is_refused_drops_nothing() {
+    let (mut world, alice, storage) = world();
+    let bob = world.attached(1, session("bob"));
+    for topics in ["new/#", "old/#"] {
+        bob.subscribe(&mut world, topics);
+    }
+    bob.vanish(&mut world);
+    for payload in ["1", "2", "3"] {
+        alice.publish(&mut world, "new/a", payload, QOS1).unwrap();
+        world.run();
+    }
+    storage.set_room(Err(NoRoom::Full));
+    for (last, expected) in [("old/a", Err((2, Refusal::StoreFull))), ("new/a", Ok(()))] {
+        let answer = alice.ask(&mut world, move |broker| {
+            let batch = ["new/a", "new/a", last].map(|topic| message(topic, "4", QOS1));
+            broker.publish_all(&batch).map(drop)
+        });
+        world.run();
+        assert_eq!(answer, expected, "{last}");
+        let given_way = if expected.is_ok() { 3 } else { 0 };
+        assert_eq!((kept(&storage), world.dropped("disk_full")), (3, given_way), "{last}");
+    }
+}
+
+/// What gives way in a named queue is a dead letter where that needs no disk or the disk has room for it, and is counted where it has not.
+#[test]
+fn what_gives_way_in_a_named_queue_is_a_dead_letter_where_there_is_room() {
+    for (expiry, letters) in [(Duration::ZERO, 1), (HOUR, 0)] {
+        let (mut world, alice, storage) = world();
+        let policy = QueuePolicy {
+            queues: vec![filter("$queue/new")],
+            dead_letter: Some(Topic::parse(b"graves").unwrap()),
+            ..QueuePolicy::default()
+        };
+        world.reconfigure(rules(vec![policy]));
+        let mourner = world.attached(1, session("mourner").expiry(expiry));
+        mourner.subscribe(&mut world, "graves");
+        for payload in ["1", "2"] {
+            alice.publish(&mut world, "$queue/new", payload, QOS1).unwrap();
+            world.run();
+        }
+        storage.set_room(Err(NoRoom::Full));
+        alice.publish(&mut world, "$queue/new", "3", QOS1).unwrap();
+        world.run();
+        assert_eq!(mourner.got_payloads(), vec!["1"; letters]);
+        assert_eq!(world.dropped("disk_full"), 1 - letters as u64);
+        assert_eq!(world.node().gauges().named_queue_messages, 2);
+    }
 }
