@@ -69,6 +69,8 @@ mod system_topics;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod upstream_servers;
+#[cfg(test)]
 mod users;
 #[cfg(test)]
 mod version_matrix;

@@ -2,7 +2,8 @@
 //!
 //! [`script`] runs one protocol's state machine by hand: bytes, deliveries, replies and a fake clock go in, output and
 //! recorded requests come out. [`pair`] connects several machines to a real broker. [`random`] is the seeded source that random
-//! tests draw from. [`proxy`] stands between two programs and gives them a bad link; nothing else here opens a socket.
+//! tests draw from. [`proxy`] stands between two programs and gives them a bad link, and [`servers`] starts other people's servers;
+//! nothing else here opens a socket.
 
 // A tool for tests may stop on the first surprise, as the tests themselves may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -11,3 +12,4 @@ pub mod pair;
 pub mod proxy;
 pub mod random;
 pub mod script;
+pub mod servers;
