@@ -33,6 +33,8 @@ struct State {
     damaged: BTreeSet<(StreamId, u64)>,
     is_unreadable: bool,
     damaged_places: u64,
+    /// What is taken and what there is.
+    disk: Option<(u64, u64)>,
 }
 
 #[derive(Default)]
@@ -118,6 +120,11 @@ impl MemoryStorage {
     /// No more than this may live from now on, with a message.
     pub fn limit_live_bytes(&self, bytes: u64) {
         self.state.lock().live_bytes_max = Some(bytes);
+    }
+
+    /// So many bytes of the disk are taken from now on, of so many that there are.
+    pub fn set_disk(&self, disk_bytes: u64, disk_bytes_max: u64) {
+        self.state.lock().disk = Some((disk_bytes, disk_bytes_max));
     }
 
     /// Nothing more can wait for the disk from now on, or it can again.
@@ -286,7 +293,9 @@ impl Storage for MemoryStorage {
     }
 
     fn usage(&self) -> Usage {
-        Usage { damaged_places: self.state.lock().damaged_places, ..Usage::default() }
+        let state = self.state.lock();
+        let (disk_bytes, disk_bytes_max) = state.disk.unwrap_or((0, u64::MAX));
+        Usage { damaged_places: state.damaged_places, disk_bytes, disk_bytes_max, ..Usage::default() }
     }
 
     fn time_millis(&self) -> u64 {

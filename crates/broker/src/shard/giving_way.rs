@@ -108,16 +108,20 @@ impl Shard {
                 self.look_for_room(route, publication, excess.min(2 * bytes as u64), storage, giving)
             }
             // What was made worthless goes in any case: that costs nobody anything.
-            (DiskFull::KeepLast, _) => self.conflate_on_disk(route, publication) && self.has_reserve(),
+            (DiskFull::KeepLast, _) => {
+                let before = (giving.bytes - bytes + self.keeping.change.as_bytes().len()) as u64;
+                self.conflate_on_disk(route, publication) && self.has_reserve(before)
+            }
         };
         if has_room { Ok(()) } else { Err(Refusal::StoreFull) }
     }
 
-    /// Whether a part of what the store holds in reserve is left for a message that others give way for.
-    fn has_reserve(&self) -> bool {
+    /// Whether a part of what the store holds in reserve is left for a message that others give way for, behind so many bytes that the store does
+    /// not have yet.
+    fn has_reserve(&self, before_bytes: u64) -> bool {
         self.node.keeper.as_ref().is_some_and(|keeper| {
             let usage = keeper.storage().usage();
-            usage.disk_bytes + usage.disk_bytes_max / LEFT_ALONE <= usage.disk_bytes_max
+            usage.disk_bytes + before_bytes + usage.disk_bytes_max / LEFT_ALONE <= usage.disk_bytes_max
         })
     }
 

@@ -193,6 +193,35 @@ fn a_refused_batch_replaces_nothing() {
     assert_eq!(got_by_bob(&mut world, 0), ["2", "2"]);
 }
 
+/// What a batch has brought before a message takes of the reserve as well: it is all taken, or nothing of it.
+#[test]
+fn a_batch_leaves_what_is_held_in_reserve() {
+    let (mut world, alice, storage) = world_without_bob(0);
+    let old = "x".repeat(1000);
+    for topic in ["last/a", "last/b", "last/c"] {
+        alice.publish(&mut world, topic, &old, QOS1).unwrap();
+    }
+    world.run();
+    storage.set_room(Err(NoRoom::Full));
+    let mut offer = |count: usize| {
+        let answer = alice.ask(&mut world, move |broker| {
+            let (new, topics) = ("y".repeat(1000), ["last/a", "last/b", "last/c"].into_iter().take(count));
+            let batch: Vec<_> = topics.map(|topic| message(topic, &new, QOS1)).collect();
+            broker.publish_all(&batch).map(drop)
+        });
+        world.run();
+        answer
+    };
+    // A part in 32 is left alone: what is free above it holds one message and not two.
+    storage.set_disk(64_000 - 2000 - 1500, 64_000);
+    assert_eq!(offer(3), Err((2, Refusal::StoreFull)));
+    assert_eq!(offer(2), Ok(()));
+    storage.set_disk(64_000 - 2000, 64_000);
+    assert_eq!(offer(2), Err((1, Refusal::StoreFull)));
+    assert_eq!(offer(1), Ok(()));
+    assert_eq!(kept(&storage), 3);
+}
+
 /// The messages of a named queue are of one topic; whoever names it in a policy of this kind wants one message. It is no dead letter.
 #[test]
 fn a_named_queue_keeps_its_newest_message() {
