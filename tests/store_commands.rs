@@ -280,10 +280,17 @@ fn damage_is_named() {
 #[test]
 fn what_cannot_be_is_refused() {
     let stores = Stores::new();
-    let lines = stores.0.write("lines.json", "{\"store\":{\"format\":1}}\n{\"session\":{}}\n");
+    let lines = stores
+        .0
+        .write("lines.json", "{\"store\":{\"format\":1}}\n{\"session\":{}}\n{\"end\":{\"things\":1}}\n");
     let lines = lines.to_str().expect("the path is text");
+    let cut = stores.0.write("cut.json", "{\"store\":{\"format\":1}}\n{\"session\":");
+    let cut = cut.to_str().expect("the path is text");
+    let ended = stores.run("cut", &["import", cut]);
+    assert!(ended.code == Some(2) && !stores.folder("cut").exists(), "{}", ended.output);
     for (words, piece) in [
-        (&["import", lines][..], "line 2: missing field"),
+        (&["import", lines][..], "line 2: missing field `number` (column 13)"),
+        (&["import", cut], "the export was cut: it has 2 of its lines"),
         (&["import", "/no/such/file"], "/no/such/file"),
         (&["info", "--url", "gateway"], "not like http://"),
         (&["info", "--url", "http://127.0.0.1:1"], "127.0.0.1:1"),

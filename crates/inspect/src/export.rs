@@ -1,13 +1,13 @@
 //! Everything in a store, one JSON object a line.
 //!
 //! What describes comes before what it describes: sessions with their things, named queues, retained messages, then the messages of each queue. A message
-//! that waits in several queues is told for each.
+//! that waits in several queues is told for each. The last line says that nothing is missing behind it.
 
 use crate::Contents;
 use crate::entries::{Entries, Problem};
 use crate::form::{
-    Clock, FORMAT, Line, NamedQueueLine, RetainedLine, SavedLine, SessionLine, StoreLine, SubscriptionLine,
-    Waiting, WillLine,
+    Clock, EndLine, FORMAT, Line, NamedQueueLine, RetainedLine, SavedLine, SessionLine, StoreLine,
+    SubscriptionLine, Waiting, WillLine,
 };
 use crate::names::{Names, described};
 use crate::queues::queue_summaries;
@@ -29,7 +29,7 @@ pub enum ExportError {
 /// What was written.
 #[derive(Debug, Default)]
 pub struct Exported {
-    /// Lines, without the first one.
+    /// Lines, without the first and the last one.
     pub things: usize,
     /// What was left out because it cannot be read.
     pub left_out: Vec<Problem>,
@@ -62,7 +62,7 @@ pub fn export(
             Waiting::read(stream, entry, clock).map(|waiting| Some(Line::Message(waiting)))
         })?;
     }
-    export.out.flush()?;
+    export.end()?;
     Ok(export.exported)
 }
 
@@ -99,6 +99,12 @@ impl Export<'_> {
         }
         self.exported.left_out.push(problem);
         Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let Exported { things, left_out } = &self.exported;
+        self.write(&Line::End(EndLine { things: *things, left_out: left_out.len() }))?;
+        self.out.flush()
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {

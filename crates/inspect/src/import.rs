@@ -3,18 +3,18 @@
 //! The lines may come from anywhere: each is checked by itself and beside those before it, and one that cannot be ends the import with its
 //! number. What was imported until then stays; the caller throws the store away.
 
-use crate::form::{Clock, FORMAT, FormError, Line};
+use crate::form::{Clock, EndLine, FORMAT, FormError, Line, NUMBER_MAX};
+use crate::names::{group_name, session_name};
 use crate::settling::{Appender, NotKept};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, Read};
 use tidegate_message::Message;
-use tidegate_storage::record::{Description, MessageRecord};
+use tidegate_protocol::{SAVED_BYTES_MAX, SAVED_PIECES_MAX};
+use tidegate_storage::record::{Description, MessageRecord, SavedPart, SavedRecord};
 use tidegate_storage::{Change, NoRoom, Storage, StreamId};
 
 /// The longest line: the largest message in base64, and more beside it than it may have.
 const LINE_BYTES_MAX: u64 = 512 << 20;
-/// Numbers that are higher leave the gateway none that are higher still.
-const NUMBER_MAX: u64 = 1 << 62;
 /// Bytes that are given to the store at a time.
 const CHANGE_BYTES: usize = 1 << 20;
 
@@ -27,6 +27,14 @@ pub enum ImportError {
     /// The lines cannot be read.
     #[error("cannot read: {0}")]
     Read(#[from] io::Error),
+    /// The last line is missing.
+    #[error(
+        "the export was cut: it has {lines} of its lines, and the last one, which says that it is complete, is missing"
+    )]
+    Cut {
+        /// Lines that are there, with one that is only begun.
+        lines: usize,
+    },
     /// A line cannot be taken.
     #[error("line {line}: {problem}")]
     Line {
@@ -50,7 +58,7 @@ pub enum LineProblem {
     #[error("longer than {LINE_BYTES_MAX} bytes")]
     TooLong,
     /// It is no JSON, or not of this form.
-    #[error("{0}")]
+    #[error("{} (column {})", without_place(.0), .0.column())]
     Json(serde_json::Error),
     /// A field of it says what cannot be.
     #[error("{0}")]
@@ -73,13 +81,45 @@ pub enum LineProblem {
     /// It belongs to what no line before it has described.
     #[error("no line before it describes a queue {0}")]
     UnknownQueue(u64),
+    /// A queue of that number is another one.
+    #[error("number {number} is that of the queue {known} already")]
+    OtherQueue {
+        /// The number.
+        number: u64,
+        /// What it belongs to.
+        known: Box<str>,
+    },
+    /// No gateway keeps so much of what a protocol saves.
+    #[error(
+        "more than {SAVED_PIECES_MAX} pieces or {SAVED_BYTES_MAX} bytes are saved for the session of queue {0}"
+    )]
+    TooMuchSaved(u64),
+    /// Lines are missing between the first and the last one, or there are some that were not.
+    #[error("the export had {said} things, and {found} stand before this line")]
+    Count {
+        /// As the last line says.
+        said: usize,
+        /// As they were counted.
+        found: usize,
+    },
+    /// The last line is not the last one.
+    #[error("the line before it says that the export ends there")]
+    BehindEnd,
+}
+
+/// What is wrong with JSON. Its own line is always the first one.
+fn without_place(error: &serde_json::Error) -> String {
+    let (text, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// What was imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Imported {
-    /// Lines, without the first one.
+    /// Lines, without the first and the last one.
     pub things: usize,
+    /// What the export says that it has left out because nobody could read it.
+    pub left_out: usize,
 }
 
 /// Imports all lines. The disk has them when this returns.
@@ -93,25 +133,42 @@ pub fn import(storage: &dyn Storage, lines: &mut dyn BufRead) -> Result<Imported
         clock: Clock { now_millis: storage.time_millis() },
         change: Change::default(),
         last: BTreeMap::new(),
-        queues: HashSet::new(),
+        queues: HashMap::new(),
+        saved: HashMap::new(),
+        end: None,
     };
     let (mut line, mut number) = (Vec::new(), 0);
     while next_line(lines, &mut line).map_err(|error| error.at(number + 1))? {
         number += 1;
-        let at = |problem| ImportError::Line { line: number, problem };
-        let parsed: Line = serde_json::from_slice(&line).map_err(|error| at(LineProblem::Json(error)))?;
-        match (&parsed, number) {
-            (Line::Store(store), 1) if store.format == FORMAT => {}
-            (_, 1) | (Line::Store(_), _) => return Err(at(LineProblem::NoBeginning)),
-            _ => import.take(parsed).map_err(at)?,
-        }
+        import.line(&line, number).map_err(|problem| match problem {
+            // Whatever has cut the export has cut it in the middle of a line.
+            LineProblem::Json(error) if error.is_eof() && !line.ends_with(b"\n") && number > 1 => {
+                ImportError::Cut { lines: number }
+            }
+            problem => ImportError::Line { line: number, problem },
+        })?;
         import.hand_over_beyond(CHANGE_BYTES)?;
     }
-    if number == 0 {
-        return Err(ImportError::Line { line: 1, problem: LineProblem::NoBeginning });
+    match import.end {
+        Some(EndLine { things, left_out }) => {
+            import.hand_over_beyond(0)?;
+            Ok(Imported { things, left_out })
+        }
+        None if number == 0 => Err(ImportError::Line { line: 1, problem: LineProblem::NoBeginning }),
+        None => Err(ImportError::Cut { lines: number }),
     }
-    import.hand_over_beyond(0)?;
-    Ok(Imported { things: number - 1 })
+}
+
+fn parse(line: &[u8]) -> Result<Line, LineProblem> {
+    serde_json::from_slice(line).map_err(LineProblem::Json)
+}
+
+/// The first line is that of an export that can be read.
+pub(crate) fn beginning(line: &[u8]) -> Result<(), LineProblem> {
+    match parse(line)? {
+        Line::Store(store) if store.format == FORMAT => Ok(()),
+        _ => Err(LineProblem::NoBeginning),
+    }
 }
 
 /// Why the next line could not be read.
@@ -146,18 +203,40 @@ struct Import<'s> {
     change: Change,
     /// The last number of each stream.
     last: BTreeMap<StreamId, u64>,
-    /// The queues that some line has described.
-    queues: HashSet<u64>,
+    /// The queues that some line has described, and their names.
+    queues: HashMap<u64, Box<str>>,
+    /// Pieces and bytes of what is saved for each session, by the number of its queue.
+    saved: HashMap<u64, (usize, usize)>,
+    /// The last line, when it was there.
+    end: Option<EndLine>,
 }
 
 impl Import<'_> {
-    fn take(&mut self, line: Line) -> Result<(), LineProblem> {
+    fn line(&mut self, line: &[u8], number: usize) -> Result<(), LineProblem> {
+        if self.end.is_some() {
+            return Err(LineProblem::BehindEnd);
+        }
+        match number {
+            1 => beginning(line),
+            _ => self.take(parse(line)?, number.saturating_sub(2)),
+        }
+    }
+
+    /// Takes what stands behind so many things.
+    fn take(&mut self, line: Line, before: usize) -> Result<(), LineProblem> {
         match line {
             Line::Store(_) => Err(LineProblem::NoBeginning),
+            Line::End(end) if end.things != before => {
+                Err(LineProblem::Count { said: end.things, found: before })
+            }
+            Line::End(end) => {
+                self.end = Some(end);
+                Ok(())
+            }
             Line::Session(line) => {
                 let number = line.number;
                 let (session, note) = line.hear(self.clock);
-                self.describe(session.queue)?;
+                self.begin(session.queue, session_name(&session))?;
                 let mut bytes = Vec::new();
                 note.write(&mut bytes);
                 self.description(number, &bytes, &Description::Session(session))
@@ -165,12 +244,15 @@ impl Import<'_> {
             Line::Subscription(line) => {
                 let (number, subscription) = (line.number, line.hear()?);
                 self.known(subscription.queue)?;
-                subscription.group.map_or(Ok(()), |group| self.describe(group))?;
+                if let Some(group) = subscription.group {
+                    self.describe(group, group_name(&subscription).1)?;
+                }
                 self.description(number, b"", &Description::Subscription(subscription))
             }
             Line::Saved(line) => {
                 let (number, saved) = (line.number, line.hear()?);
                 self.known(saved.queue)?;
+                self.count_saved(&saved)?;
                 self.description(number, b"", &Description::Saved(saved))
             }
             // A session that has ended with its connection may have left one.
@@ -181,7 +263,7 @@ impl Import<'_> {
             Line::Queue(line) => {
                 let number = line.number;
                 let (queue, note) = line.hear(self.clock)?;
-                self.describe(queue.queue)?;
+                self.describe(queue.queue, queue.topic.as_str().to_owned())?;
                 let (mut bytes, mut body) = (Vec::new(), Vec::new());
                 note.write(&mut bytes);
                 queue.write(&mut body);
@@ -202,18 +284,42 @@ impl Import<'_> {
         }
     }
 
-    fn describe(&mut self, queue: u64) -> Result<(), LineProblem> {
+    /// A session has a queue of its own.
+    fn begin(&mut self, queue: u64, name: String) -> Result<(), LineProblem> {
+        match self.queues.get(&queue) {
+            Some(known) => Err(LineProblem::OtherQueue { number: queue, known: known.clone() }),
+            None => self.describe(queue, name),
+        }
+    }
+
+    /// Several lines may describe the queue of a group.
+    fn describe(&mut self, queue: u64, name: String) -> Result<(), LineProblem> {
         let lowest = StreamId::FIRST_QUEUE.0;
         if !(lowest..=NUMBER_MAX).contains(&queue) {
             let problem = format!("`queue`: queues have numbers from {lowest} to {NUMBER_MAX}");
             return Err(LineProblem::Form(problem));
         }
-        self.queues.insert(queue);
-        Ok(())
+        let known = self.queues.entry(queue).or_insert_with(|| name.as_str().into());
+        match **known == *name {
+            true => Ok(()),
+            false => Err(LineProblem::OtherQueue { number: queue, known: known.clone() }),
+        }
+    }
+
+    fn count_saved(&mut self, saved: &SavedRecord) -> Result<(), LineProblem> {
+        let (pieces, bytes) = self.saved.entry(saved.queue).or_default();
+        if saved.part == SavedPart::Whole {
+            (*pieces, *bytes) = (0, 0);
+        }
+        (*pieces, *bytes) = (*pieces + 1, *bytes + saved.bytes.len());
+        match *pieces <= SAVED_PIECES_MAX && *bytes <= SAVED_BYTES_MAX {
+            true => Ok(()),
+            false => Err(LineProblem::TooMuchSaved(saved.queue)),
+        }
     }
 
     fn known(&self, queue: u64) -> Result<(), LineProblem> {
-        self.queues.contains(&queue).then_some(()).ok_or(LineProblem::UnknownQueue(queue))
+        self.queues.contains_key(&queue).then_some(()).ok_or(LineProblem::UnknownQueue(queue))
     }
 
     fn description(&mut self, number: u64, note: &[u8], what: &Description) -> Result<(), LineProblem> {

@@ -4,6 +4,7 @@
 //! records. It opens no file and no socket, and writes to a store only in [`import`] and [`purge`], which are for stores without a gateway.
 
 mod contents;
+mod ends;
 mod entries;
 mod export;
 mod form;
@@ -16,6 +17,7 @@ mod queues;
 mod settling;
 
 pub use contents::{Contents, Open};
+pub use ends::check_ends;
 pub use entries::Problem;
 pub use export::{ExportError, Exported, export};
 pub use form::Waiting;

@@ -5,7 +5,7 @@ use crate::Contents;
 use crate::entries::{Entries, Problem};
 use crate::queues::QueueKind;
 use std::collections::BTreeMap;
-use tidegate_storage::record::{Description, QueueRecord, SubscriptionRecord};
+use tidegate_storage::record::{Description, QueueRecord, SessionRecord, SubscriptionRecord};
 use tidegate_storage::{Entry, StreamId};
 
 /// The names of all queues in a store, and how many things describe them.
@@ -40,8 +40,7 @@ impl Names {
     fn add(&mut self, description: Description) {
         match description {
             Description::Session(session) => {
-                let name = format!("{}:{}", session.protocol, session.client_id);
-                self.name(session.queue, QueueKind::Session, name);
+                self.name(session.queue, QueueKind::Session, session_name(&session));
             }
             Description::Subscription(subscription) => {
                 self.subscriptions += 1;
@@ -92,7 +91,11 @@ pub(crate) fn described(entry: &Entry) -> Result<Description, Problem> {
     Description::read(&entry.body).map_err(unreadable)
 }
 
-fn group_name(subscription: &SubscriptionRecord) -> (QueueKind, String) {
+pub(crate) fn session_name(session: &SessionRecord) -> String {
+    format!("{}:{}", session.protocol, session.client_id)
+}
+
+pub(crate) fn group_name(subscription: &SubscriptionRecord) -> (QueueKind, String) {
     let filter = subscription.filter.as_str();
     match &subscription.share {
         Some(share) => (QueueKind::Group, format!("$share/{share}/{filter}")),

@@ -3,9 +3,12 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_inspect::{ImportError, Names, Open, QueueKind, export, import, info, peek, purge, queues};
+use tidegate_inspect::{
+    ImportError, Names, Open, QueueKind, check_ends, export, import, info, peek, purge, queues,
+};
 use tidegate_message::{Message, Origin, Properties, QoS, Topic, TopicFilter};
 use tidegate_protocol::{CredentialStamp, Identity, Proof, Settlement, Will};
 use tidegate_storage::record::{
@@ -147,7 +150,8 @@ fn assert_refused(text: &str, line: usize, piece: &str) {
 fn an_import_makes_the_same_store() {
     let storage = full();
     let text = exported(&storage);
-    assert_eq!(text.lines().count(), 12, "{text}");
+    assert_eq!(text.lines().count(), 13, "{text}");
+    assert!(text.ends_with("{\"end\":{\"things\":11}}\n"), "{text}");
     let other = MemoryStorage::new();
     other.advance_millis(1000);
     assert_eq!(import(&other, &mut text.as_bytes()).unwrap().things, 11);
@@ -229,7 +233,9 @@ fn what_cannot_be_read_is_told() {
     storage.append(&mut change, Urgency::Lazy);
     let error = export(&Open(&storage), false, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("entry 9 of stream 1"), "{error}");
-    let left_out = export(&Open(&storage), true, &mut Vec::new()).unwrap().left_out;
+    let mut out = Vec::new();
+    let left_out = export(&Open(&storage), true, &mut out).unwrap().left_out;
+    assert_eq!(import(&MemoryStorage::new(), &mut out.as_slice()).unwrap().left_out, 2);
     let shown: Vec<String> = left_out.iter().map(ToString::to_string).collect();
     assert!(
         shown.len() == 2 && shown.iter().any(|text| text.contains("entry 8 of stream 2000")),
@@ -272,6 +278,97 @@ fn what_no_export_says_is_refused_with_its_line() {
         2,
         "unknown field",
     );
+}
+
+/// Wherever an export was cut, that is known before anything of it is taken, or at the latest where it ends.
+#[test]
+fn an_export_that_was_cut_is_no_export() {
+    let text = exported(&full());
+    check_ends(&mut Cursor::new(&text)).unwrap();
+    check_ends(&mut Cursor::new(text.trim_end())).unwrap();
+    // Without its newline the last line is there all the same.
+    for at in FIRST.len()..text.len() - 1 {
+        let mut cut = &text.as_bytes()[..at];
+        let lines = String::from_utf8_lossy(cut).lines().count();
+        for result in [check_ends(&mut Cursor::new(cut)), import(&MemoryStorage::new(), &mut cut).map(drop)] {
+            let error = result.unwrap_err();
+            assert!(matches!(error, ImportError::Cut { lines: seen } if seen == lines), "{at}: {error}");
+        }
+    }
+    for strange in ["", "root:x:0:0\n", "{\"end\":{\"things\":0}}\n"] {
+        let error = check_ends(&mut Cursor::new(strange)).unwrap_err();
+        assert!(matches!(error, ImportError::Line { line: 1, .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_last_line_tells_what_is_missing_in_between() {
+    let text = exported(&full());
+    let end = text.lines().last().unwrap();
+    let retained = text.lines().find(|line| line.contains("\"retained\"")).unwrap();
+    assert_refused(&text.replace(&format!("{retained}\n"), ""), 12, "11 things, and 10 stand before");
+    assert_refused(&format!("{text}{end}"), 14, "ends there");
+}
+
+/// JSON has a line of its own for each line.
+#[test]
+fn an_error_names_its_line_once() {
+    let text = format!("{FIRST}{{\"session\":{{}}}}\n");
+    let error = import(&MemoryStorage::new(), &mut text.as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "line 2: missing field `number` (column 13)");
+}
+
+/// A gateway gives out the numbers above those that it finds: nothing may leave it none.
+#[test]
+fn numbers_without_a_successor_are_refused_wherever_they_stand() {
+    let text = exported(&full());
+    let many = u64::MAX.to_string();
+    for (line, from, to) in [
+        (9, "\"origin\":3", format!("\"origin\":{many}")),
+        (7, "\"queue\":2000", format!("\"queue\":{many}")),
+        (10, "[2001,8]", format!("[{many},8]")),
+        (10, "[2001,8]", format!("[2001,{many}]")),
+    ] {
+        let changed: Vec<String> = text
+            .lines()
+            .enumerate()
+            .map(|(at, text)| if at + 1 == line { text.replace(from, &to) } else { text.to_owned() })
+            .collect();
+        assert_refused(&changed.join("\n"), line, "no number above");
+    }
+}
+
+#[test]
+fn a_queue_belongs_to_one_name() {
+    let text = exported(&full());
+    let session = text.lines().find(|line| line.contains("\"session\"")).unwrap();
+    let twice = format!("{FIRST}{session}\n{}", session.replace("\"number\":1", "\"number\":2"));
+    assert_refused(&twice, 3, "of the queue mqtt:panel-1 already");
+    for (queue, group) in [(GROUP, SESSION), (NAMED, GROUP)] {
+        let changed = text.replace(&format!("\"group\":{queue}"), &format!("\"group\":{group}"));
+        let line = if queue == GROUP { 4 } else { 5 };
+        assert_refused(&changed, line, "already");
+    }
+}
+
+/// A gateway does not keep more than this of what a protocol saves, and does not read more back.
+#[test]
+fn what_is_saved_has_an_end() {
+    let text = exported(&full());
+    let session = text.lines().find(|line| line.contains("\"session\"")).unwrap();
+    let saved = |number: usize, part, bytes: usize| {
+        let bytes = "x".repeat(bytes);
+        format!(
+            "{{\"saved\":{{\"number\":{number},\"queue\":2000,\"part\":\"{part}\",\"bytes\":\"{bytes}\"}}}}\n"
+        )
+    };
+    let begin = format!("{FIRST}{session}\n");
+    let pieces: String = (2..4098).map(|number| saved(number, "more", 1)).collect();
+    assert_refused(&format!("{begin}{pieces}{}", saved(4098, "more", 1)), 4099, "4096 pieces");
+    let whole = saved(4098, "whole", 2 << 20);
+    assert_refused(&format!("{begin}{pieces}{whole}{}", saved(4099, "more", 1)), 4100, "2097152 bytes");
+    let end = "{\"end\":{\"things\":4098}}";
+    import(&MemoryStorage::new(), &mut format!("{begin}{pieces}{whole}{end}").as_bytes()).unwrap();
 }
 
 /// What was written behind the end of a queue or a session belongs to nothing, and is no damage.

@@ -1,5 +1,6 @@
 //! One line of an export.
 
+use super::message::is_default;
 use super::{NamedQueueLine, RetainedLine, SavedLine, SessionLine, SubscriptionLine, Waiting, WillLine};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub(crate) enum Line {
     Queue(NamedQueueLine),
     Retained(RetainedLine),
     Message(Waiting),
+    /// The last line.
+    End(EndLine),
 }
 
 /// What follows it.
@@ -27,4 +30,15 @@ pub(crate) enum Line {
 pub(crate) struct StoreLine {
     /// [`FORMAT`].
     pub(crate) format: u32,
+}
+
+/// What says that all of an export is there.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EndLine {
+    /// Lines between the first one and this.
+    pub(crate) things: usize,
+    /// What the store held and nobody could read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) left_out: usize,
 }

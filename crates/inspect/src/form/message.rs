@@ -1,6 +1,6 @@
 //! A message, with everything that it carries.
 
-use super::{Clock, FormError, heard, told};
+use super::{Clock, FormError, heard, number, told};
 use serde::{Deserialize, Serialize};
 use tidegate_message::{Message, Origin, Properties, QoS, Topic};
 use tidegate_storage::record::MessageRecord;
@@ -88,7 +88,7 @@ impl MessageForm {
             retain: self.retain,
             properties: (!properties.is_empty()).then(|| Box::new(properties)),
             expires_at: None,
-            origin: Origin(self.origin),
+            origin: Origin(number("origin", self.origin)?),
         };
         Ok(MessageRecord { message, expires_at_millis: self.expires_in_millis.map(|left| clock.at(left)) })
     }

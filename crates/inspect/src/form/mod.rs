@@ -9,7 +9,7 @@ mod message;
 mod session;
 mod waiting;
 
-pub(crate) use line::{FORMAT, Line, StoreLine};
+pub(crate) use line::{EndLine, FORMAT, Line, StoreLine};
 pub(crate) use message::MessageForm;
 pub(crate) use session::{SavedLine, SessionLine, SubscriptionLine, WillLine};
 pub use waiting::Waiting;
@@ -17,6 +17,9 @@ pub(crate) use waiting::{NamedQueueLine, RetainedLine};
 
 use data_encoding::BASE64;
 use std::time::Duration;
+
+/// Numbers that are higher leave the gateway none that are higher still.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 
 /// A form that says what cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +77,12 @@ fn heard(
         }
         (Some(_), Some(_)) => Err(FormError::new(field, "there is text and base64")),
     }
+}
+
+/// A number that was given to something, here or elsewhere.
+pub(crate) fn number(field: &'static str, number: u64) -> Result<u64, FormError> {
+    let problem = || FormError::new(field, format_args!("there is no number above {NUMBER_MAX}"));
+    (number <= NUMBER_MAX).then_some(number).ok_or_else(problem)
 }
 
 /// Milliseconds; nothing for what is longer than they can say.

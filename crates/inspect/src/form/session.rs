@@ -2,7 +2,7 @@
 
 use super::identity::IdentityForm;
 use super::message::{is_default, qos};
-use super::{Clock, FormError, MessageForm, duration, heard, millis, told};
+use super::{Clock, FormError, MessageForm, duration, heard, millis, number, told};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidegate_message::TopicFilter;
@@ -240,6 +240,7 @@ impl WillLine {
             expiry: expires_at_millis.map(|millis| duration(Some(millis))),
             delay: duration(self.delay_millis),
         };
-        Ok(WillRecord { queue: self.queue, identity: Arc::new(self.identity.hear()), will })
+        let queue = number("queue", self.queue)?;
+        Ok(WillRecord { queue, identity: Arc::new(self.identity.hear()), will })
     }
 }

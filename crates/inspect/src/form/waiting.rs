@@ -1,7 +1,7 @@
 //! A message in the place where it stands, a queue or the retained messages; and a named queue.
 
 use super::message::{is_default, qos};
-use super::{Clock, FormError, MessageForm};
+use super::{self as form, Clock, FormError, MessageForm};
 use crate::Problem;
 use serde::{Deserialize, Serialize};
 use tidegate_message::Topic;
@@ -51,12 +51,17 @@ impl Waiting {
     }
 
     pub(crate) fn hear(self, clock: Clock) -> Result<(DeliveryNote, MessageRecord), FormError> {
+        let given = |at| form::number("taken_from", at);
+        let taken_from = match self.taken_from {
+            Some((stream, number)) => Some((StreamId(given(stream)?), given(number)?)),
+            None => None,
+        };
         let note = DeliveryNote {
             qos: qos("delivery_qos", self.delivery_qos)?,
             retain: self.delivery_retain,
             subscription_ids: self.subscription_ids,
             attempt: self.attempt,
-            taken_from: self.taken_from.map(|(stream, number)| (StreamId(stream), number)),
+            taken_from,
         };
         Ok((note, self.message.hear(clock)?))
     }

@@ -17,7 +17,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use stopped::{Stopped, StoppedError};
-use tidegate_inspect::{Info, Peeked, Queues};
+use tidegate_inspect::{Imported, Info, Peeked, Queues};
 
 /// What is to be done with a store. Exit code 0: done, and nothing is damaged; 1: something is damaged; 2: it could not be done.
 #[derive(Debug, Subcommand)]
@@ -106,6 +106,8 @@ pub(crate) enum StoreError {
     Configuration(String),
     #[error("no folder is named: give --data-dir, or a configuration with `data_dir`")]
     NoFolder,
+    #[error("{}: this is a folder, and an import reads a file; the store to fill is named with --data-dir", .0.display())]
+    NoFile(PathBuf),
     #[error("{0}")]
     Stopped(#[from] StoppedError),
     #[error("{0}")]
@@ -172,14 +174,16 @@ fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
             export(&stopped, file.as_deref(), skip_damaged)
         }
         Store::Import { file, folder } => {
-            let things = match &file {
-                Some(path) => {
-                    let opened = File::open(path).map_err(|source| named(path, source))?;
-                    stopped::import_into(&folder.place(before)?, &mut BufReader::new(opened))?
-                }
-                None => stopped::import_into(&folder.place(before)?, &mut io::stdin().lock())?,
+            let place = folder.place(before)?;
+            let imported = match &file {
+                Some(path) => import(&place, path)?,
+                None => stopped::import_into(&place, &mut io::stdin().lock())?,
             };
-            complain(&format!("{things} things imported"));
+            complain(&format!("{} imported", tables::counted(imported.things, "thing")));
+            if imported.left_out > 0 {
+                let left_out = tables::counted(imported.left_out, "damaged thing");
+                complain(&format!("{left_out} had been left out of the export"));
+            }
             Ok(Found::Whole)
         }
         Store::Purge { queue, folder, skip_damaged } => {
@@ -192,6 +196,20 @@ fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
 
 fn named(file: &Path, source: io::Error) -> StoreError {
     StoreError::File { file: file.to_owned(), source }
+}
+
+fn import(place: &Place, path: &Path) -> Result<Imported, StoreError> {
+    let opened = File::open(path).map_err(|source| named(path, source))?;
+    let metadata = opened.metadata().map_err(|source| named(path, source))?;
+    if metadata.is_dir() {
+        return Err(StoreError::NoFile(path.to_owned()));
+    }
+    let mut lines = BufReader::new(opened);
+    // Of a pipe only the beginning is there to be looked at.
+    Ok(match metadata.is_file() {
+        true => stopped::import_file(place, &mut lines)?,
+        false => stopped::import_into(place, &mut lines)?,
+    })
 }
 
 fn export(stopped: &Stopped, file: Option<&Path>, skip_damaged: bool) -> Result<Found, StoreError> {

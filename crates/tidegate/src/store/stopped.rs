@@ -2,11 +2,11 @@
 
 use super::{Found, Place};
 use crate::cli::complain;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Seek, Write};
 use std::path::Path;
 use tidegate_inspect::{
-    ExportError, ImportError, Info, Names, Open, Peeked, PurgeError, Queues, export, import, info, peek,
-    purge, queues,
+    ExportError, ImportError, Imported, Info, Names, Open, Peeked, PurgeError, Queues, check_ends, export,
+    import, info, peek, purge, queues,
 };
 use tidegate_storage::{Log, LogOptions, OpenError, OpenReport, StoppedLog};
 
@@ -23,8 +23,9 @@ pub(crate) enum StoppedError {
     Export(#[from] ExportError),
     #[error("{0}; what was imported until then is in the folder: empty it before another import")]
     Import(ImportError),
+    /// Before anything was imported.
     #[error("{0}")]
-    NotEmpty(ImportError),
+    Refused(ImportError),
     #[error("{0}")]
     Purge(#[from] PurgeError),
     #[error("the store could not be closed: {0}")]
@@ -114,15 +115,24 @@ fn open(place: &Place, skip_damaged: bool) -> Result<(Log, Found), StoppedError>
     Ok((log, found(&report)))
 }
 
-/// Puts lines into the store of a folder, which may not be there yet; returns how many things they were.
-pub(super) fn import_into(place: &Place, lines: &mut dyn BufRead) -> Result<usize, StoppedError> {
+/// Puts the lines of a file into the store of a folder, where they begin and end as an export does.
+pub(super) fn import_file(
+    place: &Place,
+    lines: &mut (impl BufRead + Seek),
+) -> Result<Imported, StoppedError> {
+    check_ends(lines).map_err(StoppedError::Refused)?;
+    import_into(place, lines)
+}
+
+/// Puts lines into the store of a folder, which may not be there yet.
+pub(super) fn import_into(place: &Place, lines: &mut dyn BufRead) -> Result<Imported, StoppedError> {
     let (log, _) = open(place, false)?;
     let imported = import(&log, lines).map_err(|error| match error {
-        ImportError::NotEmpty => StoppedError::NotEmpty(error),
+        ImportError::NotEmpty => StoppedError::Refused(error),
         _ => StoppedError::Import(error),
     })?;
     log.close().map_err(StoppedError::Close)?;
-    Ok(imported.things)
+    Ok(imported)
 }
 
 /// Empties a queue; returns how many messages it had, and whether something else was damaged.
