@@ -32,6 +32,10 @@ impl Stores {
         self.0.folder().join(name)
     }
 
+    fn file(&self, name: &str) -> String {
+        self.folder(name).to_str().expect("the path is text").to_owned()
+    }
+
     fn start(&self, name: &str) -> Gateway {
         let file = self.0.write(&format!("{name}.toml"), LISTENERS);
         let folder = self.folder(name);
@@ -276,6 +280,51 @@ fn damage_is_named() {
     assert_eq!(stores.run("a", &["purge", "mqtt:panel", "--skip-damaged"]).code, Some(1));
 }
 
+/// Where no store can be, nothing is made, and it is said what is to be written.
+#[test]
+fn what_is_no_store_is_refused() {
+    let stores = Stores::new();
+    stop(stores.start("a"));
+    std::fs::create_dir(stores.folder("empty")).expect("the folder can be made");
+    stores.0.write("file", "");
+    for (name, piece) in [
+        ("empty", "there is no store in this folder"),
+        ("file", "this is no folder"),
+        ("a/log", "names the folder above it"),
+    ] {
+        for words in [&["info"][..], &["check"], &["export"], &["purge", "mqtt:panel"]] {
+            let ended = stores.run(name, words);
+            assert!(ended.code == Some(2) && ended.output.contains(piece), "{words:?}: {}", ended.output);
+        }
+    }
+    assert_eq!(std::fs::read_dir(stores.folder("empty")).expect("the folder is there").count(), 0);
+    let folder = stores.folder("a");
+    let folder = folder.to_str().expect("the path is text");
+    for words in [&["info"][..], &["check"], &["queues"], &["peek", "mqtt:panel"], &["purge", "mqtt:panel"]] {
+        let ended = run_tidegate([&["store"], words, &[folder]].concat());
+        assert!(ended.code == Some(2) && ended.output.contains("named with --data-dir"), "{}", ended.output);
+    }
+    let ended = stores.run("new", &["import", folder]);
+    assert!(ended.code == Some(2) && ended.output.contains("this is a folder"), "{}", ended.output);
+}
+
+/// What a store takes counts the file that is made ready for what comes next, and its limit is that of the configuration.
+#[test]
+fn what_a_store_takes_is_told_with_its_limit() {
+    let stores = Stores::new();
+    let gateway = stores.start("a");
+    fill(&gateway);
+    stop(gateway);
+    let info = stores.json("a", &["info"]);
+    let entries = std::fs::read_dir(stores.folder("a").join("log")).expect("the store is there");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let files = paths.filter(|path| path.extension().is_some_and(|end| end == "seg"));
+    let bytes: u64 = files.map(|file| file.metadata().expect("it is there").len()).sum();
+    assert_eq!((&info["disk_bytes"], &info["disk_bytes_max"]), (&bytes.into(), &0.into()), "{info}");
+    let info = stores.json("a", &["info", "--set", "limits.disk=1GiB", "--config", &stores.file("a.toml")]);
+    assert_eq!((&info["disk_bytes"], &info["disk_bytes_max"]), (&bytes.into(), &(1_u64 << 30).into()));
+}
+
 /// Lines from anywhere, folders without a store, addresses without a gateway: each is refused in words.
 #[test]
 fn what_cannot_be_is_refused() {
@@ -298,8 +347,10 @@ fn what_cannot_be_is_refused() {
         let ended = stores.run("a", words);
         assert!(ended.code == Some(2) && ended.output.contains(piece), "{words:?}: {}", ended.output);
     }
-    let ended = stores.run("none", &["info"]);
-    assert!(ended.code == Some(2) && ended.output.contains("none"), "{}", ended.output);
+    for words in [&["info"][..], &["check"], &["export"], &["purge", "mqtt:panel"]] {
+        let ended = stores.run("none", words);
+        assert!(ended.code == Some(2) && ended.output.contains("no such folder"), "{}", ended.output);
+    }
     let ended = run_tidegate(["store", "info"]);
     assert!(ended.code == Some(2) && ended.output.contains("--data-dir"), "{}", ended.output);
 }

@@ -245,6 +245,11 @@ pub(super) fn read_only(ground: &Ground) -> Result<Recovered, OpenError> {
     read_segments(ground, key, Access::Read, true, SEGMENT_BYTES_MIN)
 }
 
+/// What the file takes that is made ready for the next segment; nothing where there is none.
+pub(super) fn spare_bytes(ground: &Ground) -> u64 {
+    ground.disk.open(names::SPARE, Access::Read).and_then(|file| file.bytes()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

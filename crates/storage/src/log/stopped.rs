@@ -13,6 +13,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct StoppedLog {
     recovered: Recovered,
+    /// What the file that is made ready for the next segment takes.
+    spare_bytes: u64,
     /// Locked while it is looked at.
     _lock: Option<File>,
 }
@@ -22,7 +24,9 @@ impl StoppedLog {
     pub fn open(folder: &Path) -> Result<StoppedLog, OpenError> {
         let folder = open::log_folder(folder);
         let lock = open::lock_for_reading(&folder)?;
-        Ok(StoppedLog { recovered: open::read_only(&open::real_ground(&folder))?, _lock: lock })
+        let ground = open::real_ground(&folder);
+        let recovered = open::read_only(&ground)?;
+        Ok(StoppedLog { recovered, spare_bytes: open::spare_bytes(&ground), _lock: lock })
     }
 
     /// What reading it has found.
@@ -44,7 +48,7 @@ impl StoppedLog {
     /// As [`Storage::usage`](crate::Storage::usage), without a limit.
     pub fn usage(&self) -> Usage {
         let segments = &self.recovered.index.segments;
-        let (disk_bytes, live_bytes) = (segments.bytes(), segments.live_bytes());
+        let (disk_bytes, live_bytes) = (segments.bytes() + self.spare_bytes, segments.live_bytes());
         let index_bytes = self.recovered.index.memory_bytes();
         Usage { disk_bytes, live_bytes, index_bytes, ..Usage::default() }
     }

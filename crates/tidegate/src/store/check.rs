@@ -1,6 +1,6 @@
 //! `tidegate store check`: every record of every file, and then every entry.
 
-use super::stopped::StoppedError;
+use super::stopped::{StoppedError, expect_store};
 use super::tables::{self, counted};
 use super::{Found, StoreError, tell};
 use serde::Serialize;
@@ -54,6 +54,7 @@ pub(super) fn check(folder: &Path, json: bool) -> Result<Found, StoreError> {
 }
 
 fn read(folder: &Path) -> Result<Checked, StoppedError> {
+    expect_store(folder)?;
     let inspection = Log::inspect(folder)?;
     // Making a line of an entry reads all of it.
     let exported = export(&StoppedLog::open(folder)?, true, &mut io::sink())?;

@@ -84,6 +84,9 @@ pub(crate) enum Store {
 pub(crate) struct Folder {
     #[command(flatten)]
     configuration: Configuration,
+    // Taken so that the refusal can say what is to be written.
+    #[arg(hide = true, value_name = "FOLDER")]
+    misplaced: Option<PathBuf>,
 }
 
 /// A store, with a gateway or without.
@@ -106,6 +109,8 @@ pub(crate) enum StoreError {
     Configuration(String),
     #[error("no folder is named: give --data-dir, or a configuration with `data_dir`")]
     NoFolder,
+    #[error("{}: the folder of a store is named with --data-dir, a gateway that runs with --url", .0.display())]
+    Misplaced(PathBuf),
     #[error("{}: this is a folder, and an import reads a file; the store to fill is named with --data-dir", .0.display())]
     NoFile(PathBuf),
     #[error("{0}")]
@@ -141,7 +146,7 @@ pub(crate) fn run(store: Store, before: Configuration) -> ExitCode {
 fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
     match store {
         Store::Info(look) => {
-            let (info, found): (Info, Found) = match &look.url {
+            let (info, found): (Info, Found) = match look.url()? {
                 Some(url) => (Gateway::at(url)?.ask("/store")?, Found::Whole),
                 None => look.stopped(before).map(|stopped| (stopped.info(), stopped.found()))?,
             };
@@ -149,7 +154,7 @@ fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
             Ok(if info.unreadable == 0 { found } else { Found::Damaged })
         }
         Store::Queues { look, count } => {
-            let (queues, found): (Queues, Found) = match &look.url {
+            let (queues, found): (Queues, Found) = match look.url()? {
                 Some(url) => (Gateway::at(url)?.ask(&format!("/store/queues?count={count}"))?, Found::Whole),
                 None => look.stopped(before).map(|stopped| (stopped.queues(count), stopped.found()))?,
             };
@@ -157,7 +162,7 @@ fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
             Ok(found)
         }
         Store::Peek { queue, look, count } => {
-            let (peeked, found): (Peeked, Found) = match &look.url {
+            let (peeked, found): (Peeked, Found) = match look.url()? {
                 Some(url) => (Gateway::at(url)?.ask_about(&queue, count)?, Found::Whole),
                 None => {
                     let stopped = look.stopped(before)?;
@@ -170,7 +175,7 @@ fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
         }
         Store::Check { folder, json } => check::check(&folder.place(before)?.folder, json),
         Store::Export { file, folder, skip_damaged } => {
-            let stopped = Stopped::open(&folder.place(before)?.folder)?;
+            let stopped = Stopped::open(&folder.place(before)?)?;
             export(&stopped, file.as_deref(), skip_damaged)
         }
         Store::Import { file, folder } => {
@@ -242,30 +247,43 @@ fn tell(
 /// Where a store is, and how much it may take.
 struct Place {
     folder: PathBuf,
-    disk_bytes_max: u64,
+    /// Known where there is a configuration.
+    disk_bytes_max: Option<u64>,
     segment_bytes: u64,
 }
 
 impl Folder {
     /// A folder that is named needs no configuration, which may be wrong or elsewhere.
     fn place(&self, before: Configuration) -> Result<Place, StoreError> {
-        const NO_LIMIT: u64 = 1 << 50;
+        self.expect_nothing_misplaced()?;
         let configuration = self.configuration.clone().or(before);
         if let (None, Some(folder)) = (&configuration.config, &configuration.data_dir) {
             let segment_bytes = tidegate_storage::LogOptions::SEGMENT_BYTES;
-            return Ok(Place { folder: folder.into(), disk_bytes_max: NO_LIMIT, segment_bytes });
+            return Ok(Place { folder: folder.into(), disk_bytes_max: None, segment_bytes });
         }
         let config = gateway::read(&configuration).map_err(StoreError::Configuration)?.config;
         Ok(Place {
             folder: config.data_dir.ok_or(StoreError::NoFolder)?,
-            disk_bytes_max: config.limits.disk.bytes(),
+            disk_bytes_max: Some(config.limits.disk.bytes()),
             segment_bytes: config.store.segment_bytes.bytes(),
         })
     }
 }
 
+impl Folder {
+    fn expect_nothing_misplaced(&self) -> Result<(), StoreError> {
+        self.misplaced.clone().map_or(Ok(()), |misplaced| Err(StoreError::Misplaced(misplaced)))
+    }
+}
+
 impl Look {
     fn stopped(&self, before: Configuration) -> Result<Stopped, StoreError> {
-        Ok(Stopped::open(&self.folder.place(before)?.folder)?)
+        Ok(Stopped::open(&self.folder.place(before)?)?)
+    }
+
+    /// The gateway that is to be asked.
+    fn url(&self) -> Result<Option<&str>, StoreError> {
+        self.folder.expect_nothing_misplaced()?;
+        Ok(self.url.as_deref())
     }
 }

@@ -2,13 +2,17 @@
 
 use super::{Found, Place};
 use crate::cli::complain;
-use std::io::{BufRead, Seek, Write};
+use std::fs;
+use std::io::{BufRead, ErrorKind, Seek, Write};
 use std::path::Path;
 use tidegate_inspect::{
     ExportError, ImportError, Imported, Info, Names, Open, Peeked, PurgeError, Queues, check_ends, export,
     import, info, peek, purge, queues,
 };
 use tidegate_storage::{Log, LogOptions, OpenError, OpenReport, StoppedLog};
+
+/// What a store may take where nobody says how much.
+const NO_LIMIT: u64 = 1 << 50;
 
 /// Why it could not be looked at or changed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,8 @@ pub(crate) enum StoppedError {
     /// Before anything was imported.
     #[error("{0}")]
     Refused(ImportError),
+    #[error("{0}")]
+    NoStore(String),
     #[error("{0}")]
     Purge(#[from] PurgeError),
     #[error("the store could not be closed: {0}")]
@@ -52,15 +58,17 @@ impl StoppedError {
 pub(crate) struct Stopped {
     log: StoppedLog,
     names: Names,
+    disk_bytes_max: Option<u64>,
 }
 
 impl Stopped {
     /// Reads it. What is damaged is named, and left out.
-    pub(crate) fn open(folder: &Path) -> Result<Stopped, StoppedError> {
-        let log = StoppedLog::open(folder)?;
+    pub(crate) fn open(place: &Place) -> Result<Stopped, StoppedError> {
+        expect_store(&place.folder)?;
+        let log = StoppedLog::open(&place.folder)?;
         log.report().damage.iter().for_each(|damage| complain(&damage.to_string()));
         let names = Names::read(&log);
-        Ok(Stopped { log, names })
+        Ok(Stopped { log, names, disk_bytes_max: place.disk_bytes_max })
     }
 
     /// Whether reading it has found damage.
@@ -69,7 +77,7 @@ impl Stopped {
     }
 
     pub(crate) fn info(&self) -> Info {
-        info(&self.log, &self.names)
+        Info { disk_bytes_max: self.disk_bytes_max.unwrap_or(0), ..info(&self.log, &self.names) }
     }
 
     pub(crate) fn queues(&self, count: usize) -> Queues {
@@ -103,12 +111,28 @@ fn found(report: &OpenReport) -> Found {
     if report.damaged_places > 0 { Found::Damaged } else { Found::Whole }
 }
 
+/// Says what is to be written where no store can be, which the disk's own words leave open.
+pub(super) fn expect_store(folder: &Path) -> Result<(), StoppedError> {
+    let wrong = |why: &str| Err(StoppedError::NoStore(format!("{}: {why}", folder.display())));
+    match fs::metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => wrong("there is no such folder"),
+        Ok(found) if !found.is_dir() => wrong("this is no folder; --data-dir names the folder of a store"),
+        Ok(_) if folder.join("log").is_dir() => Ok(()),
+        Ok(_) if folder.join("format").is_file() => {
+            wrong("this is the inside of a store; --data-dir names the folder above it")
+        }
+        Ok(_) => wrong("there is no store in this folder; --data-dir names what a gateway has as `data_dir`"),
+        // What is behind it, opening the store says.
+        Err(_) => Ok(()),
+    }
+}
+
 /// Opens a store to change it.
 fn open(place: &Place, skip_damaged: bool) -> Result<(Log, Found), StoppedError> {
     let options = LogOptions {
         segment_bytes: place.segment_bytes,
         skip_damaged,
-        ..LogOptions::new(&place.folder, place.disk_bytes_max)
+        ..LogOptions::new(&place.folder, place.disk_bytes_max.unwrap_or(NO_LIMIT))
     };
     let (log, report) = Log::open(&options)?;
     report.damage.iter().for_each(|damage| complain(&damage.to_string()));
@@ -137,6 +161,7 @@ pub(super) fn import_into(place: &Place, lines: &mut dyn BufRead) -> Result<Impo
 
 /// Empties a queue; returns how many messages it had, and whether something else was damaged.
 pub(super) fn empty(place: &Place, queue: &str, skip_damaged: bool) -> Result<(usize, Found), StoppedError> {
+    expect_store(&place.folder)?;
     let (log, found) = open(place, skip_damaged)?;
     let stream = Names::read(&Open(&log)).stream(queue);
     let stream = stream.ok_or_else(|| StoppedError::NoSuchQueue(queue.to_owned()))?;
