@@ -116,9 +116,16 @@ fn node_on(
     protocols: Vec<&'static str>,
     storage: Option<Arc<dyn Storage>>,
 ) -> (Arc<Node>, Vec<Arc<AtomicBool>>) {
-    let options = |bells| NodeOptions {
-        limits,
-        protocols,
+    let options = |bells| NodeOptions { limits, protocols, ..options(bells, storage) };
+    let (node, flags) = open(workers, Instant::now(), options);
+    (node.expect("the store is sound"), flags)
+}
+
+/// What a node begins with where a test says nothing else: the default limits, the toy's protocol and no policies.
+pub fn options(bells: Vec<Bell>, storage: Option<Arc<dyn Storage>>) -> NodeOptions {
+    NodeOptions {
+        limits: Limits::default(),
+        protocols: vec!["toy"],
         bells,
         authenticator: None,
         access: None,
@@ -127,9 +134,7 @@ fn node_on(
         storage,
         skip_damaged: false,
         rings: Vec::new(),
-    };
-    let (node, flags) = open(workers, Instant::now(), options);
-    (node.expect("the store is sound"), flags)
+    }
 }
 
 /// Opens a node, whatever its store holds.

@@ -3,7 +3,7 @@ use crate::{Limits, Overflow};
 use bytes::Bytes;
 use std::time::Duration;
 use tidegate_message::{Message, Origin, QoS, Topic};
-use tidegate_protocol::{DeliveryTag, SubscriptionIds};
+use tidegate_protocol::DeliveryTag;
 
 fn queue(limits: &Limits) -> Queue {
     Queue::new(1, 0, Arc::new(TotalBytes::new(limits)))
@@ -14,20 +14,7 @@ fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
     let payload = Bytes::copy_from_slice(payload.as_bytes());
     let message =
         Message { topic, payload, qos, retain: false, properties: None, expires_at, origin: Origin(0) };
-    Queued {
-        message: Arc::new(message),
-        qos,
-        retain: false,
-        subscription_ids: SubscriptionIds::new(),
-        redelivered: false,
-        tag: None,
-        group: None,
-        place: 0,
-        attempt: 1,
-        position: None,
-        is_presumed: false,
-        entry: None,
-    }
+    Queued::unassigned(Arc::new(message), 0)
 }
 
 fn push(queue: &Queue, queued: Queued) -> Result<usize, NotTaken> {

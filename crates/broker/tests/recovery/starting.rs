@@ -5,29 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tidegate_broker::{
-    AccessRule, AccessRules, Limits, Node, NodeOptions, Permission, QueuePolicies, RecoveryError, RuleAction,
-    TopicPolicies, Who,
+    AccessRule, AccessRules, Node, NodeOptions, Permission, RecoveryError, RuleAction, Who,
 };
 use tidegate_message::TopicPattern;
 use tidegate_protocol::{Identity, Proof, Settlement};
 use tidegate_storage::record::{SavedPart, SavedRecord, SessionNote, SessionPhase, SessionRecord};
 use tidegate_storage::{Change, MemoryStorage, Storage, StreamId, Urgency};
-use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::session;
+use tidegate_testkit::pair::{self, World};
 
 fn options(storage: Arc<MemoryStorage>) -> NodeOptions {
-    NodeOptions {
-        limits: Limits::default(),
-        protocols: vec!["toy"],
-        bells: vec![Box::new(|| {})],
-        authenticator: None,
-        access: None,
-        rings: Vec::new(),
-        queues: QueuePolicies::default(),
-        topics: TopicPolicies::default(),
-        storage: Some(storage),
-        skip_damaged: false,
-    }
+    pair::options(vec![Box::new(|| {})], Some(storage))
 }
 
 /// Appends entries (number, note, body) to the stream of the sessions.

@@ -93,13 +93,19 @@ fn without_a_store_or_a_session_that_survives_nothing_waits() {
     assert_eq!(told(&toy), 0);
 }
 
+/// Two sessions, the other one on this worker, that have asked for something to be kept.
+fn both_save(world: &mut World, storage: &MemoryStorage, worker: usize) -> (Toy, Toy) {
+    let (first, second) = (world.attached(0, session("a")), world.attached(worker, session("b")));
+    settled(world, storage, &[&first, &second]);
+    first.save(world, b"1");
+    second.save(world, b"1");
+    (first, second)
+}
+
 #[test]
 fn each_connection_is_told_in_the_order_of_its_requests() {
     let (mut world, storage) = world(2);
-    let (first, second) = (world.attached(0, session("a")), world.attached(1, session("b")));
-    settled(&mut world, &storage, &[&first, &second]);
-    first.save(&mut world, b"1");
-    second.save(&mut world, b"1");
+    let (first, second) = both_save(&mut world, &storage, 1);
     storage.sync_all();
     first.save_more(&mut world, b"2");
     world.run();
@@ -134,10 +140,7 @@ fn what_a_failing_disk_does_not_keep_is_refused() {
 #[test]
 fn a_connection_that_ends_is_told_nothing_and_others_are() {
     let (mut world, storage) = world(1);
-    let (first, second) = (world.attached(0, session("a")), world.attached(0, session("b")));
-    settled(&mut world, &storage, &[&first, &second]);
-    first.save(&mut world, b"1");
-    second.save(&mut world, b"1");
+    let (first, second) = both_save(&mut world, &storage, 0);
     first.leave(&mut world, WillAction::Discard);
     // In its place, as far as the shard's table goes.
     let third = world.toy(0);

@@ -9,8 +9,8 @@ use tidegate_broker::{
 use tidegate_message::QoS;
 use tidegate_protocol::{Publish, Refusal, RetainedDelivery};
 use tidegate_storage::{MemoryStorage, NoRoom, ReadMax, Storage, StreamId, Urgency};
-use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Toy, filter, session};
+use tidegate_testkit::pair::{self, World};
 
 fn retain(publish: &mut Publish<'_>) {
     publish.retain = true;
@@ -331,18 +331,8 @@ fn a_damaged_entry_is_named_or_left_alone() {
 }
 
 fn open(storage: MemoryStorage, skip_damaged: bool) -> Result<Arc<Node>, RecoveryError> {
-    let options = NodeOptions {
-        limits: Limits::default(),
-        protocols: vec!["toy"],
-        bells: vec![Box::new(|| {})],
-        authenticator: None,
-        access: None,
-        rings: Vec::new(),
-        queues: QueuePolicies::default(),
-        topics: TopicPolicies::default(),
-        storage: Some(Arc::new(storage)),
-        skip_damaged,
-    };
+    let options = pair::options(vec![Box::new(|| {})], Some(Arc::new(storage)));
+    let options = NodeOptions { skip_damaged, ..options };
     Node::open(options, Instant::now())
 }
 

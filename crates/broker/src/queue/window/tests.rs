@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::{Message, Origin, QoS, Topic};
-use tidegate_protocol::{Settlement, SubscriptionIds};
+use tidegate_protocol::Settlement;
 use tidegate_storage::{Lsn, StreamId};
 
 const STREAM: StreamId = StreamId(2000);
@@ -34,20 +34,7 @@ fn payload_of(queued: &Queued) -> u64 {
 /// The delivery of a message, with the entry of this number where there is one.
 fn queued(message: &Arc<Message>, number: Option<u64>) -> Queued {
     let entry = number.and_then(NonZeroU64::new).map(|number| Entry::recovered(STREAM, number));
-    Queued {
-        message: message.clone(),
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        subscription_ids: SubscriptionIds::new(),
-        redelivered: false,
-        tag: None,
-        group: None,
-        place: 0,
-        attempt: 1,
-        position: None,
-        is_presumed: false,
-        entry,
-    }
+    Queued { entry, ..Queued::unassigned(message.clone(), 0) }
 }
 
 fn look() -> Look {
