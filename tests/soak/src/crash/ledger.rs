@@ -295,7 +295,8 @@ impl Ledger {
             return Some(stamp);
         }
         let sealed = self.sealed;
-        if self.publication(stamp).is_some_and(|publication| publication.began < sealed) {
+        let is_sealed = self.publication(stamp).is_some_and(|publication| publication.began < sealed);
+        if is_sealed && self.stays(sealed) {
             self.accuse(Kind::CameBack, id, stamp, "had come and was settled before the last end");
         }
         if self.publication(stamp).is_some_and(|publication| publication.is_withdrawn) {
@@ -350,6 +351,12 @@ impl Ledger {
                 &format!("was settled at tick {at} and came back at {now}"),
             );
         }
+    }
+
+    /// Whether what was settled before this tick must not come any more: no life of the gateway has ended since, or it was on the disk by then.
+    fn stays(&self, at: Tick) -> bool {
+        let end = self.kills.iter().find(|(killed, _)| *killed >= at);
+        end.is_none_or(|(_, on_disk)| at < *on_disk)
     }
 
     /// Whether what was settled at this tick was on the disk when the life of the gateway ended in which that was.

@@ -189,3 +189,24 @@ fn a_will_is_owed_when_its_client_is_gone_and_forbidden_when_it_was_withdrawn() 
         assert_eq!(withdrawn.verdict(), [Kind::Withdrawn]);
     }
 }
+
+/// A kill right behind the end of a round can undo what was settled last; one that comes when the disk has it cannot.
+#[test]
+fn what_came_in_an_earlier_round_stays_away_when_the_disk_knows() {
+    for (is_killed, is_on_disk) in [(false, false), (true, false), (true, true)] {
+        let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
+        let stamp = scene.publish();
+        scene.receive(stamp);
+        assert_eq!(scene.verdict(), []);
+        if is_on_disk {
+            let later = scene.publish();
+            scene.receive(later);
+        }
+        if is_killed {
+            scene.ledger.killing();
+        }
+        scene.receive(stamp);
+        let expected: &[Kind] = if is_killed && !is_on_disk { &[] } else { &[Kind::CameBack] };
+        assert_eq!(scene.verdict(), expected, "killed: {is_killed}, on the disk: {is_on_disk}");
+    }
+}
