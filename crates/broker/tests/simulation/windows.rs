@@ -5,6 +5,7 @@
 use crate::driver::for_each_seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate_broker::Limits;
 use tidegate_message::QoS;
 use tidegate_protocol::{DeliveryTag, Outcome};
@@ -74,7 +75,7 @@ impl Run {
         let Some(bob) = &self.bob else { return };
         for got in bob.got() {
             let tag = got.tag.unwrap();
-            self.present.insert(tag);
+            assert!(self.present.insert(tag), "twice on one connection: {got:?}");
             // After a restart it is not known of all that they were under way, and the peer knows them by their tags.
             let may_come_again = got.redelivered || self.restarts;
             if may_come_again && self.open.get(&tag) == Some(&got.payload) {
@@ -145,6 +146,17 @@ impl Run {
         self.most_on_disk = self.most_on_disk.max(self.world.node().gauges().queued_messages_on_disk);
     }
 
+    /// A look that has found nothing is made again after a while. Returns whether that has brought something.
+    fn wait_for_more(&mut self) -> bool {
+        self.world.advance(Duration::from_secs(10));
+        while self.world.read() {
+            self.world.run();
+        }
+        self.world.run();
+        self.receive();
+        !self.open.is_empty()
+    }
+
     /// In the end everything arrives, and nothing is left. Returns how many deliveries were on the disk only at one time.
     fn complete(mut self, steps: usize) -> usize {
         (0..steps).for_each(|_| self.step());
@@ -157,7 +169,7 @@ impl Run {
             }
             self.world.run();
             self.receive();
-            if self.open.is_empty() {
+            if self.open.is_empty() && !self.wait_for_more() {
                 break;
             }
             self.settle(1);
