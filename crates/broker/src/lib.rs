@@ -10,6 +10,7 @@
 
 mod access;
 mod authenticator;
+mod backlog;
 mod budget;
 mod entry;
 mod filters;
@@ -40,6 +41,7 @@ mod tree;
 
 pub use access::{AccessRule, AccessRules, Client, Permission, RuleAction, Verdict, Who};
 pub use authenticator::{Authenticator, Certificate, Entrance, Ticket};
+pub use backlog::Backlog;
 pub use limits::{Limits, Overflow};
 pub use mailbox::Bell;
 pub use metrics::{

@@ -26,11 +26,11 @@ pub(crate) use grouped::{Claim, Reserved};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 pub(crate) use tail::{Aim, Ask};
 use tidegate_message::QoS;
-use tidegate_protocol::{Identity, Settlement};
+use tidegate_protocol::{Identity, SessionLimits, Settlement};
 use tidegate_storage::Lsn;
 use window::Rest;
 pub(crate) use window::TakenIn;
@@ -52,6 +52,10 @@ pub(crate) struct Queue {
     next_number: AtomicU64,
     /// Whether anything was written into its stream of the store.
     has_entries: AtomicBool,
+    /// Whether nothing but the disk bounds what is kept of it.
+    is_bounded_by_disk: AtomicBool,
+    /// What its consumer holds, messages and bytes, where that is told.
+    held: (AtomicUsize, AtomicUsize),
     address: AtomicU64,
     /// Whose it is; also while nobody is attached. Nothing for a queue that belongs to no client.
     identity: Mutex<Option<Arc<Identity>>>,
@@ -169,6 +173,8 @@ impl Queue {
             survives: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
             has_entries: AtomicBool::new(false),
+            is_bounded_by_disk: AtomicBool::new(false),
+            held: Default::default(),
             address: AtomicU64::new(Address { worker: home, consumer: None }.pack()),
             identity: Mutex::default(),
             reviewed: AtomicU64::new(0),
@@ -233,6 +239,36 @@ impl Queue {
 
     pub(crate) fn survives(&self) -> bool {
         self.survives.load(Ordering::Acquire)
+    }
+
+    /// What bounds the session that it belongs to.
+    pub(crate) fn limits(&self) -> SessionLimits {
+        match self.is_bounded_by_disk.load(Ordering::Relaxed) {
+            true => SessionLimits::Disk,
+            false => SessionLimits::Usual,
+        }
+    }
+
+    /// Puts other limits in place of these. What waits already stays.
+    pub(crate) fn set_limits(&self, limits: SessionLimits) {
+        self.is_bounded_by_disk.store(limits == SessionLimits::Disk, Ordering::Relaxed);
+    }
+
+    /// Messages and bytes that wait in it, in memory and on the disk.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let waiting = self.waiting.lock();
+        (waiting.len(), waiting.all_bytes())
+    }
+
+    /// What its consumer holds beside it, messages and bytes.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let (messages, bytes) = &self.held;
+        (messages.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_held(&self, messages: usize, bytes: usize) {
+        self.held.0.store(messages, Ordering::Relaxed);
+        self.held.1.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether somebody is attached, or comes back for what is above level 0.

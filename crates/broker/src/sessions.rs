@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_message::Origin;
-use tidegate_protocol::{Identity, Saved, SavedState, Settlement, Will, WillAction};
+use tidegate_protocol::{Identity, Saved, SavedState, SessionLimits, Settlement, Will, WillAction};
 
 const SHARDS: usize = 16;
 
@@ -105,6 +105,7 @@ pub(crate) struct Claim {
     pub(crate) credit: u32,
     pub(crate) settlement: Settlement,
     pub(crate) will: Option<HeldWill>,
+    pub(crate) limits: SessionLimits,
 }
 
 /// What became of a claim.
@@ -206,6 +207,14 @@ impl Sessions {
         *self.expiry_max.lock()
     }
 
+    /// How long a session with these limits outlives its connection that asks for this; as [`Sessions::expiry_max`].
+    fn expiry_within(&self, limits: SessionLimits, expiry: Duration) -> Duration {
+        match limits {
+            SessionLimits::Usual => expiry.min(self.expiry_max()),
+            SessionLimits::Disk => expiry,
+        }
+    }
+
     /// How many sessions exist, held or not.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -233,7 +242,7 @@ impl Sessions {
         new_queue: impl FnOnce() -> Arc<Queue>,
         scribe: Option<&mut Scribe<'_>>,
     ) -> Claimed {
-        claim.expiry = claim.expiry.min(self.expiry_max());
+        claim.expiry = self.expiry_within(claim.limits, claim.expiry);
         let mut shard = self.shard(&claim.key).lock();
         let owner = shard.get(&claim.key).and_then(|session| session.queue.identity());
         if let Some(owner) = owner.filter(|owner| owner.user.is_some() && owner.user != claim.identity.user) {
@@ -254,12 +263,13 @@ impl Sessions {
                 let held_by = existing.as_ref().and_then(|session| session.attached_by());
                 let mut scribe = scribe;
                 let ended = existing.map(|session| self.end(&claim.key, session, scribe.as_deref_mut()));
-                if ended.is_none() && !self.count_one_more() {
+                if ended.is_none() && !self.count_one_more(claim.limits) {
                     return Claimed::Full;
                 }
                 self.count_attached(held_by);
                 let (key, queue, expiry) = (claim.key.clone(), new_queue(), claim.expiry);
                 queue.set_survives(!expiry.is_zero());
+                queue.set_limits(claim.limits);
                 queue.set_identity(claim.identity.clone());
                 let mut session = Session::held(queue.clone(), claim);
                 scribe.into_iter().for_each(|scribe| session.keep_attached(&key, scribe));
@@ -272,12 +282,13 @@ impl Sessions {
     /// Gives a session that nobody holds to a claimant.
     fn resume(&self, session: &mut Session, claim: Claim, mut scribe: Option<&mut Scribe<'_>>) -> Claimed {
         self.reschedule(&claim.key, session, None);
-        let Claim { key, holder, identity, expiry, credit, settlement, will, .. } = claim;
+        let Claim { key, holder, identity, expiry, credit, settlement, will, limits, .. } = claim;
         let before = std::mem::replace(&mut session.will, will);
         before.into_iter().for_each(|will| will.forget(scribe.as_deref_mut()));
         (session.holder, session.is_leaving) = (Some(holder), false);
         (session.expiry, session.credit, session.settlement) = (expiry, credit, settlement);
         session.queue.set_identity(identity);
+        session.queue.set_limits(limits);
         scribe.into_iter().for_each(|scribe| session.keep_attached(&key, scribe));
         let saved = std::mem::take(&mut session.saved);
         Claimed::Held { queue: session.queue.clone(), present: true, saved, expiry, ended: None }
@@ -290,8 +301,12 @@ impl Sessions {
         Ended { queue: session.queue.clone(), will: session.will.take() }
     }
 
-    fn count_one_more(&self) -> bool {
-        let below = |count: usize| (count < self.count_max.load(Ordering::Relaxed)).then_some(count + 1);
+    fn count_one_more(&self, limits: SessionLimits) -> bool {
+        let count_max = match limits {
+            SessionLimits::Usual => self.count_max.load(Ordering::Relaxed),
+            SessionLimits::Disk => usize::MAX,
+        };
+        let below = |count: usize| (count < count_max).then_some(count + 1);
         self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).is_ok()
     }
 
@@ -327,7 +342,10 @@ impl Sessions {
         session.is_leaving = scribe.is_some();
         session.holder = Some(holder).filter(|_| session.is_leaving);
         self.attached.fetch_sub(1, Ordering::Relaxed);
-        session.expiry = farewell.expiry.unwrap_or(session.expiry).min(expiry_max);
+        session.expiry = farewell.expiry.unwrap_or(session.expiry);
+        if session.queue.limits() == SessionLimits::Usual {
+            session.expiry = session.expiry.min(expiry_max);
+        }
         session.queue.set_survives(!session.expiry.is_zero());
         session.credit = session.credit.max(u32::try_from(farewell.under_way).unwrap_or(u32::MAX));
         if farewell.will == WillAction::Discard {
@@ -394,6 +412,11 @@ impl Sessions {
             agenda.moments.insert((due, key.clone()));
         }
         session.due = due;
+    }
+
+    /// The queue of a session.
+    pub(crate) fn queue(&self, key: &SessionKey) -> Option<Arc<Queue>> {
+        self.shard(key).lock().get(key).map(|session| session.queue.clone())
     }
 
     /// The queues of the sessions that nobody holds.

@@ -10,7 +10,7 @@ use tidegate_inspect::{
     ImportError, Names, Open, QueueKind, check_ends, export, import, info, peek, purge, queues,
 };
 use tidegate_message::{Message, Origin, Properties, QoS, Topic, TopicFilter};
-use tidegate_protocol::{CredentialStamp, Identity, Proof, Settlement, Will};
+use tidegate_protocol::{CredentialStamp, Identity, Proof, SessionLimits, Settlement, Will};
 use tidegate_storage::record::{
     DeliveryNote, Description, MessageRecord, QueueNote, QueueRecord, SavedPart, SavedRecord, SessionNote,
     SessionPhase, SessionRecord, SubscriptionRecord, WillRecord,
@@ -53,7 +53,8 @@ fn description(change: &mut Change, number: u64, note: &[u8], what: &Description
 fn session(change: &mut Change, phase: SessionPhase) {
     let record = SessionRecord { protocol: "mqtt".into(), client_id: "panel-1".into(), queue: SESSION };
     let settlement = Settlement::AboveAtMostOnce;
-    let note = SessionNote { identity: identity(), expiry: Duration::MAX, credit: 9, settlement, phase };
+    let (expiry, limits) = (Duration::MAX, SessionLimits::Disk);
+    let note = SessionNote { identity: identity(), expiry, credit: 9, settlement, limits, phase };
     let mut bytes = Vec::new();
     note.write(&mut bytes);
     description(change, 1, &bytes, &Description::Session(record));

@@ -14,7 +14,7 @@ use crate::reason::{fault, undecodable};
 use crate::{CONSUMER, PROTOCOL_NAME};
 use tidegate_protocol::{
     Attach, Attachment, Authenticate, Authenticated, Authentication, Close, CloseReason, Context, Evidence,
-    Settlement, Will,
+    SessionLimits, Settlement, Will,
 };
 
 /// A client whose CONNECT was read, and of which nobody knows yet who it is.
@@ -102,6 +102,7 @@ impl Candidate {
             credit: u32::from(self.opening.credit),
             settlement: Settlement::AboveAtMostOnce,
             will: self.will.take(),
+            limits: SessionLimits::Usual,
         })
     }
 

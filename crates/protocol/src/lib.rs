@@ -35,6 +35,6 @@ pub use output::{Encoded, Layout, Output};
 pub use request::{
     Answer, Attach, Attached, Attachment, Broker, Consume, ConsumerId, Detach, Outcome, Publish, Published,
     Refusal, Reply, RetainedDelivery, SAVED_BYTES_MAX, SAVED_PIECES_MAX, Saved, SavedState, Saving,
-    Settlement, Subscribe, Subscribed, Will, WillAction,
+    SessionLimits, Settlement, Subscribe, Subscribed, Will, WillAction,
 };
 pub use resuming::{Follow, Following, Position, ResumeToken, Start, StateDelivery};

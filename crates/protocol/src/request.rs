@@ -143,6 +143,20 @@ pub struct Attach<'a> {
     pub settlement: Settlement,
     /// Published when the connection ends without [`WillAction::Discard`].
     pub will: Option<Will>,
+    /// What bounds it.
+    pub limits: SessionLimits,
+}
+
+/// What bounds a session: how many there may be, how long it is kept, how much waits in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionLimits {
+    /// The limits that hold for every session.
+    #[default]
+    Usual,
+    /// The disk: it is never turned away because there are too many, ends when its claimant says so, and of what is kept for it as much may wait
+    /// as the store has room for. What waits for it in memory only, which is everything where there is no store, is bounded as usual, and
+    /// nothing older gives way in it.
+    Disk,
 }
 
 /// The answer to [`Attach`].

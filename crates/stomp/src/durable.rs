@@ -26,7 +26,7 @@ use std::time::Duration;
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
     Answer, Attach, Attached, Attachment, Broker, ConsumerId, Detach, Following, Outcome, Refusal,
-    RetainedDelivery, Saved, Saving, Settlement, WillAction,
+    RetainedDelivery, Saved, Saving, SessionLimits, Settlement, WillAction,
 };
 
 /// Sessions of this protocol are no other's.
@@ -140,6 +140,7 @@ impl DurableSubscriptions {
             credit,
             settlement: ack_mode.settlement(),
             will: None,
+            limits: SessionLimits::Usual,
         };
         let purpose = Purpose::Subscribe { filter: source.filter, retained };
         match broker.attach(attach) {
@@ -175,6 +176,7 @@ impl DurableSubscriptions {
             credit: 1,
             settlement: Settlement::Automatic,
             will: None,
+            limits: SessionLimits::Usual,
         };
         match broker.attach(attach) {
             Attachment::Now(attached) => {

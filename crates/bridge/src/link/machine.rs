@@ -16,8 +16,8 @@ use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
     Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close,
     CloseReason, Connection, ConsumerId, Context, Delivery, Detach, Encoded, Evidence, MessageKind, Output,
-    Peer, Protocol, Publish, Recognition, Refusal, Refused, Reply, RetainedDelivery, Settlement, Subscribe,
-    WillAction,
+    Peer, Protocol, Publish, Recognition, Refusal, Refused, Reply, RetainedDelivery, SessionLimits,
+    Settlement, Subscribe, WillAction,
 };
 
 /// What links are called where protocols are: in metrics, and as the owner of their sessions.
@@ -144,6 +144,8 @@ impl LinkMachine {
             credit: credit.max(1),
             settlement: Settlement::Always,
             will: None,
+            // What waits for an upstream may grow as far as the disk goes, and is nobody's to forget.
+            limits: SessionLimits::Disk,
         });
         match attachment {
             Attachment::Now(attached) => self.note_attached(&attached, context.output),

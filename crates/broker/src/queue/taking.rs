@@ -4,6 +4,7 @@ use super::{NotTaken, Queue, Waiting};
 use crate::Overflow;
 use crate::queued::Queued;
 use tidegate_message::QoS;
+use tidegate_protocol::SessionLimits;
 
 impl Queue {
     /// Appends a delivery that was routed with this generation, unless a limit forbids it or the queue has ended. Returns the older
@@ -16,7 +17,11 @@ impl Queue {
         }
         waiting.note_attempt();
         let memory = if queued.can_stay_on_disk() { 0 } else { weight };
-        let dropped = match self.has_room(waiting.len(), waiting.all_bytes(), weight, memory) {
+        let has_room = match self.limits() {
+            SessionLimits::Usual => self.has_room(waiting.len(), waiting.all_bytes(), weight, memory),
+            SessionLimits::Disk => self.has_room_beside_disk(&waiting, (0, 0), memory),
+        };
+        let dropped = match has_room {
             true => Vec::new(),
             false => self.make_room(&mut waiting, &queued, memory).ok_or(NotTaken::Full)?,
         };
@@ -35,6 +40,9 @@ impl Queue {
     /// Drops the oldest deliveries until one of this weight has room, and so much memory; returns those that were in memory. Nothing where
     /// that is not wanted or cannot help.
     fn make_room(&self, waiting: &mut Waiting, queued: &Queued, memory: usize) -> Option<Vec<Queued>> {
+        if self.limits() == SessionLimits::Disk {
+            return None;
+        }
         let weight = queued.weight_bytes();
         if self.total.overflow() == Overflow::KeepLast {
             return self.give_way_to(waiting, queued, |waiting, count, bytes| {
@@ -75,6 +83,9 @@ impl Queue {
         if waiting.has_ended {
             return true;
         }
+        if self.limits() == SessionLimits::Disk {
+            return self.has_room_beside_disk(&waiting, (messages, bytes), memory(weight));
+        }
         match self.total.drops_oldest() {
             // Those before it may have to go for it, but what comes again may not.
             true => {
@@ -88,6 +99,13 @@ impl Queue {
                     && self.has_memory(memory(bytes + weight))
             }
         }
+    }
+
+    /// Whether so much memory is there behind so many others that are not here yet, in a queue that only the disk bounds: what is in memory only
+    /// has the usual limits.
+    fn has_room_beside_disk(&self, waiting: &Waiting, others: (usize, usize), memory: usize) -> bool {
+        let (messages, bytes) = (waiting.in_memory() + others.0, waiting.bytes + others.1);
+        memory == 0 || self.has_room(messages, bytes, memory, others.1 + memory)
     }
 
     fn has_room(&self, messages: usize, bytes: usize, weight: usize, memory: usize) -> bool {
@@ -111,12 +129,16 @@ impl Queue {
         deliveries: impl Iterator<Item = Queued>,
     ) -> Vec<Queued> {
         let mut waiting = self.waiting.lock();
-        let (mut messages, mut dropped) = (waiting.len(), Vec::new());
+        let (mut messages, on_disk) = match self.limits() {
+            SessionLimits::Usual => (waiting.len(), waiting.on_disk().1),
+            SessionLimits::Disk => (waiting.in_memory(), 0),
+        };
+        let mut dropped = Vec::new();
         let count = count.min(waiting.deliveries.len());
         let mut behind = waiting.deliveries.split_off(count);
         for queued in deliveries {
             let weight = queued.weight_bytes();
-            if !self.has_room(messages, waiting.all_bytes(), weight, weight) {
+            if !self.has_room(messages, waiting.bytes + on_disk, weight, weight) {
                 dropped.push(queued);
                 continue;
             }

@@ -237,7 +237,7 @@ impl<'a> Recovery<'a> {
 }
 
 /// The session of this name, of a protocol that the node has.
-fn session_key(node: &Node, protocol: &str, client_id: &str) -> Option<SessionKey> {
+pub(crate) fn session_key(node: &Node, protocol: &str, client_id: &str) -> Option<SessionKey> {
     let known = node.protocols().iter().find(|known| **known == protocol)?;
     Some(SessionKey::new(known, client_id))
 }

@@ -84,7 +84,8 @@ impl Session {
             },
         };
         let (expiry, credit, settlement) = (self.expiry, self.credit, self.settlement);
-        SessionNote { identity, expiry, credit, settlement, phase }.write(&mut note);
+        let limits = self.queue.limits();
+        SessionNote { identity, expiry, credit, settlement, limits, phase }.write(&mut note);
         note
     }
 

@@ -4,7 +4,7 @@ use super::{Shard, SlotKey};
 use crate::Overflow;
 use crate::queue::Queue;
 use std::time::Instant;
-use tidegate_protocol::{Close, CloseReason};
+use tidegate_protocol::{Close, CloseReason, SessionLimits};
 
 impl Shard {
     /// Closes a connection from outside of its protocol. Its machine writes its last words and gives up what it holds.
@@ -50,7 +50,9 @@ impl Shard {
     /// A queue had no room for a delivery: its connection, if it is on this worker, is closed where that is wanted. Not at once,
     /// because machines and shared encodings are in use.
     pub(super) fn note_overflow(&mut self, queue: &Queue) {
-        if self.limits.queue_overflow != Overflow::Disconnect || queue.address().worker != self.worker {
+        let is_wanted =
+            self.limits.queue_overflow == Overflow::Disconnect && queue.limits() == SessionLimits::Usual;
+        if !is_wanted || queue.address().worker != self.worker {
             return;
         }
         let key = queue.address().consumer.map_or(usize::MAX, |key| key as usize);

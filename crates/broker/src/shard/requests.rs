@@ -366,8 +366,7 @@ impl Broker for Requests<'_> {
                 if queued.group.as_ref().is_some_and(|group| group.is_named_queue()) {
                     self.shard.give_back([queued], self.now);
                 } else {
-                    consumer.released.insert(tag, queued);
-                    consumer.backlog = true;
+                    consumer.release(tag, queued);
                 }
             }
         }

@@ -64,8 +64,8 @@ impl Shard {
         let Ok(will) = attach.will.take().map(hold).transpose() else {
             return Attachment::Refused(Refusal::QueueFull);
         };
-        let Attach { consumer, clean_start, expiry, credit, settlement, .. } = attach;
-        let claim = Claim { key, holder, identity, clean_start, expiry, credit, settlement, will };
+        let Attach { consumer, clean_start, expiry, credit, settlement, limits, .. } = attach;
+        let claim = Claim { key, holder, identity, clean_start, expiry, credit, settlement, will, limits };
         self.claim(PendingClaim { claim, consumer }, now)
     }
 

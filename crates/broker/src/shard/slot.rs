@@ -20,7 +20,9 @@ use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_protocol::{Close, Connection, ConsumerId, DeliveryTag, Output, Position, Settlement};
+use tidegate_protocol::{
+    Close, Connection, ConsumerId, DeliveryTag, Output, Position, SessionLimits, Settlement,
+};
 
 /// The way out of a connection: what the driver puts behind an [`Output`].
 pub trait Outlet {
@@ -167,6 +169,8 @@ pub(crate) struct Consumer {
     pub(crate) awaits_disk: bool,
     /// Whether it takes no offers of groups until it has looked by itself.
     declines: bool,
+    /// Whether its queue is told what it holds.
+    is_asked_about: bool,
 }
 
 impl Consumer {
@@ -192,6 +196,7 @@ impl Consumer {
         let (next_tag, credit) = (1, credit.max(1));
         let (backlog, listed, released) = (false, false, BTreeMap::new());
         let (shares, declines) = (Shares::of(&queue), false);
+        let is_asked_about = queue.limits() == SessionLimits::Disk;
         // What a group has for it since before it came.
         queue.call();
         let mut consumer = Consumer {
@@ -212,6 +217,7 @@ impl Consumer {
             cursor: None,
             awaits_disk: false,
             declines,
+            is_asked_about,
         };
         last_tag.into_iter().for_each(|tag| consumer.reserve_tags_after(tag));
         consumer
@@ -267,11 +273,13 @@ impl Consumer {
     pub(crate) fn hold(&mut self, tag: DeliveryTag, kept: Option<Queued>) {
         self.reserve_tags_after(tag);
         self.unsettled.push(tag, kept);
+        self.tell_held();
     }
 
     /// Settles a tag; `None` where it is unknown.
     pub(crate) fn settle(&mut self, tag: DeliveryTag) -> Option<Option<Queued>> {
         let settled = self.unsettled.remove(tag)?;
+        self.tell_held();
         self.backlog |= self.declines;
         Some(settled)
     }
@@ -303,6 +311,22 @@ impl Consumer {
             tag: Some(tag),
             ..queued.once_more()
         };
-        self.unsettled.take().into_iter().map(again).collect()
+        let unsettled = self.unsettled.take();
+        self.tell_held();
+        unsettled.into_iter().map(again).collect()
+    }
+
+    /// A delivery was given back, to be made again.
+    pub(crate) fn release(&mut self, tag: DeliveryTag, queued: Queued) {
+        self.released.insert(tag, queued);
+        self.backlog = true;
+        self.tell_held();
+    }
+
+    /// Tells its queue what it holds, where somebody may ask. Others spare the write: publishers elsewhere read the same lines of memory.
+    fn tell_held(&self) {
+        if self.is_asked_about {
+            self.queue.set_held(self.unsettled.len() + self.released.len(), self.unsettled.bytes());
+        }
     }
 }

@@ -8,7 +8,7 @@ use tidegate_broker::{
     AccessRule, AccessRules, Node, NodeOptions, Permission, RecoveryError, RuleAction, Who,
 };
 use tidegate_message::TopicPattern;
-use tidegate_protocol::{Identity, Proof, Settlement};
+use tidegate_protocol::{Identity, Proof, SessionLimits, Settlement};
 use tidegate_storage::record::{SavedPart, SavedRecord, SessionNote, SessionPhase, SessionRecord};
 use tidegate_storage::{Change, MemoryStorage, Storage, StreamId, Urgency};
 use tidegate_testkit::pair::toy::session;
@@ -85,6 +85,7 @@ fn other_session(queue: u64) -> (Vec<u8>, Vec<u8>) {
         expiry: HOUR,
         credit: 1,
         settlement: Settlement::Always,
+        limits: SessionLimits::Usual,
         phase: SessionPhase::Attached,
     }
     .write(&mut note);

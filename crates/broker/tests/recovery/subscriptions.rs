@@ -123,7 +123,7 @@ fn a_crash_between_two_events_leaves_whole_events() {
     let mut kept = Kept::on(storage);
     let ann = kept.world.toy(0);
     ann.ask(&mut kept.world, |broker| {
-        use tidegate_protocol::{Attach, Settlement};
+        use tidegate_protocol::{Attach, SessionLimits, Settlement};
         use tidegate_testkit::pair::toy::{SESSION, filter, subscription};
         let attach = Attach {
             consumer: SESSION,
@@ -134,6 +134,7 @@ fn a_crash_between_two_events_leaves_whole_events() {
             credit: 1,
             settlement: Settlement::Always,
             will: None,
+            limits: SessionLimits::Usual,
         };
         broker.attach(attach);
         broker.subscribe(&subscription(&filter("a"))).unwrap();

@@ -6,6 +6,7 @@
 mod access;
 mod answers;
 mod batches;
+mod bounded_by_disk;
 mod credit;
 mod delivery;
 mod following;

@@ -127,6 +127,7 @@ fn a_waiting_consumer_is_served_although_the_same_input_takes_a_session_over() {
             credit: 10,
             settlement: tidegate_protocol::Settlement::AboveAtMostOnce,
             will: None,
+            limits: tidegate_protocol::SessionLimits::Usual,
         });
         assert!(matches!(attachment, tidegate_protocol::Attachment::Now(_)));
     });

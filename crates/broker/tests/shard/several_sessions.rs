@@ -207,6 +207,7 @@ fn one_answer_is_awaited_at_a_time() {
                 credit: 1,
                 settlement: Settlement::Always,
                 will: None,
+                limits: tidegate_protocol::SessionLimits::Usual,
             })
         })
     });

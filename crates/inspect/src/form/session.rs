@@ -6,7 +6,7 @@ use super::{Clock, FormError, MessageForm, duration, heard, millis, number, told
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidegate_message::TopicFilter;
-use tidegate_protocol::{Settlement, Will};
+use tidegate_protocol::{SessionLimits, Settlement, Will};
 use tidegate_storage::record::{
     MessageRecord, SavedPart, SavedRecord, SessionNote, SessionPhase, SessionRecord, SubscriptionRecord,
     WillRecord,
@@ -26,6 +26,9 @@ pub(crate) struct SessionLine {
     expiry_millis: Option<u64>,
     credit: u32,
     settlement: SettlementForm,
+    /// Whether nothing but the disk bounds it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    bounded_by_disk: bool,
     phase: PhaseForm,
 }
 
@@ -65,6 +68,7 @@ impl SessionLine {
                 Settlement::AboveAtMostOnce => SettlementForm::AboveAtMostOnce,
                 Settlement::Always => SettlementForm::Always,
             },
+            bounded_by_disk: note.limits == SessionLimits::Disk,
             phase: match note.phase {
                 SessionPhase::Attached => PhaseForm::Attached,
                 SessionPhase::Detached { ends_at_millis, will_at_millis } => PhaseForm::Detached {
@@ -86,6 +90,10 @@ impl SessionLine {
                 SettlementForm::Automatic => Settlement::Automatic,
                 SettlementForm::AboveAtMostOnce => Settlement::AboveAtMostOnce,
                 SettlementForm::Always => Settlement::Always,
+            },
+            limits: match self.bounded_by_disk {
+                true => SessionLimits::Disk,
+                false => SessionLimits::Usual,
             },
             phase: match self.phase {
                 PhaseForm::Attached => SessionPhase::Attached,

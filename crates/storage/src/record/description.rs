@@ -83,7 +83,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use tidegate_message::{Properties, QoS, Topic, TopicFilter};
-    use tidegate_protocol::{Settlement, Will};
+    use tidegate_protocol::{SessionLimits, Settlement, Will};
 
     fn any_session() -> impl Strategy<Value = Description> {
         ("[a-z]{1,4}", "[a-zä]{1,8}", any::<u64>()).prop_map(|(protocol, client_id, queue)| {
@@ -157,12 +157,14 @@ mod tests {
             Just(Settlement::AboveAtMostOnce),
             Just(Settlement::Always)
         ];
-        (any_identity(), any_duration(), any::<u32>(), settlement, phase).prop_map(
-            |(identity, expiry, credit, settlement, phase)| SessionNote {
+        let limits = prop_oneof![Just(SessionLimits::Usual), Just(SessionLimits::Disk)];
+        (any_identity(), any_duration(), any::<u32>(), settlement, limits, phase).prop_map(
+            |(identity, expiry, credit, settlement, limits, phase)| SessionNote {
                 identity: Arc::new(identity),
                 expiry,
                 credit,
                 settlement,
+                limits,
                 phase,
             },
         )

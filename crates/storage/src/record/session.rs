@@ -5,7 +5,7 @@ use super::{Reader, Writer, identity};
 use crate::Damaged;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_protocol::{Identity, Settlement};
+use tidegate_protocol::{Identity, SessionLimits, Settlement};
 
 /// What a session is as long as it lives: the body of its entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct SessionNote {
     pub credit: u32,
     /// Which of them that consumer settles.
     pub settlement: Settlement,
+    /// What bounds it.
+    pub limits: SessionLimits,
     /// Whether a connection holds it.
     pub phase: SessionPhase,
 }
@@ -70,7 +72,13 @@ impl SessionRecord {
     }
 }
 
-const VERSION: u8 = 1;
+/// The layout in which all sessions have the usual limits.
+const VERSION_1: u8 = 1;
+/// The layout that ends with what bounds the session.
+const VERSION_2: u8 = 2;
+
+const USUAL: u8 = 0;
+const DISK: u8 = 1;
 
 const AUTOMATIC: u8 = 0;
 const ABOVE_AT_MOST_ONCE: u8 = 1;
@@ -80,7 +88,7 @@ impl SessionNote {
     /// Writes the note.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);
-        writer.byte(VERSION);
+        writer.byte(VERSION_2);
         identity::write(&self.identity, &mut writer);
         writer.duration(self.expiry);
         writer.number(self.credit.into());
@@ -97,12 +105,17 @@ impl SessionNote {
                 writer.optional(will_at_millis);
             }
         }
+        writer.byte(match self.limits {
+            SessionLimits::Usual => USUAL,
+            SessionLimits::Disk => DISK,
+        });
     }
 
     /// Reads a note.
     pub fn read(note: &[u8]) -> Result<SessionNote, Damaged> {
         let mut reader = Reader::new(note);
-        if reader.byte()? != VERSION {
+        let version = reader.byte()?;
+        if !matches!(version, VERSION_1 | VERSION_2) {
             return Err(Damaged);
         }
         let identity = Arc::new(identity::read(&mut reader)?);
@@ -121,7 +134,45 @@ impl SessionNote {
                 will_at_millis: reader.optional()?,
             },
         };
+        let limits = match version {
+            VERSION_1 => SessionLimits::Usual,
+            _ => limits(reader.byte()?)?,
+        };
         reader.finish()?;
-        Ok(SessionNote { identity, expiry, credit, settlement, phase })
+        Ok(SessionNote { identity, expiry, credit, settlement, limits, phase })
+    }
+}
+
+fn limits(byte: u8) -> Result<SessionLimits, Damaged> {
+    match byte {
+        USUAL => Ok(SessionLimits::Usual),
+        DISK => Ok(SessionLimits::Disk),
+        _ => Err(Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_protocol::Proof;
+
+    /// A note of the first layout is one of the second without its last byte.
+    #[test]
+    fn a_note_without_limits_is_read_as_one_with_the_usual_ones() {
+        let identity = Identity { user: None, client_id: None, listener: "l".into(), proof: Proof::Nothing };
+        let note = SessionNote {
+            identity: Arc::new(identity),
+            expiry: Duration::MAX,
+            credit: 9,
+            settlement: Settlement::Always,
+            limits: SessionLimits::Usual,
+            phase: SessionPhase::Detached { ends_at_millis: Some(7), will_at_millis: None },
+        };
+        let mut bytes = Vec::new();
+        note.write(&mut bytes);
+        bytes.pop();
+        assert_eq!(SessionNote::read(&bytes), Err(Damaged));
+        bytes[0] = VERSION_1;
+        assert_eq!(SessionNote::read(&bytes), Ok(note));
     }
 }

@@ -19,8 +19,8 @@ use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
     Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close, CloseReason,
     Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence, Layout,
-    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Settlement, Subscribe,
-    Subscribed, Will, WillAction,
+    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, SessionLimits,
+    Settlement, Subscribe, Subscribed, Will, WillAction,
 };
 
 /// The consumer of the toy's session.
@@ -50,6 +50,7 @@ pub struct Attaching {
     pub credit: u32,
     pub settlement: Settlement,
     pub will: Option<Will>,
+    pub limits: SessionLimits,
 }
 
 struct State {
@@ -78,7 +79,16 @@ pub fn session(client_id: &str) -> Attaching {
     let expiry = Duration::from_secs(3600);
     let (consumer, settlement) = (SESSION, Settlement::AboveAtMostOnce);
     let (client_id, clean_start, credit) = (client_id.to_owned(), false, 10);
-    Attaching { consumer, client_id, clean_start, expiry, credit, settlement, will: None }
+    Attaching {
+        consumer,
+        client_id,
+        clean_start,
+        expiry,
+        credit,
+        settlement,
+        will: None,
+        limits: SessionLimits::Usual,
+    }
 }
 
 impl Attaching {
@@ -109,6 +119,12 @@ impl Attaching {
     /// An existing session is ended first.
     pub fn clean(mut self) -> Attaching {
         self.clean_start = true;
+        self
+    }
+
+    /// Bounded by the disk only.
+    pub fn bounded_by_disk(mut self) -> Attaching {
+        self.limits = SessionLimits::Disk;
         self
     }
 
@@ -242,6 +258,7 @@ impl Toy {
                 credit: attaching.credit,
                 settlement: attaching.settlement,
                 will: attaching.will,
+                limits: attaching.limits,
             })
         })
     }

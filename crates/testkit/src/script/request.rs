@@ -120,7 +120,8 @@ impl Request {
 
 impl From<Attach<'_>> for Request {
     fn from(attach: Attach<'_>) -> Request {
-        let Attach { consumer, protocol, client_id, clean_start, expiry, credit, settlement, will } = attach;
+        let Attach { consumer, protocol, client_id, clean_start, expiry, credit, settlement, will, .. } =
+            attach;
         Request::Attach {
             consumer,
             protocol,
