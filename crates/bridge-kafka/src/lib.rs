@@ -8,6 +8,9 @@
 //! sender     forwarding: an idempotent producer, and what it has not answered for
 //! record     a message as a record: topic, key, partition, headers
 //! fate       what an answer means for a message and for the connection
+//! receiver   receiving: a member of a consumer group
+//! offsets    how far it has come: commits wait for what is not settled
+//! incoming   a record as a message
 //! voice      what the client library says beside its answers
 //! ```
 //!
@@ -16,7 +19,10 @@
 
 mod address;
 mod fate;
+mod incoming;
+mod offsets;
 mod options;
+mod receiver;
 mod record;
 mod sender;
 mod serve;

@@ -87,14 +87,17 @@ impl Producer {
         self.0.as_deref()
     }
 
-    /// Asks the cluster about a topic, or about all of them. Blocks.
+    /// Asks the cluster. Does not keep the producer.
     pub(crate) fn asker(&self) -> Option<Asker> {
-        let producer = self.0.clone()?;
-        Some(Arc::new(move |topic, timeout| producer.client().fetch_metadata(topic, timeout)))
+        let producer = Arc::downgrade(self.0.as_ref()?);
+        Some(Arc::new(move |topic, timeout| {
+            let producer = producer.upgrade().ok_or(KafkaError::Canceled)?;
+            producer.client().fetch_metadata(topic, timeout)
+        }))
     }
 }
 
-/// A question to the cluster that blocks until it is answered.
+/// Asks the cluster about a topic, or about all of them; blocks until it is answered.
 pub(crate) type Asker = Arc<dyn Fn(Option<&str>, Duration) -> KafkaResult<Metadata> + Send + Sync>;
 
 impl Drop for Producer {

@@ -7,6 +7,7 @@
 //! Everything that blocks in the client library is done off the runtime.
 
 use crate::Kafka;
+use crate::receiver::{Receiver, Waiting, lane_of};
 use crate::sender::{Answers, Asker, Producer, Sender, Unusable};
 use crate::settings;
 use crate::voice::Voice;
@@ -41,6 +42,9 @@ struct Serving {
     kafka: Arc<Kafka>,
     voice: Arc<Voice>,
     sender: Option<Sender>,
+    receivers: Vec<Receiver>,
+    /// Why the thread of a receiver has ended; closed once all have.
+    over: mpsc::Receiver<Lost>,
     questions: Vec<Question>,
     orders: mpsc::Receiver<Order>,
     reports: mpsc::Sender<Report>,
@@ -61,16 +65,21 @@ enum Event {
     /// Whether the cluster has answered.
     Probed(bool),
     Grave(Lost),
+    /// A receiver has ended.
+    Over(Lost),
     Time,
 }
 
 /// Connects and serves.
 pub(crate) async fn serve(kafka: Arc<Kafka>, address: usize, line: Line) -> Lost {
-    let mut serving = match open(kafka, address, line).await {
-        Ok(serving) => serving,
+    let (mut serving, waiting) = match open(kafka, address, line).await {
+        Ok(opened) => opened,
         Err(lost) => return lost,
     };
     if let Err(lost) = serving.look().await {
+        return lost;
+    }
+    if let Err(lost) = serving.start(waiting) {
         return lost;
     }
     if serving.reports.send(Report::Ready).await.is_err() {
@@ -78,33 +87,54 @@ pub(crate) async fn serve(kafka: Arc<Kafka>, address: usize, line: Line) -> Lost
     }
     let lost = serving.work().await;
     serving.hand_over();
+    serving.finish().await;
     lost
 }
 
 /// Makes the clients. They begin to connect by themselves.
-async fn open(kafka: Arc<Kafka>, address: usize, line: Line) -> Result<Serving, Lost> {
+async fn open(kafka: Arc<Kafka>, address: usize, line: Line) -> Result<(Serving, Waitings), Lost> {
     let voice = Arc::new(Voice::default());
     let made = {
         let (kafka, voice) = (kafka.clone(), voice.clone());
         spawn_blocking(move || make(&kafka, address, voice)).await
     };
-    let (sender, questions) = made
+    let Made { sender, waiting, questions } = made
         .map_err(|_| Lost::Broken("the client could not be made".to_owned()))?
         .map_err(|error| Lost::Refused(words(&error)))?;
-    Ok(Serving {
+    let serving = Serving {
         kafka,
         voice,
         sender,
+        receivers: Vec::new(),
+        over: mpsc::channel(1).1,
         questions,
         orders: line.orders,
         reports: line.reports,
         outbox: VecDeque::new(),
         probe: None,
         finish_at: None,
-    })
+    };
+    Ok((serving, Waitings(waiting)))
 }
 
-type Made = (Option<Sender>, Vec<Question>);
+/// The clients of a connection.
+struct Made {
+    sender: Option<Sender>,
+    waiting: Vec<Waiting>,
+    questions: Vec<Question>,
+}
+
+/// Consumers that have no thread yet. Their end takes a moment: they are dropped off the runtime.
+struct Waitings(Vec<Waiting>);
+
+impl Drop for Waitings {
+    fn drop(&mut self) {
+        let waiting = std::mem::take(&mut self.0);
+        if !waiting.is_empty() {
+            drop(spawn_blocking(move || drop(waiting)));
+        }
+    }
+}
 
 fn make(kafka: &Kafka, address: usize, voice: Arc<Voice>) -> Result<Made, KafkaError> {
     let options = &kafka.options;
@@ -116,7 +146,7 @@ fn make(kafka: &Kafka, address: usize, voice: Arc<Voice>) -> Result<Made, KafkaE
     if !options.forwards.is_empty() {
         let (batch_bytes, answers) = (kafka.batch_bytes(), Arc::new(Answers::default()));
         let config = settings::producer(options, address, batch_bytes);
-        let producer = Producer::new(&config, voice, answers.clone())?;
+        let producer = Producer::new(&config, voice.clone(), answers.clone())?;
         let topics = options.forwards.iter().filter_map(|forward| forward.topic.constant());
         let mut topics: Vec<_> = topics.map(str::to_owned).collect();
         topics.sort();
@@ -124,7 +154,14 @@ fn make(kafka: &Kafka, address: usize, voice: Arc<Voice>) -> Result<Made, KafkaE
         questions.extend(producer.asker().map(|asker| Question { asker, topics }));
         sender = Some(Sender::new(producer, answers, options.forwards.clone(), batch_bytes));
     }
-    Ok((sender, questions))
+    let mut waiting = Vec::new();
+    for (lane, source) in options.receives.iter().enumerate() {
+        let config = settings::consumer(options, address, source);
+        let consumer = Waiting::new(&config, source, lane, voice.clone())?;
+        questions.push(Question { asker: consumer.asker(), topics: source.topics.clone() });
+        waiting.push(consumer);
+    }
+    Ok(Made { sender, waiting, questions })
 }
 
 /// An error without what may be a secret: the library puts the value of a setting into its error.
@@ -169,6 +206,24 @@ impl Serving {
         }
     }
 
+    /// Has the receivers begin.
+    fn start(&mut self, mut waiting: Waitings) -> Result<(), Lost> {
+        let (ended, over) = mpsc::channel(waiting.0.len().max(1));
+        self.over = over;
+        for consumer in waiting.0.drain(..) {
+            let receiver = consumer.start(self.reports.clone(), ended.clone());
+            self.receivers.push(receiver.map_err(|error| Lost::Broken(error.to_string()))?);
+        }
+        Ok(())
+    }
+
+    /// Has the receivers commit what is settled, and leave their groups.
+    async fn finish(&mut self) {
+        self.receivers.iter().for_each(Receiver::stop);
+        let all = async { while self.over.recv().await.is_some() {} };
+        let _ = tokio::time::timeout(FINISH, all).await;
+    }
+
     async fn work(&mut self) -> Lost {
         let mut orders = Vec::with_capacity(ORDERS_MAX);
         loop {
@@ -191,6 +246,7 @@ impl Serving {
                     Some(sender) => sender.note_end(Unusable::Lost(lost), now),
                     None => return lost,
                 },
+                Event::Over(lost) => return lost,
                 Event::Time => {}
             }
         }
@@ -206,6 +262,7 @@ impl Serving {
             has_room = room, if !self.outbox.is_empty() => Event::Room(has_room),
             has_answered = probed(&mut self.probe) => Event::Probed(has_answered),
             lost = self.voice.grave(), if !is_ending => Event::Grave(lost),
+            Some(lost) = self.over.recv() => Event::Over(lost),
             () = sleep_until(wake_at) => Event::Time,
         }
     }
@@ -252,7 +309,12 @@ impl Serving {
                 let report = self.sender.as_mut().and_then(|sender| sender.send(&outgoing, now));
                 self.outbox.extend(report);
             }
-            Order::Settle { .. } => {}
+            // A record that nobody will ever take is behind us as well: Kafka knows no rejection.
+            Order::Settle { ticket, .. } => {
+                if let Some(receiver) = self.receivers.get(lane_of(ticket)) {
+                    receiver.settle(ticket);
+                }
+            }
             Order::Probe => {
                 let (questions, timeout) = (self.questions.clone(), self.kafka.options.timeouts.answer);
                 // One question at a time.

@@ -1,10 +1,11 @@
 //! The client library's settings for a cluster: one table, and why each stands there.
 
 use crate::address::Bootstrap;
-use crate::options::{Compression, KafkaOptions, Mechanism};
+use crate::options::{Compression, KafkaOptions, Mechanism, ReceiveSource, Start};
 use rdkafka::ClientConfig;
 use std::path::Path;
 use std::time::Duration;
+use tidegate_bridge::UNSETTLED_MAX;
 
 /// The largest batch in bytes: what Kafka's servers take by default.
 pub(crate) const BATCH_BYTES_MAX: usize = 1_000_000;
@@ -14,6 +15,9 @@ const RECONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// How long records wait for others to share a batch.
 const LINGER: Duration = Duration::from_millis(2);
+
+/// What the client fetches ahead for one receive, in KiB.
+const FETCHED_KIB_MAX: usize = 16 * 1024;
 
 /// For the producer of all forwards.
 pub(crate) fn producer(options: &KafkaOptions, address: &Bootstrap, batch_bytes: usize) -> ClientConfig {
@@ -35,6 +39,24 @@ pub(crate) fn producer(options: &KafkaOptions, address: &Bootstrap, batch_bytes:
     config.set("queue.buffering.max.kbytes", "2147483647");
     config.set("compression.type", compression(options.compression));
     config.set("partitioner", "murmur2_random");
+    config
+}
+
+/// For the consumer of one receive.
+pub(crate) fn consumer(options: &KafkaOptions, address: &Bootstrap, source: &ReceiveSource) -> ClientConfig {
+    let mut config = shared(options, address);
+    config.set("group.id", &source.group);
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("auto.offset.reset", start(source.start));
+    config.set("isolation.level", "read_committed");
+    config.set("session.timeout.ms", millis(options.timeouts.session));
+    config.set("heartbeat.interval.ms", millis(options.timeouts.session / 15));
+    config.set("max.poll.interval.ms", millis(options.timeouts.session.max(Duration::from_secs(300))));
+    // A forward may be what makes the topic.
+    config.set("allow.auto.create.topics", "true");
+    config.set("queued.min.messages", UNSETTLED_MAX.to_string());
+    config.set("queued.max.messages.kbytes", FETCHED_KIB_MAX.to_string());
     config
 }
 
@@ -96,6 +118,13 @@ fn compression(compression: Compression) -> &'static str {
     }
 }
 
+fn start(start: Start) -> &'static str {
+    match start {
+        Start::Earliest => "earliest",
+        Start::Latest => "latest",
+    }
+}
+
 fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
@@ -133,6 +162,9 @@ mod tests {
             for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
                 let options = options(Some(sasl(mechanism)));
                 producer(&options, &address, 1).create_native_config().unwrap();
+                let source =
+                    ReceiveSource { topics: Vec::new(), group: "g".to_owned(), start: Start::Latest };
+                consumer(&options, &address, &source).create_native_config().unwrap();
             }
         }
         for each in

@@ -3,7 +3,8 @@
 use crate::gateway::PATIENCE;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -73,4 +74,60 @@ pub(crate) fn audit(found: &[Found], count: usize) {
     }
     assert_eq!(ids.len(), count);
     assert_eq!(ids.values().collect::<HashSet<_>>().len(), count, "ids are different");
+}
+
+/// Writes numbered records with ids, under a few keys in turn, and waits until they are confirmed.
+pub(crate) fn write(bootstrap: &str, topic: &str, numbers: std::ops::Range<usize>) {
+    let producer = producer(bootstrap);
+    for number in numbers {
+        let (key, value) = (format!("k{}", number % 7), number.to_string());
+        let id = format!("elsewhere/7/c.0/{number}");
+        let headers = OwnedHeaders::new().insert(Header { key: "tidegate-id", value: Some(&id) });
+        let record = BaseRecord::to(topic).key(&key).payload(&value).headers(headers);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+/// Writes one record.
+pub(crate) fn write_one(bootstrap: &str, topic: &str, key: Option<&str>, value: &[u8]) {
+    let producer = producer(bootstrap);
+    let record: BaseRecord<'_, str, [u8]> = BaseRecord { key, ..BaseRecord::to(topic).payload(value) };
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(PATIENCE).unwrap();
+}
+
+fn producer(bootstrap: &str) -> ThreadedProducer<DefaultProducerContext> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("enable.idempotence", "true");
+    config.create().unwrap()
+}
+
+/// The sum of what a group has committed for a topic: how many records are behind it.
+pub(crate) fn committed(bootstrap: &str, topic: &str, group: &str) -> i64 {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", group);
+    let consumer: BaseConsumer = config.create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let mut partitions = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        partitions.add_partition(topic, partition.id());
+    }
+    let committed = consumer.committed_offsets(partitions, PATIENCE).unwrap();
+    let offsets = committed.elements();
+    offsets.iter().map(|element| element.offset().to_raw().unwrap_or(0).max(0)).sum()
+}
+
+/// Waits until the group of the bridge has committed everything.
+pub(crate) async fn until_committed(bootstrap: &str, topic: &str, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let behind = committed(bootstrap, topic, "edge-1");
+        assert!(behind <= count as i64, "{behind} of {count}");
+        if behind == count as i64 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "only {behind} of {count} are committed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

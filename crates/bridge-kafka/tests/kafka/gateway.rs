@@ -11,6 +11,7 @@ use tidegate_bridge_kafka::{Compression, ForwardTarget, Kafka, KafkaOptions, Tim
 use tidegate_broker::{Limits, QueuePolicies, TopicPolicies};
 use tidegate_message::{Properties, QoS, TopicFilter};
 use tidegate_net::{Inside, Running, Server, ServerOptions};
+use tidegate_protocol::Outcome;
 use tidegate_storage::{MemoryStorage, Storage};
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
@@ -104,6 +105,15 @@ pub(crate) struct AtWork {
 
 impl AtWork {
     pub(crate) fn start(kafka: KafkaOptions, receives: Vec<ReceiveOptions>, inside: &Inside) -> AtWork {
+        AtWork::start_with(kafka, receives, inside, Duration::from_secs(3))
+    }
+
+    pub(crate) fn start_with(
+        kafka: KafkaOptions,
+        receives: Vec<ReceiveOptions>,
+        inside: &Inside,
+        stalled_after: Duration,
+    ) -> AtWork {
         let forwards: Vec<_> = kafka.forwards.iter().map(|_| forward()).collect();
         let options = BridgeOptions {
             name: "central".into(),
@@ -114,7 +124,7 @@ impl AtWork {
             retry: RetryOptions { first: Duration::from_millis(5), longest: Duration::from_millis(200) },
             connect_timeout: Duration::from_secs(10),
             probe_after: Duration::from_millis(500),
-            stalled_after: Duration::from_secs(3),
+            stalled_after,
             fail_back_after: Duration::from_secs(1),
             hops_max: 8,
         };
@@ -126,6 +136,11 @@ impl AtWork {
         let bridge = Bridge::new(options, upstream, status.clone(), connect(inside)).unwrap();
         let (stop, stopped) = watch::channel(false);
         AtWork { status, stop, task: tokio::spawn(bridge.run(stopped)) }
+    }
+
+    /// The bridge ends as a process that is killed does: in the midst of whatever it is doing.
+    pub(crate) fn kill(self) {
+        self.task.abort();
     }
 
     pub(crate) async fn stop(self) {
@@ -193,7 +208,11 @@ pub(crate) async fn follower(inside: &Inside, filter: &str) -> Link<DuplexStream
 pub(crate) async fn next(link: &mut Link<DuplexStream>) -> tidegate_bridge::Delivered {
     loop {
         match tokio::time::timeout(PATIENCE, link.inbox.next()).await.expect("a message comes").unwrap() {
-            Event::Delivered(delivered) => return *delivered,
+            Event::Delivered(delivered) => {
+                link.outbox.settle(delivered.tag, Outcome::Accepted);
+                link.outbox.flush().await.unwrap();
+                return *delivered;
+            }
             Event::Done => {}
             other => panic!("{other:?}"),
         }

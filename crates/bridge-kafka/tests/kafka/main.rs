@@ -6,3 +6,4 @@
 mod cluster;
 mod forwarding;
 mod gateway;
+mod receiving;
