@@ -20,8 +20,16 @@ const REFUSALS: [u16; 6] = [402, ACCESS_REFUSED, NOT_FOUND, 405, PRECONDITION_FA
 pub(crate) fn lost(error: &Error) -> Lost {
     match code(error) {
         Some(code) if REFUSALS.contains(&code) => Lost::Refused(words(error)),
+        None if is_alert(error) => Lost::Refused(words(error)),
         _ => Lost::Broken(words(error)),
     }
+}
+
+/// Whether the other side has ended TLS with a reason: with TLS 1.3 it refuses a certificate only behind the handshake.
+fn is_alert(error: &Error) -> bool {
+    let ErrorKind::IOError(error) = error.kind() else { return false };
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::AlertReceived(_)))
 }
 
 /// Whether it is the channel that has ended, by what RabbitMQ said, and not the connection.
@@ -117,6 +125,8 @@ mod tests {
         assert!(matches!(lost(&error(403, "ACCESS_REFUSED - login")), Lost::Refused(_)));
         assert!(matches!(lost(&error(530, "NOT_ALLOWED - vhost v not found")), Lost::Refused(_)));
         assert!(matches!(lost(&error(320, "CONNECTION_FORCED - broker shutdown")), Lost::Broken(_)));
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::BadCertificate);
+        assert!(matches!(lost(&std::io::Error::other(alert).into()), Lost::Refused(_)));
         assert_eq!(lost(&error(320, "a\nb")), Lost::Broken("RabbitMQ says 320: a b".to_owned()));
     }
 }
