@@ -5,5 +5,6 @@
 
 mod central;
 mod edge;
+mod faults;
 mod forwarding;
 mod receiving;
