@@ -30,6 +30,11 @@ impl Identifiers {
         }
     }
 
+    /// Whether they are derived from tags, which are the same message for ever.
+    pub(crate) fn are_by_tag(&self) -> bool {
+        matches!(self, Identifiers::ByTag(_))
+    }
+
     /// Takes up an entry of an earlier connection; false, and nothing happens, where its identifier is in use.
     pub(crate) fn restore(&mut self, id: NonZeroU16, entry: Entry) -> bool {
         match self {

@@ -8,6 +8,10 @@
 //!
 //! The broker delivers again what was not settled, under the same tags. A tag that the saved state knows gets its old packet
 //! identifier and DUP ([MQTT-4.4.0-1]); one whose PUBREC had come is not sent at all, because its PUBREL has just been repeated.
+//!
+//! As long as the process lasts what comes again comes first. After its end it comes in the order of the store's numbers, which is not
+//! quite the one of delivery: something that was never sent may be in front of it, and the broker may not know that it was sent. So in a
+//! session that outlives the process the tag alone tells.
 
 use crate::CONSUMER;
 use crate::ack_timeout::{AckTimeout, SentAt};
@@ -28,6 +32,10 @@ use tidegate_protocol::{Answer, Broker, Close, Context, DeliveryTag, Outcome, Re
 
 /// What a client is told that acknowledges what is not in flight.
 const UNKNOWN_IDENTIFIER: &str = "no message with this packet identifier is in flight";
+
+/// So many numbers behind a new message nothing comes again any more: no two messages are numbered and delivered in orders that differ as
+/// much.
+const GONE_BEHIND: u64 = 1 << 15;
 
 /// What is to be thought of deliveries of a session whose last connection was ended by the end of the process. What that connection had
 /// sent was not written down, and what comes again is told by its tag alone: the store gives none twice.
@@ -141,17 +149,16 @@ impl Outbound {
 
     /// Sends a message while some of an earlier connection may come again.
     fn send_again(&mut self, tag: DeliveryTag, sending: &mut Sending<'_>) -> Result<(), Refused> {
-        // What comes again comes first, so a new message says that the rest does not exist any more. Its tag is new as well, even
-        // where a message that vanished had the same.
         let known = self.resumed.binary_search_by_key(&tag, |(known, _)| *known).ok();
-        match (sending.delivery.redelivered, self.recovery) {
-            (false, Recovery::None) => {
-                self.send(tag, sending, Exchange::First)?;
-                self.abandon_rest(sending);
-                return Ok(());
-            }
-            (false, _) => self.recovery = Recovery::Over,
-            (true, _) => {}
+        let is_new = !sending.delivery.redelivered && (known.is_none() || !self.in_flight.are_by_tag());
+        if is_new && self.recovery == Recovery::None {
+            // Its tag is new as well, even where a message that vanished had the same.
+            self.send(tag, sending, Exchange::First)?;
+            self.abandon_before(tag, sending);
+            return Ok(());
+        }
+        if !sending.delivery.redelivered && self.recovery == Recovery::Again {
+            self.recovery = Recovery::Over;
         }
         let Some(at) = known else {
             // Under its tag's identifier, which the client may know it by.
@@ -193,13 +200,19 @@ impl Outbound {
         }
     }
 
-    /// Gives up what has not come again: the broker has dropped it.
+    /// Gives up what has not come again although this new message comes: the broker has dropped it.
     ///
     /// QoS 1 identifiers are free. A QoS 2 identifier may still be remembered by the client, which would take the next
     /// message under it for a duplicate: PUBREL ends that exchange first.
-    fn abandon_rest(&mut self, sending: &mut Sending<'_>) {
+    fn abandon_before(&mut self, new: DeliveryTag, sending: &mut Sending<'_>) {
         let sent_at = self.sent_now(sending.delivery.now);
-        for (_, id) in std::mem::take(&mut self.resumed) {
+        let gone = match self.in_flight.are_by_tag() {
+            true => {
+                self.resumed.partition_point(|(known, _)| known.0.saturating_add(GONE_BEHIND) < new.0)
+            }
+            false => self.resumed.len(),
+        };
+        for (_, id) in self.resumed.drain(..gone) {
             let Some(id) = id else { continue };
             match self.in_flight.get_mut(id) {
                 Some(entry) if entry.phase == Phase::Unacknowledged => drop(self.in_flight.remove(id)),

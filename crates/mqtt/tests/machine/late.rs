@@ -376,6 +376,52 @@ fn a_durable_session_derives_identifiers_from_tags() {
     }
 }
 
+/// [MQTT-4.4.0-1] [MQTT-4.3.3-10] [MQTT-3.1.1/4.4.0-1] [MQTT-3.1.1/4.3.3-2]: after the end of the process what was under way may come behind
+/// what never was, and as if it were new. Its tag tells what it is, so that the client does not get it under another identifier.
+#[test]
+fn what_a_durable_session_has_under_way_is_known_whenever_it_comes() {
+    for version in VERSIONS {
+        let mut client = durable(version, vec![b"\x01\0\0\0\0".to_vec()]);
+        client.harness.take_output();
+        for (tag, payload) in [(5, "5"), (6, "6"), (8, "8"), (9, "9")] {
+            client.delivers(parcel("a", payload).exactly_once(tag));
+        }
+        client.sends(pubrec(9));
+        let (saved, _) = client.is_lost();
+        let mut next = durable(version, vec![saved]);
+        assert!(next.harness.take_output().ends_with(&pubrel(9)));
+        next.delivers(parcel("a", "5").exactly_once(5).redelivered());
+        // What was not delivered stands where something was that had been settled, and something new comes early.
+        next.delivers(parcel("a", "7").exactly_once(7).redelivered());
+        next.delivers(parcel("a", "30").exactly_once(30));
+        for (tag, payload) in [(6, "6"), (8, "8"), (9, "9"), (10, "10")] {
+            next.delivers(parcel("a", payload).exactly_once(tag));
+        }
+        let same = |number: u16| {
+            delivered(version, "a", &number.to_string(), |publish| {
+                (publish.qos, publish.packet_id, publish.dup) = (QoS::ExactlyOnce, Some(id(number)), true);
+            })
+        };
+        let first = |number: u16| delivered_2(version, number, "a", &number.to_string());
+        next.receives([same(5), first(7), first(30), same(6), same(8), first(10)]);
+    }
+}
+
+/// [MQTT-3.3.4-9]: what has not come again and cannot come any more is given up, so that it takes no identifier for ever.
+#[test]
+fn what_has_vanished_long_ago_is_released() {
+    for version in VERSIONS {
+        let mut client = durable(version, vec![b"\x01\0\0\0\0".to_vec()]);
+        client.harness.take_output();
+        client.delivers(parcel("a", "5").exactly_once(5)).delivers(parcel("a", "6").exactly_once(40_000));
+        let (saved, _) = client.is_lost();
+        let mut next = durable(version, vec![saved]);
+        next.harness.take_output();
+        next.delivers(parcel("a", "x").exactly_once(60_000));
+        next.receives([delivered_2(version, 60_000, "a", "x"), pubrel(5)]);
+    }
+}
+
 /// The pieces stay few, whatever a client does.
 #[test]
 fn the_whole_takes_the_place_of_many_pieces() {
