@@ -105,6 +105,10 @@ impl Identity {
                 Ok(Some((Packet::ConnAck(connack), used))) if !connack.reason.is_failure() => {
                     Some(Ok((connack.session_present, used)))
                 }
+                // What it says while it ends.
+                Ok(Some((Packet::ConnAck(_) | Packet::Disconnect(_), _))) if link.is_past(scene) => {
+                    return None;
+                }
                 Ok(Some((other, _))) => Some(Err(format!("{other:?} in place of a CONNACK"))),
                 Err(error) => Some(Err(format!("no MQTT: {error}"))),
             };
