@@ -207,9 +207,7 @@ impl Outbound {
     fn abandon_before(&mut self, new: DeliveryTag, sending: &mut Sending<'_>) {
         let sent_at = self.sent_now(sending.delivery.now);
         let gone = match self.in_flight.are_by_tag() {
-            true => {
-                self.resumed.partition_point(|(known, _)| known.0.saturating_add(GONE_BEHIND) < new.0)
-            }
+            true => self.resumed.partition_point(|(known, _)| known.0.saturating_add(GONE_BEHIND) < new.0),
             false => self.resumed.len(),
         };
         for (_, id) in self.resumed.drain(..gone) {

@@ -9,7 +9,7 @@ use tidegate_mqtt::codec::{
     self as mqtt, Packet, PacketType, PropertiesRef, Publish, SubscribeFilter, SubscriptionOptions, Version,
 };
 use tidegate_mqtt::{Mqtt, MqttOptions};
-use tidegate_protocol::Protocol;
+use tidegate_protocol::{CloseReason, Protocol};
 use tidegate_stomp::{Stomp, StompOptions};
 use tidegate_storage::MemoryStorage;
 use tidegate_testkit::pair::{Link, World};
@@ -253,4 +253,36 @@ fn exactly_once_over_power_losses() {
             run_with_power_losses(seed, steps);
         }
     }
+}
+
+/// [MQTT-4.3.3-10] [MQTT-4.4.0-1] [MQTT-3.1.1/4.3.3-2] [MQTT-3.1.1/4.4.0-1]: more is under way than is read before the node begins. The rest
+/// is read when it is its turn, and comes again as well and not anew.
+#[test]
+fn what_is_under_way_comes_again_however_much_it_is() {
+    const LARGE: usize = 100_000;
+    let storage = Arc::new(MemoryStorage::manual());
+    let mut world = world(&storage);
+    let links = ["receiver", "publisher"].map(|client_id| mqtt(&mut world, client_id));
+    subscribe(&mut world, &links[0], "t");
+    for number in 1..=20 {
+        publish(&mut world, &links[1], QoS::ExactlyOnce, (number, &vec![number as u8; LARGE]), false);
+    }
+    let under_way = |world: &mut World, storage: &MemoryStorage, link: &Link| {
+        let mut got = Vec::new();
+        for _ in 0..20 {
+            storage.sync_all();
+            got.extend(received(world, link));
+        }
+        got.retain(|(kind, ..)| matches!(kind, PacketType::Publish | PacketType::PubRel));
+        got.into_iter().map(|(kind, number, payload)| (kind, number, payload.first().copied())).collect()
+    };
+    let before: Vec<_> = under_way(&mut world, &storage, &links[0]);
+    assert_eq!(before.len(), 20);
+    world.close(&links[0], CloseReason::PeerClosed);
+    storage.sync_all();
+    let storage = Arc::new(storage.crash());
+    let mut world = self::world(&storage);
+    let receiver = mqtt(&mut world, "receiver");
+    let after: Vec<_> = under_way(&mut world, &storage, &receiver);
+    assert_eq!(after, before);
 }
