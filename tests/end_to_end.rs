@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod access_rules;
 #[cfg(test)]
+mod bridges;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod cli;

@@ -11,7 +11,8 @@ use crate::link::{Delivered, Event, Link, LinkError};
 use crate::pace::{Pace, PaceOptions};
 use crate::status::LaneStatus;
 use crate::upstream::{Order, Outgoing, Verdict};
-use crate::{ID_PROPERTY, LoopGuard, PATH_PROPERTY, Path, StreamName};
+use crate::{Envelope, Facts, ID_PROPERTY, LoopGuard, PATH_PROPERTY, Path, SealError, StreamName};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{QoS, TopicFilter};
@@ -35,6 +36,8 @@ pub struct ForwardOptions {
     pub in_flight_bytes_max: usize,
     /// How fast what waited during an outage is sent.
     pub drain: PaceOptions,
+    /// What is sent around the payload.
+    pub envelope: Envelope,
     /// Where messages go that the upstream refuses for good; they are dropped and counted where there is nothing.
     pub dead_letter: Option<String>,
 }
@@ -295,6 +298,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
             let outgoing = self.outgoing(&held.delivered, is_repeated);
             let Some(ticket) = self.flight.note_sent() else { return };
+            let outgoing = match outgoing {
+                Ok(outgoing) => outgoing,
+                Err(error) => {
+                    let verdict = Verdict::Never { label: "not_expressible", reason: error.to_string() };
+                    self.judge(ticket, verdict, link);
+                    continue;
+                }
+            };
             if is_repeated {
                 LaneStatus::count(&self.seat.status.retried, 1);
             }
@@ -315,13 +326,13 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         }
     }
 
-    fn outgoing(&self, delivered: &Delivered, is_repeated: bool) -> Outgoing {
+    fn outgoing(&self, delivered: &Delivered, is_repeated: bool) -> Result<Outgoing, SealError> {
         let path = path_of(delivered).unwrap_or_default();
         let mut properties = delivered.properties.clone();
         if let Some(properties) = &mut properties {
             properties.user.retain(|(name, _)| **name != *PATH_PROPERTY && **name != *ID_PROPERTY);
         }
-        Outgoing {
+        let mut outgoing = Outgoing {
             lane: self.seat.lane,
             ticket: 0,
             topic: delivered.topic.clone(),
@@ -334,7 +345,12 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             id: self.seat.stream.id(delivered.tag.0).to_string().into(),
             path: self.seat.guard.outgoing(path).into(),
             is_repeated,
+        };
+        if let Some(content_type) = self.options.envelope.content_type() {
+            outgoing.payload = Bytes::from(self.options.envelope.seal(&Facts::from(&outgoing))?.into_owned());
+            outgoing.properties.get_or_insert_default().content_type = Some(content_type.into());
         }
+        Ok(outgoing)
     }
 
     fn judge(&mut self, ticket: u64, verdict: Verdict, link: &mut Link<P>) {

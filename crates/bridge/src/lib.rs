@@ -3,6 +3,7 @@
 //! ```text
 //! link       a client that lives in this process: how bridges publish here, and receive what they forward
 //! bridge     one bridge: connection, fail-over, and its forwards and receives
+//! destination  where received messages go here
 //! upstream   the seam to the client library of one kind of upstream
 //! name       the names of nodes, streams and bridges as they travel
 //! id         the stable id of a forwarded message
@@ -18,6 +19,7 @@
 mod backoff;
 mod bridge;
 mod dead_letter;
+mod destination;
 mod envelope;
 mod facts;
 mod flight;
@@ -38,6 +40,7 @@ mod upstream;
 pub use backoff::RetryOptions;
 pub use bridge::{Bridge, BridgeOptions};
 pub use dead_letter::{BRIDGE_PROPERTY, DETAIL_PROPERTY, REASON_PROPERTY, TOPIC_PROPERTY};
+pub use destination::TopicDestination;
 pub use envelope::{CloudEvent, CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
 pub use facts::Facts;
 pub use forward::{Connect, ForwardOptions};

@@ -95,7 +95,15 @@ impl Walk<'_, '_> {
         match (setting.kind, value) {
             (Kind::Table(section), DeValue::Table(table)) => plain(self.table(section, path, table)),
             (Kind::Tables(section), DeValue::Array(items)) => self.tables(section, path, items.iter()),
-            (Kind::List(form), DeValue::Array(items)) => self.list(Kind::Text(form), path, items.iter()),
+            (Kind::OneOrMore(form), DeValue::String(_)) => {
+                match read(&Kind::Text(form), Input::Toml(value), self.folder) {
+                    Ok(text) => plain(vec![text]),
+                    Err(problem) => self.problem(setting, path, problem),
+                }
+            }
+            (Kind::List(form) | Kind::OneOrMore(form), DeValue::Array(items)) => {
+                self.list(Kind::Text(form), path, items.iter())
+            }
             (Kind::Paths, DeValue::Array(items)) => self.list(Kind::Path, path, items.iter()),
             (Kind::Tables(_), DeValue::Table(_)) => {
                 let message = format!("expected {}, found a table", expected(&setting.kind));
@@ -105,7 +113,7 @@ impl Walk<'_, '_> {
                     Problem::with_suggestion(message, format!("write `[[{}]]`", setting.key)),
                 )
             }
-            (Kind::Table(_) | Kind::Tables(_) | Kind::List(_) | Kind::Paths, other) => {
+            (Kind::Table(_) | Kind::Tables(_) | Kind::List(_) | Kind::OneOrMore(_) | Kind::Paths, other) => {
                 self.problem(setting, path, wrong_type(&setting.kind, other))
             }
             (kind, scalar) => match read(&kind, Input::Toml(scalar), self.folder) {

@@ -49,6 +49,14 @@ pub(crate) const QUEUE_PATTERN: Form =
 pub(crate) const DEAD_LETTER: Form =
     Form { name: "a topic such as \"$queue/dead\"", check: check_dead_letter };
 
+/// What a bridge forwards, or receives from another broker of topics.
+pub(crate) const BRIDGE_FILTER: Form =
+    Form { name: "a topic filter such as \"plant/#\"", check: check_bridge_filter };
+
+/// The address of an upstream.
+pub(crate) const BRIDGE_URL: Form =
+    Form { name: "a URL such as \"mqtts://user:secret@broker.example\"", check: check_bridge_url };
+
 /// Checks the name of a node or listener.
 pub(crate) fn check_name(text: &str) -> Result<(), Problem> {
     if text.is_empty() || text.chars().count() > NAME_CHARS_MAX {
@@ -65,6 +73,26 @@ pub(crate) fn check_name(text: &str) -> Result<(), Problem> {
 
 fn check_not_empty(text: &str) -> Result<(), Problem> {
     if text.is_empty() { Err(Problem::new("must not be empty")) } else { Ok(()) }
+}
+
+fn check_bridge_filter(text: &str) -> Result<(), Problem> {
+    match TopicFilter::parse_mqtt(text.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem::new(format!("{}: {error}", quoted(text)))),
+    }
+}
+
+/// Says nothing of what stands there: it may be a password.
+fn check_bridge_url(text: &str) -> Result<(), Problem> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(Problem::new("a URL begins with its scheme, such as `mqtts://`"));
+    };
+    let is_scheme =
+        scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'+');
+    match is_scheme && !rest.is_empty() && !text.chars().any(|c| c.is_control() || c == ' ') {
+        true => Ok(()),
+        false => Err(Problem::new("this is no URL")),
+    }
 }
 
 fn check_topic_pattern(text: &str) -> Result<(), Problem> {

@@ -11,7 +11,7 @@
 //! use tidegate_config::{Override, ProtocolEntry, Registry, Sources, load};
 //!
 //! let entry = |name| ProtocolEntry { name, websocket: true, option_names: &[], check: |_| Ok(()) };
-//! let registry = Registry { protocols: vec![entry("mqtt"), entry("stomp")] };
+//! let registry = Registry { protocols: vec![entry("mqtt"), entry("stomp")], bridges: Vec::new() };
 //! let sources = Sources {
 //!     file: None,
 //!     embedded: tidegate_config::EMBEDDED,
@@ -54,10 +54,11 @@ pub use diagnostic::{Diagnostic, Excerpt, Place, Report, Severity};
 pub use load::{EMBEDDED, Loaded, Sources, load};
 pub use overlay::{Override, OverrideError};
 pub use reference::reference_page;
-pub use registry::{OptionError, ProtocolEntry, Registry};
+pub use registry::{BridgeEntry, BridgeError, OptionError, ProtocolEntry, Registry};
 pub use schema::{
-    Access, AccessRule, Acknowledge, ClientAuth, ClientIdentity, Config, DiskFull, Http, Limits, Listener,
-    Log, LogFormat, LogLevel, NamedQueue, NamedQueueOverflow, Permission, QueueOverflow, Replay, RuleAction,
-    ServerName, Store, Tls, TopicPolicy, Transport, WebSocket,
+    Access, AccessRule, Acknowledge, Bridge, BridgeTls, ClientAuth, ClientIdentity, Config, DiskFull,
+    Forward, Http, Limits, Listener, Log, LogFormat, LogLevel, NamedQueue, NamedQueueOverflow, PayloadForm,
+    Permission, QueueOverflow, Receive, Replay, RuleAction, ServerName, Store, Tls, TopicPolicy, Transport,
+    WebSocket,
 };
 pub use tidegate_message::{ByteSize, TimeSpan, UnitError};

@@ -57,11 +57,12 @@ On SIGHUP the file, the environment and the flags are read again and everything 
 `shutdown_timeout`, `[http]` and `log.format`, which the log then names. See `docs/guides/reload.md`.
 ";
 
-/// Whether a table stands at the top of the file or in a listener; they are titled differently.
+/// Whether a table stands at the top of the file or in another one; they are titled differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     File,
-    Listener,
+    /// In one table of a list of this name.
+    Within(&'static str),
 }
 
 /// The page `docs/reference/configuration.md`: Markdown, ends with a newline.
@@ -90,13 +91,13 @@ fn add_section(page: &mut String, section: &Section, title: &str, prefix: &str, 
                 add_section(page, nested, &format!("`[{name}]`"), &format!("{name}."), scope);
             }
             (Kind::Tables(nested), Scope::File) => {
-                add_section(page, nested, &format!("`[[{name}]]`"), "", Scope::Listener);
+                add_section(page, nested, &format!("`[[{name}]]`"), "", Scope::Within(setting.key));
             }
-            (Kind::Table(nested), Scope::Listener) => {
-                add_section(page, nested, &format!("`{name}` of a listener"), &format!("{name}."), scope);
+            (Kind::Table(nested), Scope::Within(parent)) => {
+                add_section(page, nested, &format!("`{name}` of a {parent}"), &format!("{name}."), scope);
             }
-            (Kind::Tables(nested), Scope::Listener) => {
-                add_section(page, nested, &format!("`{name}` of a listener"), &format!("{name}[]."), scope);
+            (Kind::Tables(nested), Scope::Within(parent)) => {
+                add_section(page, nested, &format!("`{name}` of a {parent}"), &format!("{name}[]."), scope);
             }
             _ => {}
         }
@@ -120,6 +121,7 @@ fn describe(kind: &Kind) -> String {
         Kind::Path => "path".to_owned(),
         Kind::Text(form) => form.name.to_owned(),
         Kind::List(form) => format!("list; each item is {}", form.name),
+        Kind::OneOrMore(form) => format!("{}, or a list of them", form.name),
         Kind::Paths => "list of paths".to_owned(),
         Kind::Table(_) | Kind::Protocols => "table".to_owned(),
         Kind::Tables(_) => "list of tables".to_owned(),

@@ -3,11 +3,15 @@
 //! A protocol's options are its own: this crate keeps the table as it is, asks the protocol to check it, and finds the place in
 //! the file for every complaint. It never learns what an option means, so a new protocol changes nothing here.
 
-/// The protocols that listeners may name. Filled by the binary, in the order in which they should be listed to people.
+use crate::schema::Bridge;
+
+/// The protocols that listeners may name, and the kinds of bridges. Filled by the binary, in the order in which they should be listed to people.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     /// One entry per protocol.
     pub protocols: Vec<ProtocolEntry>,
+    /// One entry per kind of bridge.
+    pub bridges: Vec<BridgeEntry>,
 }
 
 /// One protocol, as far as the configuration has to know it.
@@ -23,6 +27,28 @@ pub struct ProtocolEntry {
     pub check: fn(&toml::Table) -> Result<(), Vec<OptionError>>,
 }
 
+/// One kind of bridge, as far as the configuration has to know it.
+#[derive(Debug, Clone)]
+pub struct BridgeEntry {
+    /// The word in `kind = …`.
+    pub kind: &'static str,
+    /// The keys of `[[bridge]]`, `[[bridge.forward]]` and `[[bridge.receive]]` that only some kinds know, and this one does.
+    pub keys: &'static [&'static str],
+    /// Checks what only the kind itself can judge: addresses, templates, what has to be there.
+    pub check: fn(&Bridge, node: &str) -> Vec<BridgeError>,
+}
+
+/// A complaint of a kind of bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeError {
+    /// The key, relative to the `[[bridge]]`: `url[0]`, `forward[1].topic`.
+    pub key: String,
+    /// What is wrong and what is allowed, as a sentence without a full stop.
+    pub message: String,
+    /// What would be right.
+    pub suggestion: Option<String>,
+}
+
 /// A complaint of a protocol about one of its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionError {
@@ -33,6 +59,11 @@ pub struct OptionError {
 }
 
 impl Registry {
+    /// The entry of a kind of bridge.
+    pub fn bridge(&self, kind: &str) -> Option<&BridgeEntry> {
+        self.bridges.iter().find(|entry| entry.kind == kind)
+    }
+
     /// The entry of a protocol by its name.
     pub fn protocol(&self, name: &str) -> Option<&ProtocolEntry> {
         self.protocols.iter().find(|entry| entry.name == name)

@@ -3,9 +3,11 @@
 //! The doc comments are what the user reads in the reference page. What can only be judged by looking at several settings
 //! (two listeners on one port, a certificate and its key) is in `check`.
 
+mod bridges;
 mod limits;
 mod store;
 
+pub use bridges::{Bridge, BridgeTls, Forward, PayloadForm, Receive};
 pub(crate) use limits::PARTS_OF_MEMORY;
 pub use limits::{Limits, QueueOverflow};
 pub use store::{Acknowledge, DiskFull, Store, TopicPolicy};
@@ -79,6 +81,8 @@ section! {
         rings as "replay": Vec<Replay> = Tables(&Replay::SECTION), Default("");
         /// What holds for named queues.
         queues as "queue": Vec<NamedQueue> = Tables(&NamedQueue::SECTION), Default("");
+        /// Other brokers to which messages go, and from which they come.
+        bridges as "bridge": Vec<Bridge> = Tables(&Bridge::SECTION), Default("");
         /// What the gateway holds at most.
         limits: Limits = Table(&Limits::SECTION), Default("");
     }

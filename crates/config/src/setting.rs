@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Text(Form),
     /// A list of texts.
     List(Form),
+    /// A text, or a list of texts where there are several.
+    OneOrMore(Form),
     /// A list of files; relative like a path.
     Paths,
     /// A table.

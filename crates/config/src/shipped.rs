@@ -110,7 +110,7 @@ fn declarations_agree_with_their_types() {
             let path = format!("{prefix}{}", setting.key);
             match (setting.kind, setting.presence) {
                 (Kind::Table(nested) | Kind::Tables(nested), _) => visit(nested, &format!("{path}.")),
-                (Kind::Protocols | Kind::List(_) | Kind::Paths, _) => {}
+                (Kind::Protocols | Kind::List(_) | Kind::OneOrMore(_) | Kind::Paths, _) => {}
                 (kind, Presence::Default(text)) => {
                     let read = crate::value::read(&kind, crate::value::Input::Text(text), Path::new(""));
                     assert!(read.is_ok(), "{path}: default {text} is refused: {read:?}");

@@ -47,7 +47,7 @@ pub(crate) fn read(kind: &Kind, input: Input<'_>, folder: &Path) -> Result<Value
 /// The kind of a list's items; nothing where the kind is no list.
 pub(crate) fn item_kind(kind: &Kind) -> Option<Kind> {
     match kind {
-        Kind::List(form) => Some(Kind::Text(*form)),
+        Kind::List(form) | Kind::OneOrMore(form) => Some(Kind::Text(*form)),
         Kind::Paths => Some(Kind::Path),
         _ => None,
     }
@@ -63,7 +63,7 @@ pub(crate) fn stand_in(kind: &Kind) -> Value {
         Kind::Word(words) => plain(*words.first().unwrap_or(&"")),
         Kind::Address => plain("127.0.0.1:0"),
         Kind::Name | Kind::Path | Kind::Text(_) => plain(""),
-        Kind::List(_) | Kind::Paths => plain(Vec::<Value>::new()),
+        Kind::List(_) | Kind::OneOrMore(_) | Kind::Paths => plain(Vec::<Value>::new()),
         Kind::Table(_) | Kind::Tables(_) | Kind::Protocols => plain(config::Map::<String, Value>::new()),
     }
 }
@@ -102,6 +102,7 @@ pub(crate) fn expected(kind: &Kind) -> String {
         Kind::Path => "a path in quotes".to_owned(),
         Kind::Text(form) => form.name.to_owned(),
         Kind::List(form) => format!("a list; each item is {}", form.name),
+        Kind::OneOrMore(form) => format!("{}, or a list of them", form.name),
         Kind::Paths => "a list of paths".to_owned(),
         Kind::Table(_) | Kind::Protocols => "a table".to_owned(),
         Kind::Tables(_) => "a list of tables".to_owned(),

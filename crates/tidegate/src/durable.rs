@@ -98,6 +98,12 @@ fn tell(folder: &Path, news: &News) {
     }
 }
 
+/// What stands for the number of a store where there is none: other at each start, since what is numbered then is forgotten at the end.
+pub(crate) fn passing_epoch() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
 /// Where the store of a configuration is, and how it keeps what is in it.
 fn options(config: &Config, folder: &Path) -> LogOptions {
     LogOptions {
@@ -110,6 +116,14 @@ fn options(config: &Config, folder: &Path) -> LogOptions {
 }
 
 impl Store {
+    /// A number that no other store has: what the store numbers is unique together with it. The store's key cannot be found from it.
+    pub(crate) fn epoch(&self) -> u64 {
+        let mut sealed = b"tidegate epoch ".to_vec();
+        sealed.extend(self.log.key().to_be_bytes());
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &sealed);
+        digest.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+
     /// The store as the broker knows it.
     pub(crate) fn storage(&self) -> Arc<dyn Storage> {
         self.log.clone()

@@ -4,6 +4,7 @@
 //! that is refused ends with exit code 2 and leaves nothing behind.
 
 use crate::access::{self, Passwords};
+use crate::bridges::Bridges;
 use crate::cli::{Configuration, complain, say};
 use crate::durable::{self, NotKept, Store, StoreError};
 use crate::queues::queue_policies;
@@ -59,6 +60,10 @@ pub(crate) enum Refused {
     Serve(#[from] tidegate_admin::ServeError),
     #[error("{0}")]
     Start(#[from] tidegate_net::StartError),
+    #[error("bridge `{bridge}`: {message}")]
+    Bridge { bridge: String, message: String },
+    #[error("cannot start the bridges: {0}")]
+    Bridges(std::io::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -180,7 +185,11 @@ impl Gateway {
         let http = http.map_or(Http::None, Http::Bound);
         server.node().set_system_interval(config.sys_interval.duration(), Instant::now());
         let running = server.start()?;
-        let live = Live { configuration: configuration.clone(), config, passwords, running, level, store };
+        let epoch = store.as_ref().map_or_else(durable::passing_epoch, Store::epoch);
+        let mut bridges = Bridges::new(running.inside(), epoch);
+        bridges.apply(&config, bridges.prepare(&config)?)?;
+        let configuration = configuration.clone();
+        let live = Live { configuration, config, passwords, running, level, store, bridges };
         Ok(Gateway { runtime, signals, live, http, readiness: Readiness::default() })
     }
 
@@ -227,6 +236,8 @@ impl Gateway {
     pub(crate) fn stop(self, signal: &'static str) -> Result<(), NotKept> {
         info!(signal, "stopping");
         self.readiness.set(Stage::Stopping);
+        // While the gateway still takes what they say of messages that are confirmed.
+        self.live.bridges.stop();
         self.live.running.stop();
         if let Http::Served(http) = self.http {
             http.stop();
@@ -323,7 +334,7 @@ fn server_options(
         topics: topic_policies(config)?,
         storage,
         skip_damaged: config.store.skip_damaged,
-        protocols: registry::PROTOCOLS.iter().map(|known| known.name).collect(),
+        protocols: registry::protocol_names(),
         listeners: listeners(config)?,
     })
 }

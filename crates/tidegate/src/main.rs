@@ -6,6 +6,7 @@
 
 mod access;
 mod bench;
+mod bridges;
 mod cli;
 mod demo;
 mod durable;

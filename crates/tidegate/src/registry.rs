@@ -20,6 +20,14 @@ pub(crate) struct Registered {
 /// A protocol with the options of one listener, or everything that is wrong with them.
 type Opened = Result<Arc<dyn Protocol>, Vec<OptionError>>;
 
+/// The position of the links of bridges among the protocols of the gateway: behind those that listeners can have.
+pub(crate) const LINK: usize = PROTOCOLS.len();
+
+/// The names of everything that has connections, for counting.
+pub(crate) fn protocol_names() -> Vec<&'static str> {
+    PROTOCOLS.iter().map(|known| known.name).chain([tidegate_bridge::PROTOCOL]).collect()
+}
+
 /// Every protocol, in the order in which first bytes are offered to them.
 pub(crate) const PROTOCOLS: &[Registered] = &[
     Registered {
@@ -81,7 +89,7 @@ pub(crate) fn for_configuration() -> Registry {
         option_names: known.option_names,
         check: known.check,
     };
-    Registry { protocols: PROTOCOLS.iter().map(entry).collect() }
+    Registry { protocols: PROTOCOLS.iter().map(entry).collect(), bridges: crate::bridges::check_entries() }
 }
 
 /// Makes a protocol with the options of one listener, and tells its position in [`PROTOCOLS`].

@@ -5,6 +5,7 @@
 //! the next reload too.
 
 use crate::access::{self, Passwords};
+use crate::bridges::Bridges;
 use crate::cli::Configuration;
 use crate::durable::Store;
 use crate::gateway::{self, Refused};
@@ -28,6 +29,7 @@ pub(crate) struct Live {
     pub(crate) level: Level,
     /// The durable store, where there is one.
     pub(crate) store: Option<Store>,
+    pub(crate) bridges: Bridges,
 }
 
 impl Live {
@@ -41,12 +43,17 @@ impl Live {
         };
         let mut config = loaded.config;
         let fixed = keep_fixed(&mut config, &self.config);
-        let (listeners, passwords) = match self.reconfigure(&config) {
+        let changed =
+            self.bridges.prepare(&config).and_then(|bridges| Ok((self.reconfigure(&config)?, bridges)));
+        let ((listeners, passwords), bridges) = match changed {
             Ok(changed) => changed,
             Err(refused) => {
                 return error!("the configuration is not reloaded, nothing has changed: {refused}");
             }
         };
+        if let Err(refused) = self.bridges.apply(&config, bridges) {
+            error!("not every bridge could be begun: {refused}");
+        }
         self.level.set(config.log.level);
         if let Some(store) = &self.store {
             store.limit(&config.limits);
@@ -113,6 +120,7 @@ struct Difference {
     has_rings: bool,
     has_topics: bool,
     has_queues: bool,
+    has_bridges: bool,
     has_log_level: bool,
     has_sys_interval: bool,
 }
@@ -129,6 +137,7 @@ impl Difference {
             has_rings: old.rings != new.rings,
             has_topics: old.topics != new.topics,
             has_queues: old.queues != new.queues,
+            has_bridges: old.bridges != new.bridges,
             has_log_level: old.log.level != new.log.level,
             has_sys_interval: old.sys_interval != new.sys_interval,
         }
@@ -157,6 +166,7 @@ fn announce(difference: &Difference, listeners: &ListenerChanges) {
         replay_changed = difference.has_rings,
         topics_changed = difference.has_topics,
         queues_changed = difference.has_queues,
+        bridges_changed = difference.has_bridges,
         log_level_changed = difference.has_log_level,
         sys_interval_changed = difference.has_sys_interval,
         "configuration reloaded"
@@ -217,6 +227,7 @@ mod tests {
             has_rings: false,
             has_topics: false,
             has_queues: false,
+            has_bridges: false,
             has_log_level: true,
             has_sys_interval: true,
         };

@@ -92,6 +92,7 @@ pub(crate) fn forward() -> ForwardOptions {
         in_flight_max: 200,
         in_flight_bytes_max: 16 << 20,
         drain: PaceOptions::default(),
+        envelope: tidegate_bridge::Envelope::Raw,
         dead_letter: Some("dead".to_owned()),
     }
 }

@@ -127,6 +127,7 @@ fn forward(number: usize) -> ForwardOptions {
         in_flight_max: 200,
         in_flight_bytes_max: 1 << 20,
         drain: PaceOptions::default(),
+        envelope: tidegate_bridge::Envelope::Raw,
         dead_letter: Some("dead/letters".to_owned()),
     }
 }

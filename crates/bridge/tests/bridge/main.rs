@@ -11,8 +11,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_bridge::{
-    Bridge, BridgeOptions, BridgeState, BridgeStatus, Connect, Event, ForwardOptions, Link, LinkProtocol,
-    PROTOCOL, PaceOptions, Publishing, ReceiveOptions, RetryOptions, Upstream,
+    Bridge, BridgeOptions, BridgeState, BridgeStatus, Connect, Envelope, Event, ForwardOptions, Link,
+    LinkProtocol, PROTOCOL, PaceOptions, Publishing, ReceiveOptions, RetryOptions, Upstream,
 };
 use tidegate_broker::{Limits, QueuePolicies, TopicPolicies};
 use tidegate_message::{QoS, TopicFilter};
@@ -75,6 +75,7 @@ pub(crate) fn forward(filter: &str) -> ForwardOptions {
         in_flight_max: 16,
         in_flight_bytes_max: 1 << 20,
         drain: PaceOptions::default(),
+        envelope: Envelope::Raw,
         dead_letter: None,
     }
 }

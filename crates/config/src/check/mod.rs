@@ -5,6 +5,7 @@
 
 mod access;
 mod addresses;
+mod bridges;
 mod certificates;
 mod covered;
 mod destinations;
@@ -34,6 +35,7 @@ pub(crate) fn check(config: &Config, registry: &Registry, now: SystemTime, findi
     tls::check(config, now, findings);
     queues::check(config, findings);
     destinations::check(config, findings);
+    bridges::check(config, registry, findings);
     limits::check(config, findings);
     storage::check(config, findings);
 }

@@ -18,7 +18,7 @@ pub fn registry() -> Registry {
         option_names: &["receive_maximum", "greeting", "nested"],
         check: check_mqtt,
     };
-    Registry { protocols: vec![mqtt, plain("stomp", true), plain("amqp", false)] }
+    Registry { protocols: vec![mqtt, plain("stomp", true), plain("amqp", false)], bridges: vec![] }
 }
 
 fn check_mqtt(options: &toml::Table) -> Result<(), Vec<OptionError>> {

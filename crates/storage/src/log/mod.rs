@@ -131,6 +131,11 @@ impl Log {
         self.engine.state.lock().index_bytes_max = index_bytes_max;
     }
 
+    /// What its records are sealed with, which no other store has. Whoever knows it can forge records in payloads: it is shown to nobody.
+    pub fn key(&self) -> u64 {
+        self.engine.state.lock().key
+    }
+
     /// Has somebody told what becomes of the store, in place of the present one; at once, where there is something to tell already.
     pub fn set_watcher(&self, watcher: Watcher) {
         self.engine.set_watcher(watcher);

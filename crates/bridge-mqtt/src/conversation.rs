@@ -1,0 +1,436 @@
+//! What a client says to a broker and hears from it: no socket, no clock, no `async`.
+//!
+//! ```text
+//!  ┌────────────┐ CONNACK ┌─────────────┐ SUBACK ┌──────┐
+//!  │ Connecting ├────────►│ Subscribing ├───────►│ Open │
+//!  └─────┬──────┘         └─────────────┘        └──▲───┘
+//!        └───────────── nothing to receive ─────────┘
+//! ```
+
+use crate::options::MqttOptions;
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_bridge::{
+    Facts, ID_PROPERTY, Incoming, Lost, Order, Outgoing, PATH_PROPERTY, Report, Taken, UNSETTLED_MAX, Verdict,
+};
+use tidegate_message::{Properties, QoS, Topic};
+use tidegate_mqtt::codec::{
+    Ack, ConnAck, Connect, DecodeError, Disconnect, EncodeError, Packet, PacketType, Password,
+    PropertiesBuffer, PropertiesRef, Property, Publish, ReasonCode, RetainHandling, SubAck, SubscribeFilter,
+    SubscriptionOptions, Version, decode, encode, encode_ack, encode_pingreq, encode_subscribe,
+    message_properties, properties_of_message,
+};
+
+/// What the broker may hear nothing for before it gives the client up, in seconds.
+pub(crate) const KEEP_ALIVE_SECONDS: u16 = 60;
+/// Unsent bytes above which no more is asked of the conversation.
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
+/// The identifier of the only SUBSCRIBE of a connection.
+const SUBSCRIBE_ID: NonZeroU16 = NonZeroU16::MAX;
+
+/// One connection's conversation.
+pub(crate) struct Conversation {
+    options: Arc<MqttOptions>,
+    phase: Phase,
+    /// Bytes for the broker.
+    pub(crate) output: Vec<u8>,
+    /// What the bridge is to hear.
+    pub(crate) reports: VecDeque<Report>,
+    granted: Granted,
+    /// Messages without PUBACK: their tickets by their identifiers.
+    sent: HashMap<NonZeroU16, u64>,
+    last_id: u16,
+    /// Messages that came and are not acknowledged, in their order.
+    received: VecDeque<Unsettled>,
+    next_ticket: u64,
+    scratch: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Subscribing,
+    Open,
+}
+
+/// What the broker has granted.
+#[derive(Debug, Clone, Copy)]
+struct Granted {
+    receive_maximum: usize,
+    packet_bytes_max: usize,
+    qos_max: QoS,
+    retains: bool,
+}
+
+struct Unsettled {
+    ticket: u64,
+    packet_id: Option<NonZeroU16>,
+    taken: Option<Taken>,
+}
+
+impl Conversation {
+    /// A conversation that begins with CONNECT to the address of this number.
+    pub(crate) fn new(options: Arc<MqttOptions>, address: usize) -> Result<Conversation, Lost> {
+        let granted = Granted {
+            receive_maximum: usize::from(u16::MAX),
+            packet_bytes_max: usize::MAX,
+            qos_max: QoS::ExactlyOnce,
+            retains: true,
+        };
+        let mut conversation = Conversation {
+            options,
+            phase: Phase::Connecting,
+            output: Vec::new(),
+            reports: VecDeque::new(),
+            granted,
+            sent: HashMap::new(),
+            last_id: 0,
+            received: VecDeque::new(),
+            next_ticket: 0,
+            scratch: String::new(),
+        };
+        conversation.connect(address).map_err(|error| Lost::Refused(error.to_string()))?;
+        Ok(conversation)
+    }
+
+    /// What is received has to wait there while nobody is connected, so it needs a session that stays. What is forwarded does not: this side
+    /// knows what has no answer.
+    fn connect(&mut self, address: usize) -> Result<(), EncodeError> {
+        let options = self.options.clone();
+        let keeps_session = !options.receives.is_empty();
+        let mut properties = PropertiesBuffer::new();
+        if options.version == Version::V5 {
+            properties.push(Property::ReceiveMaximum(receive_maximum()))?;
+            if keeps_session {
+                properties.push(Property::SessionExpiryInterval(u32::MAX))?;
+            }
+        }
+        let login = options.addresses.get(address);
+        let connect = Connect {
+            version: options.version,
+            clean_start: !keeps_session,
+            keep_alive_seconds: KEEP_ALIVE_SECONDS,
+            properties: properties.as_ref(),
+            client_id: &options.client_id,
+            will: None,
+            user_name: login.and_then(|login| login.user.as_deref()),
+            password: login.and_then(|login| login.password.as_ref()).map(|secret| Password(secret.expose())),
+        };
+        encode(&mut self.output, options.version, &Packet::Connect(connect), usize::MAX)
+    }
+
+    /// Whether the bridge may order more.
+    pub(crate) fn can_take_orders(&self) -> bool {
+        self.phase == Phase::Open
+            && self.output.len() < OUTPUT_BYTES_MAX
+            && self.sent.len() < self.granted.receive_maximum
+    }
+
+    /// Whether more may be heard: what was received and is not settled is bounded, and so is what the bridge has not heard yet.
+    pub(crate) fn can_listen(&self) -> bool {
+        self.received.len() < UNSETTLED_MAX && self.reports.len() < UNSETTLED_MAX
+    }
+
+    /// Whether nothing is on its way in either direction.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.sent.is_empty() && self.output.is_empty()
+    }
+
+    /// Takes the leave of a client that means it.
+    pub(crate) fn say_goodbye(&mut self) {
+        let (reason, properties) = (ReasonCode::Success, PropertiesRef::default());
+        let packet = Packet::Disconnect(Disconnect { reason, properties });
+        // Success without properties fits into every packet.
+        let _ = encode(&mut self.output, self.options.version, &packet, usize::MAX);
+    }
+
+    pub(crate) fn ping(&mut self) {
+        encode_pingreq(&mut self.output);
+    }
+
+    /// Handles what the bridge orders.
+    pub(crate) fn handle_order(&mut self, order: Order) {
+        match order {
+            Order::Send(outgoing) => {
+                let ticket = outgoing.ticket;
+                if let Err(verdict) = self.publish(&outgoing) {
+                    self.reports.push_back(Report::Verdict { ticket, verdict });
+                }
+            }
+            Order::Settle { ticket, taken } => {
+                if let Some(received) = self.received.iter_mut().find(|received| received.ticket == ticket) {
+                    received.taken = Some(taken);
+                }
+                self.acknowledge();
+            }
+            Order::Probe => self.ping(),
+        }
+    }
+
+    fn publish(&mut self, outgoing: &Outgoing) -> Result<(), Verdict> {
+        let options = self.options.clone();
+        let never = |label, reason: String| Verdict::Never { label, reason };
+        let Some(forward) = options.forwards.get(outgoing.lane) else {
+            return Err(never("not_expressible", "the bridge has no such forward".to_owned()));
+        };
+        let facts = Facts { node: Some(&options.node), ..Facts::from(outgoing) };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let topic = forward.topic.render_topic(&facts, &mut scratch);
+        self.scratch = scratch;
+        let topic = topic.map_err(|error| never("not_expressible", error.to_string()))?;
+        let properties =
+            self.properties(outgoing).map_err(|error| never("not_expressible", error.to_string()))?;
+        let qos = outgoing.qos.min(QoS::AtLeastOnce);
+        let packet_id = (qos > QoS::AtMostOnce).then(|| self.next_id());
+        let publish = Publish {
+            dup: false,
+            qos,
+            retain: outgoing.retain && forward.retain && self.granted.retains,
+            topic: topic.as_str().as_bytes(),
+            packet_id,
+            properties: properties.as_ref(),
+            payload: &outgoing.payload,
+        };
+        let packet = Packet::Publish(publish);
+        encode(&mut self.output, options.version, &packet, self.granted.packet_bytes_max)
+            .map_err(|error| never("too_large", error.to_string()))?;
+        match packet_id {
+            Some(packet_id) => drop(self.sent.insert(packet_id, outgoing.ticket)),
+            // Nobody confirms level 0.
+            None => {
+                let verdict = Verdict::Confirmed;
+                self.reports.push_back(Report::Verdict { ticket: outgoing.ticket, verdict });
+            }
+        }
+        Ok(())
+    }
+
+    /// What a message carries, with its id and path; nothing before MQTT 5.0, which has no place for any of it.
+    fn properties(&self, outgoing: &Outgoing) -> Result<PropertiesBuffer, EncodeError> {
+        let mut buffer = PropertiesBuffer::new();
+        if self.options.version != Version::V5 {
+            return Ok(buffer);
+        }
+        if let Some(expires_in) = outgoing.expires_in {
+            let seconds = u32::try_from(expires_in.as_secs()).unwrap_or(u32::MAX).max(1);
+            buffer.push(Property::MessageExpiryInterval(seconds))?;
+        }
+        if let Some(properties) = &outgoing.properties {
+            buffer.extend(properties_of_message(properties))?;
+        }
+        buffer.push(Property::UserProperty((ID_PROPERTY, &outgoing.id)))?;
+        buffer.push(Property::UserProperty((PATH_PROPERTY, &outgoing.path)))?;
+        Ok(buffer)
+    }
+
+    /// An identifier that is not in use; there is one, since fewer may be without an answer than there are.
+    fn next_id(&mut self) -> NonZeroU16 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = NonZeroU16::new(self.last_id).filter(|id| !self.sent.contains_key(id)) {
+                return id;
+            }
+        }
+    }
+
+    /// Handles every whole packet at the front of what has come; returns how many bytes that took.
+    pub(crate) fn handle_bytes(&mut self, input: &[u8]) -> Result<usize, Lost> {
+        let (version, limit) = (self.options.version, self.options.packet_bytes_max);
+        let broken = |error: DecodeError| Lost::Broken(format!("the broker sends what is no MQTT: {error}"));
+        let mut rest = input;
+        while self.can_listen()
+            && let Some((packet, bytes)) = decode(rest, version, limit).map_err(broken)?
+        {
+            self.handle_packet(&packet)?;
+            rest = rest.get(bytes..).unwrap_or_default();
+        }
+        Ok(input.len() - rest.len())
+    }
+
+    fn handle_packet(&mut self, packet: &Packet<'_>) -> Result<(), Lost> {
+        match (self.phase, packet) {
+            (Phase::Connecting, Packet::ConnAck(connack)) => self.handle_connack(connack),
+            (Phase::Subscribing, Packet::SubAck(suback)) => self.handle_suback(suback),
+            (Phase::Subscribing | Phase::Open, Packet::Publish(publish)) => self.handle_publish(publish),
+            (Phase::Open, Packet::PubAck(ack)) => {
+                self.handle_puback(ack);
+                Ok(())
+            }
+            (Phase::Subscribing | Phase::Open, Packet::PingResp) => {
+                self.reports.push_back(Report::RoundTrip);
+                Ok(())
+            }
+            (_, Packet::Disconnect(disconnect)) => {
+                let why = disconnect.properties.reason_string().unwrap_or_default();
+                Err(Lost::Broken(format!("the broker disconnects: {} {why}", disconnect.reason.label())))
+            }
+            (_, packet) => {
+                Err(Lost::Broken(format!("the broker sends a {} here", packet.packet_type().name())))
+            }
+        }
+    }
+
+    fn handle_connack(&mut self, connack: &ConnAck<'_>) -> Result<(), Lost> {
+        if connack.reason.is_failure() {
+            let why = connack.properties.reason_string().unwrap_or_default();
+            let text = format!("the broker refuses the connection: {} {why}", connack.reason.label());
+            let is_passing = matches!(connack.reason, ReasonCode::ServerBusy | ReasonCode::ServerUnavailable);
+            return Err(if is_passing { Lost::Broken(text) } else { Lost::Refused(text) });
+        }
+        let properties = &connack.properties;
+        self.granted = Granted {
+            receive_maximum: properties
+                .receive_maximum()
+                .map_or(usize::from(u16::MAX) - 1, |max| max.get().into()),
+            packet_bytes_max: properties.maximum_packet_size().map_or(usize::MAX, |max| max.get() as usize),
+            qos_max: properties.maximum_qos().unwrap_or(QoS::ExactlyOnce),
+            retains: properties.retain_available().unwrap_or(true),
+        };
+        if self.granted.qos_max == QoS::AtMostOnce && !self.options.forwards.is_empty() {
+            return Err(Lost::Refused(
+                "the broker takes messages at level 0 only and so confirms none".to_owned(),
+            ));
+        }
+        match self.options.receives.is_empty() {
+            true => self.open(),
+            false => self.subscribe().map_err(|error| Lost::Refused(error.to_string()))?,
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) {
+        self.phase = Phase::Open;
+        self.reports.push_back(Report::Ready);
+    }
+
+    fn subscribe(&mut self) -> Result<(), EncodeError> {
+        self.phase = Phase::Subscribing;
+        let options = self.options.clone();
+        let filters = options.receives.iter().map(|received| SubscribeFilter {
+            filter: received.filter.as_str(),
+            options: SubscriptionOptions {
+                // What this gateway forwards itself comes back only where both directions overlap.
+                no_local: !received.filter.as_str().starts_with("$share/"),
+                retain_as_published: true,
+                retain_handling: RetainHandling::SendIfNew,
+                ..SubscriptionOptions::at_most(received.qos_max.min(QoS::AtLeastOnce))
+            },
+        });
+        let properties = PropertiesRef::default();
+        let limit = self.granted.packet_bytes_max;
+        encode_subscribe(&mut self.output, options.version, SUBSCRIBE_ID, &properties, filters, limit)
+    }
+
+    fn handle_suback(&mut self, suback: &SubAck<'_>) -> Result<(), Lost> {
+        let refused =
+            suback.reasons.iter().zip(&self.options.receives).find(|(reason, _)| reason.is_failure());
+        if let Some((reason, received)) = refused {
+            let filter = received.filter.as_str();
+            return Err(Lost::Refused(format!(
+                "the broker refuses the filter `{filter}`: {}",
+                reason.label()
+            )));
+        }
+        self.open();
+        Ok(())
+    }
+
+    fn handle_puback(&mut self, ack: &Ack<'_>) {
+        let Some(ticket) = self.sent.remove(&ack.packet_id) else { return };
+        let reason = || match ack.properties.reason_string() {
+            Some(text) => format!("{}: {text}", ack.reason.label()),
+            None => ack.reason.label().to_owned(),
+        };
+        let verdict = match ack.reason {
+            code if !code.is_failure() => Verdict::Confirmed,
+            ReasonCode::NotAuthorized => Verdict::Never { label: "not_authorised", reason: reason() },
+            ReasonCode::TopicNameInvalid | ReasonCode::PayloadFormatInvalid => {
+                Verdict::Never { label: "not_expressible", reason: reason() }
+            }
+            _ => Verdict::NotNow(reason()),
+        };
+        self.reports.push_back(Report::Verdict { ticket, verdict });
+    }
+
+    fn handle_publish(&mut self, publish: &Publish<'_>) -> Result<(), Lost> {
+        if publish.qos == QoS::ExactlyOnce {
+            return Err(Lost::Broken("the broker sends at a level that nobody has subscribed".to_owned()));
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let packet_id = publish.packet_id;
+        let incoming = self.incoming(publish, ticket);
+        let taken = incoming.is_none().then_some(Taken::Never);
+        self.received.push_back(Unsettled { ticket, packet_id, taken });
+        match incoming {
+            Some(incoming) => self.reports.push_back(Report::Received(Box::new(incoming))),
+            None => self.acknowledge(),
+        }
+        Ok(())
+    }
+
+    /// The message, for the first receive that selects its topic; nothing where none does.
+    fn incoming(&self, publish: &Publish<'_>, ticket: u64) -> Option<Incoming> {
+        let topic = Topic::parse(publish.topic).ok()?;
+        let lane = self.options.receives.iter().position(|received| selects(&received.filter, &topic))?;
+        let mut properties = message_properties(&publish.properties).unwrap_or_default();
+        let (id, path) = (take(&mut properties, ID_PROPERTY), take(&mut properties, PATH_PROPERTY));
+        let expiry = publish.properties.message_expiry_interval();
+        Some(Incoming {
+            lane,
+            ticket,
+            place: vec![("topic", topic.as_str().to_owned())],
+            payload: Bytes::copy_from_slice(publish.payload),
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: (!properties.is_empty()).then_some(properties),
+            expires_in: expiry.map(|seconds| Duration::from_secs(seconds.into())),
+            id,
+            path,
+        })
+    }
+
+    /// Acknowledges in the order in which messages came ([MQTT-4.6.0-2]).
+    fn acknowledge(&mut self) {
+        while let Some(received) = self.received.pop_front_if(|received| received.taken.is_some()) {
+            let Some(packet_id) = received.packet_id else { continue };
+            match (received.taken, self.options.version) {
+                (Some(Taken::Never), Version::V5) => self.refuse(packet_id),
+                _ => encode_ack(&mut self.output, PacketType::PubAck, packet_id),
+            }
+        }
+    }
+
+    fn refuse(&mut self, packet_id: NonZeroU16) {
+        let reason = ReasonCode::ImplementationSpecificError;
+        let ack = Ack { packet_id, reason, properties: PropertiesRef::default() };
+        let packet = Packet::PubAck(ack);
+        if encode(&mut self.output, self.options.version, &packet, self.granted.packet_bytes_max).is_err() {
+            encode_ack(&mut self.output, PacketType::PubAck, packet_id);
+        }
+    }
+}
+
+fn receive_maximum() -> NonZeroU16 {
+    u16::try_from(UNSETTLED_MAX / 2).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
+}
+
+/// Whether a subscription selects a topic; of a shared one that is the filter behind its name.
+fn selects(filter: &tidegate_message::TopicFilter, topic: &Topic) -> bool {
+    match filter.as_str().strip_prefix("$share/").and_then(|rest| rest.split_once('/')) {
+        Some((_, shared)) => tidegate_message::TopicFilter::parse_mqtt(shared.as_bytes())
+            .is_ok_and(|shared| shared.matches(topic)),
+        None => filter.matches(topic),
+    }
+}
+
+/// Takes the value of a user property out.
+fn take(properties: &mut Properties, name: &str) -> Option<Box<str>> {
+    let at = properties.user.iter().position(|(known, _)| **known == *name)?;
+    let value = properties.user.remove(at).1;
+    properties.user.retain(|(known, _)| **known != *name);
+    Some(value)
+}

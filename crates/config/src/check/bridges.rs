@@ -1,0 +1,118 @@
+//! Bridges: their names and kinds, keys that their kind does not know, and what the kind itself says.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::quoted;
+use crate::findings::{Findings, Part, item, join};
+use crate::registry::{BridgeEntry, Registry};
+use crate::schema::{Bridge, Config};
+use crate::suggest::did_you_mean;
+
+/// The keys that only some kinds know, by the table in which they stand.
+const BRIDGE_KEYS: [&str; 2] = ["client_id", "version"];
+const FORWARD_KEYS: [&str; 2] = ["topic", "retain"];
+const RECEIVE_KEYS: [&str; 2] = ["filter", "retain"];
+
+pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Findings<'_>) {
+    let mut names = Names::default();
+    for (index, bridge) in config.bridges.iter().enumerate() {
+        let path = item("bridge", index);
+        names.add("bridge", &bridge.name, join(&path, "name"), findings);
+        check_parts(bridge, &path, findings);
+        let kind = join(&path, "kind");
+        if findings.is_reported(&kind) {
+            continue;
+        }
+        match registry.bridge(&bridge.kind) {
+            Some(entry) => check_kind(bridge, entry, &config.node, &path, findings),
+            None => {
+                let kinds = || registry.bridges.iter().map(|entry| entry.kind);
+                let list = || format!("the kinds are: {}", kinds().collect::<Vec<_>>().join(", "));
+                let suggestion = did_you_mean(&bridge.kind, kinds()).unwrap_or_else(list);
+                let message = format!("unknown kind of bridge {}", quoted(&bridge.kind));
+                findings.error(&kind, Part::Value, message, Some(suggestion));
+            }
+        }
+    }
+}
+
+/// Names that were given, and where.
+#[derive(Default)]
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn add(&mut self, what: &str, name: &str, path: String, findings: &mut Findings<'_>) {
+        if name.is_empty() {
+            return;
+        }
+        let Some(other) = self.0.get(name) else {
+            self.0.insert(name.to_owned(), path);
+            return;
+        };
+        let message = format!("a {what} named {} exists already{}", quoted(name), findings.line_note(other));
+        findings.error(&path, Part::Value, message, None);
+    }
+}
+
+/// What holds for every kind.
+fn check_parts(bridge: &Bridge, path: &str, findings: &mut Findings<'_>) {
+    if bridge.urls.is_empty() {
+        findings.error(
+            &join(path, "url"),
+            Part::Value,
+            "`url` is empty: the bridge would lead nowhere",
+            None,
+        );
+    }
+    if bridge.forwards.is_empty() && bridge.receives.is_empty() {
+        let suggestion = "add a `[[bridge.forward]]` or a `[[bridge.receive]]` under it".to_owned();
+        findings.error(
+            path,
+            Part::Key,
+            "the bridge neither forwards nor receives anything",
+            Some(suggestion),
+        );
+    }
+    let (mut forwards, mut receives) = (Names::default(), Names::default());
+    for (index, forward) in bridge.forwards.iter().enumerate() {
+        let name = forward.name.clone().unwrap_or_else(|| index.to_string());
+        forwards.add("forward", &name, join(&item(&join(path, "forward"), index), "name"), findings);
+    }
+    for (index, receive) in bridge.receives.iter().enumerate() {
+        let name = receive.name.clone().unwrap_or_else(|| index.to_string());
+        receives.add("receive", &name, join(&item(&join(path, "receive"), index), "name"), findings);
+    }
+    if let Some(tls) = bridge.tls.as_ref().filter(|tls| tls.cert.is_some() != tls.key.is_some()) {
+        let (present, missing) = if tls.cert.is_some() { ("cert", "key") } else { ("key", "cert") };
+        let message = format!("`{present}` needs `{missing}`");
+        findings.error(&join(&join(path, "tls"), present), Part::Key, message, None);
+    }
+    if bridge.retry_longest < bridge.retry_first {
+        let message = format!("the longest wait is shorter than `retry_first`, {}", bridge.retry_first);
+        findings.error(&join(path, "retry_longest"), Part::Value, message, None);
+    }
+}
+
+fn check_kind(bridge: &Bridge, entry: &BridgeEntry, node: &str, path: &str, findings: &mut Findings<'_>) {
+    check_keys(path, &BRIDGE_KEYS, entry, findings);
+    for index in 0..bridge.forwards.len() {
+        check_keys(&item(&join(path, "forward"), index), &FORWARD_KEYS, entry, findings);
+    }
+    for index in 0..bridge.receives.len() {
+        check_keys(&item(&join(path, "receive"), index), &RECEIVE_KEYS, entry, findings);
+    }
+    for error in (entry.check)(bridge, node) {
+        findings.error(&join(path, &error.key), Part::Value, error.message, error.suggestion);
+    }
+}
+
+/// Reports keys that another kind knows.
+fn check_keys(path: &str, special: &[&str], entry: &BridgeEntry, findings: &mut Findings<'_>) {
+    for key in special.iter().filter(|key| !entry.keys.contains(key)) {
+        let path = join(path, key);
+        if findings.is_set(&path) {
+            let message = format!("`{key}` means nothing to a bridge of kind {}", quoted(entry.kind));
+            findings.error(&path, Part::Key, message, None);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Bridges to other brokers: where they are, what goes there, and what comes from there.
+//!
+//! The keys of all kinds stand in one table each, so that a forward reads as one line of thought. Which of them a kind of upstream knows, and what
+//! they mean, is told by the [registry](crate::Registry).
+
+use std::path::PathBuf;
+
+use tidegate_message::{ByteSize, TimeSpan};
+
+use super::{GIB, KIB, SECOND, count, size, time};
+use crate::forms::{BRIDGE_FILTER, BRIDGE_URL, DEAD_LETTER, NOT_EMPTY};
+use crate::setting::Kind::{Name, OneOrMore, Path, Switch, Table, Tables, Text, Word};
+use crate::setting::Presence::{Default, Optional, Required};
+use crate::setting::section;
+
+section! {
+    /// A bridge to another broker ([guide](../guides/bridges.md)). Write one `[[bridge]]` per upstream, and under each of them what goes there
+    /// (`[[bridge.forward]]`) and what comes from there (`[[bridge.receive]]`).
+    pub struct Bridge {
+        /// The name of the bridge in logs, metrics and the ids of what it forwards. Each name is used once, and should stay the same.
+        name: String = Name, Required;
+        /// What the upstream speaks.
+        kind: String = Text(NOT_EMPTY), Required;
+        /// Where the upstream is, and as whom it is entered: `mqtts://user:secret@broker.example:8883`. Several addresses are tried in their order,
+        /// and the first one again when it may be back.
+        urls as "url": Vec<String> = OneOrMore(BRIDGE_URL), Required;
+        /// A file with the password, in place of one in `url`. The end of its first line ends it.
+        password_file: Option<PathBuf> = Path, Optional("the password in `url`, where there is one");
+        /// Encryption, for the URLs that ask for it.
+        tls: Option<BridgeTls> = Table(&BridgeTls::SECTION), Optional("the authorities of the system");
+        /// What the gateway calls itself there.
+        client_id: Option<String> = Text(NOT_EMPTY), Optional("the names of the node and of the bridge, with `-` between");
+        /// The version of the upstream's protocol, where it has several.
+        version: Option<String> = Text(NOT_EMPTY), Optional("the newest");
+        /// How long an attempt to connect may take.
+        connect_timeout: TimeSpan = time(100, 600 * SECOND), Default("10s");
+        /// How long the upstream may say nothing until it is asked whether it is there.
+        probe_after: TimeSpan = time(100, 3600 * SECOND), Default("10s");
+        /// How long it may take to answer that until the connection is given up.
+        stalled_after: TimeSpan = time(100, 3600 * SECOND), Default("20s");
+        /// How long to wait before the second attempt; each further wait is twice as long.
+        retry_first: TimeSpan = time(10, 3600 * SECOND), Default("500ms");
+        /// The longest wait between two attempts.
+        retry_longest: TimeSpan = time(10, 3600 * SECOND), Default("30s");
+        /// How long a connection to another address than the first stands until the first one is tried again.
+        fail_back_after: TimeSpan = time(SECOND, 24 * 3600 * SECOND), Default("5m");
+        /// The most gateways that a message may have passed when it is forwarded.
+        max_hops: u32 = count(1, 32), Default("8");
+        /// What goes to the upstream.
+        forwards as "forward": Vec<Forward> = Tables(&Forward::SECTION), Default("");
+        /// What comes from there.
+        receives as "receive": Vec<Receive> = Tables(&Receive::SECTION), Default("");
+    }
+}
+
+section! {
+    /// How a bridge knows its upstream, and proves itself to it. All files are PEM.
+    pub struct BridgeTls {
+        /// The authorities that may have signed the upstream's certificate.
+        ca: Option<PathBuf> = Path, Optional("the authorities of the system");
+        /// The certificate of the gateway, followed by its intermediate certificates. Needs `key`.
+        cert: Option<PathBuf> = Path, Optional("the gateway shows none");
+        /// The private key of `cert`.
+        key: Option<PathBuf> = Path, Optional("the gateway shows no certificate");
+    }
+}
+
+section! {
+    /// Messages that go from here to the upstream. What a kind of upstream does not know is refused. Values in which templates may stand are
+    /// explained in [a page of their own](templates.md).
+    pub struct Forward {
+        /// What names it in the ids of what it forwards. Another name forgets what waits, so it should stay the same.
+        name: Option<String> = Name, Optional("its number among the forwards of its bridge, from 0");
+        /// The topics, with `+` and `#` as in a subscription, or a named queue, `$queue/orders`.
+        from: String = Text(BRIDGE_FILTER), Required;
+        /// The highest level at which messages are taken and sent. What comes at level 0 is not kept over a restart or an outage.
+        qos: u32 = count(0, 1), Default("1");
+        /// Forwards the retained messages that match as well when the forward is new.
+        retained: bool = Switch, Default("false");
+        /// The topic there. A template.
+        topic: Option<String> = Text(NOT_EMPTY), Optional("for MQTT: `{topic}`");
+        /// Keeps the retain flag. For MQTT.
+        retain: bool = Switch, Default("false");
+        /// The payload as it is, or in an envelope ([page](envelopes.md)).
+        payload: PayloadForm = Word(&["raw", "json", "cloudevents"]), Default("raw");
+        /// Messages that may be on their way without being confirmed.
+        in_flight: u32 = count(1, 65_535), Default("1000");
+        /// Bytes of them, about.
+        in_flight_bytes: ByteSize = size(KIB, GIB), Default("8MiB");
+        /// Messages in a second at which what has waited during an outage is sent.
+        drain_rate: Option<u32> = count(1, 100_000_000), Optional("no limit");
+        /// Bytes in a second at which it is.
+        drain_bytes_rate: Option<ByteSize> = size(KIB, 1024 * GIB), Optional("no limit");
+        /// Where messages are published that the upstream refuses for good: another queue (`$queue/refused`) or a topic.
+        dead_letter: Option<String> = Text(DEAD_LETTER), Optional("they are dropped and counted");
+    }
+}
+
+section! {
+    /// Messages that come from the upstream. They are acknowledged there when they are kept here.
+    pub struct Receive {
+        /// What names it in logs and metrics.
+        name: Option<String> = Name, Optional("its number among the receives of its bridge, from 0");
+        /// The topics there, with `+` and `#` as in a subscription. For MQTT.
+        filter: Option<String> = Text(BRIDGE_FILTER), Optional("needed for MQTT");
+        /// The topic here. A template; values from there cannot bring levels or wildcards along.
+        to: String = Text(NOT_EMPTY), Required;
+        /// The highest level at which messages are taken and published here.
+        qos: u32 = count(0, 1), Default("1");
+        /// Keeps the retain flag. For MQTT.
+        retain: bool = Switch, Default("false");
+        /// What the payload is: the message itself, or an envelope around it ([page](envelopes.md)).
+        payload: PayloadForm = Word(&["raw", "json", "cloudevents"]), Default("raw");
+    }
+}
+
+/// What is sent as the payload of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PayloadForm {
+    /// The payload as it is.
+    Raw,
+    /// An object with the message and what is known of it.
+    Json,
+    /// A CloudEvent.
+    CloudEvents,
+}

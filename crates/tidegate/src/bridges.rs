@@ -1,0 +1,23 @@
+//! Bridges: from the configuration to tasks that forward and receive, and what a reload makes of them.
+//!
+//! All bridges run on one thread with a runtime of their own, so that what an upstream does never holds up a worker. A bridge whose part of the
+//! configuration is another than before is ended and begun again; the others, and all clients, notice nothing.
+
+mod kinds;
+mod mqtt;
+mod running;
+
+pub(crate) use kinds::{check_entries, upstream};
+pub(crate) use running::Bridges;
+
+use tidegate_config::PayloadForm;
+
+/// What is around a payload.
+fn envelope(form: PayloadForm) -> tidegate_bridge::Envelope {
+    use tidegate_bridge::{CloudEvents, Envelope};
+    match form {
+        PayloadForm::Raw => Envelope::Raw,
+        PayloadForm::Json => Envelope::Json { payload: tidegate_bridge::PayloadForm::default() },
+        PayloadForm::CloudEvents => Envelope::CloudEvent(CloudEvents::default()),
+    }
+}

@@ -1,0 +1,49 @@
+//! The kinds of bridges that there are: one line each.
+
+use super::mqtt;
+use std::sync::Arc;
+use tidegate_bridge::{Destination, Upstream};
+use tidegate_config::{Bridge, BridgeEntry, BridgeError};
+
+/// One kind.
+struct Kind {
+    name: &'static str,
+    keys: &'static [&'static str],
+    /// The upstream and the destinations of its receives, or everything that is wrong.
+    make: fn(&Bridge, node: &str) -> Made,
+}
+
+/// An upstream with the destinations of its receives, in their order.
+pub(crate) struct Parts {
+    pub(crate) kind: &'static str,
+    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) destinations: Vec<Arc<dyn Destination>>,
+}
+
+pub(super) type Made = Result<Parts, Vec<BridgeError>>;
+
+/// Every kind.
+const KINDS: &[Kind] = &[Kind { name: "mqtt", keys: mqtt::KEYS, make: mqtt::make }];
+
+/// The kinds as the configuration sees them. Whether a bridge can be made is asked by making it.
+pub(crate) fn check_entries() -> Vec<BridgeEntry> {
+    let entry = |kind: &Kind| BridgeEntry { kind: kind.name, keys: kind.keys, check };
+    KINDS.iter().map(entry).collect()
+}
+
+fn check(bridge: &Bridge, node: &str) -> Vec<BridgeError> {
+    upstream(bridge, node).err().unwrap_or_default()
+}
+
+/// Makes the upstream of a bridge on the node of this name. Reads its files.
+pub(crate) fn upstream(bridge: &Bridge, node: &str) -> Made {
+    match KINDS.iter().find(|kind| kind.name == bridge.kind) {
+        Some(kind) => (kind.make)(bridge, node),
+        None => Err(vec![wrong("kind", "unknown kind of bridge")]),
+    }
+}
+
+/// A complaint without a suggestion.
+pub(super) fn wrong(key: impl Into<String>, message: impl ToString) -> BridgeError {
+    BridgeError { key: key.into(), message: message.to_string(), suggestion: None }
+}

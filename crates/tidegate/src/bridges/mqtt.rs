@@ -1,0 +1,172 @@
+//! Bridges to other MQTT brokers, as the file has them.
+
+use super::envelope;
+use super::kinds::{Made, Parts, wrong};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
+use std::sync::Arc;
+use tidegate_bridge::{Destination, Form, Template, TopicDestination, Vocabulary};
+use tidegate_bridge_mqtt::{Forwarded, MqttAddress, MqttOptions, MqttUpstream, Received, Secret, Version};
+use tidegate_config::{Bridge, BridgeError, BridgeTls};
+use tidegate_message::{QoS, TopicFilter};
+
+/// The keys that this kind knows of those that not every kind does.
+pub(super) const KEYS: &[&str] = &["client_id", "version", "topic", "retain", "filter"];
+
+/// The largest message that is taken from there.
+const PACKET_BYTES_MAX: usize = 256 << 20;
+
+/// Makes the upstream.
+pub(super) fn make(bridge: &Bridge, node: &str) -> Made {
+    let mut errors = Vec::new();
+    let node_name: Arc<str> = node.into();
+    let mut addresses = addresses(bridge, &mut errors);
+    if let Some(file) = &bridge.password_file {
+        match read_password(file) {
+            Ok(secret) => addresses.iter_mut().for_each(|address| address.password = Some(secret.clone())),
+            Err(error) => errors.push(wrong("password_file", error)),
+        }
+    }
+    let needs_tls = addresses.iter().any(|address| address.is_encrypted);
+    let tls = match &bridge.tls {
+        Some(tls) => client_config(tls).map_err(|error| errors.push(error)).ok(),
+        None => {
+            if needs_tls {
+                let message = "an encrypted address needs `tls.ca`, the authorities that may have signed its certificate";
+                errors.push(wrong("url", message));
+            }
+            None
+        }
+    };
+    let version = version(bridge, &mut errors);
+    let forwards = forwards(bridge, &mut errors);
+    let (receives, destinations) = receives(bridge, &node_name, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let upstream = MqttUpstream::new(MqttOptions {
+        addresses,
+        tls,
+        version,
+        client_id: bridge.client_id.clone().unwrap_or_else(|| format!("{node}-{}", bridge.name)),
+        node: node_name,
+        forwards,
+        receives,
+        packet_bytes_max: PACKET_BYTES_MAX,
+    });
+    Ok(Parts { kind: "mqtt", upstream: Arc::new(upstream), destinations })
+}
+
+fn addresses(bridge: &Bridge, errors: &mut Vec<BridgeError>) -> Vec<MqttAddress> {
+    let mut addresses = Vec::new();
+    for (index, url) in bridge.urls.iter().enumerate() {
+        match MqttAddress::parse(url) {
+            Ok(address) => addresses.push(address),
+            Err(error) => errors.push(wrong(format!("url[{index}]"), error)),
+        }
+    }
+    addresses
+}
+
+fn version(bridge: &Bridge, errors: &mut Vec<BridgeError>) -> Version {
+    match bridge.version.as_deref() {
+        None | Some("5") => Version::V5,
+        Some("3.1.1") => Version::V3,
+        Some(_) => {
+            errors.push(wrong("version", "an MQTT broker is spoken to in version \"5\" or \"3.1.1\""));
+            Version::V5
+        }
+    }
+}
+
+fn forwards(bridge: &Bridge, errors: &mut Vec<BridgeError>) -> Vec<Forwarded> {
+    let mut forwards = Vec::new();
+    for (index, forward) in bridge.forwards.iter().enumerate() {
+        let text = forward.topic.as_deref().unwrap_or("{topic}");
+        match Template::parse(text, &Vocabulary::FORWARD, Form::Topic) {
+            Ok(topic) => forwards.push(Forwarded { topic, retain: forward.retain }),
+            Err(error) => errors.push(wrong(format!("forward[{index}].topic"), error)),
+        }
+    }
+    forwards
+}
+
+fn receives(
+    bridge: &Bridge,
+    node: &Arc<str>,
+    errors: &mut Vec<BridgeError>,
+) -> (Vec<Received>, Vec<Arc<dyn Destination>>) {
+    let (mut receives, mut destinations) = (Vec::new(), Vec::<Arc<dyn Destination>>::new());
+    for (index, receive) in bridge.receives.iter().enumerate() {
+        let key = |name: &str| format!("receive[{index}].{name}");
+        match receive.filter.as_ref().map(|filter| TopicFilter::parse_mqtt(filter.as_bytes())) {
+            None => errors.push(wrong(
+                format!("receive[{index}]"),
+                "`filter` says which topics are received, and is missing",
+            )),
+            Some(Err(error)) => errors.push(wrong(key("filter"), error)),
+            Some(Ok(filter)) => {
+                let qos_max = if receive.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+                receives.push(Received { filter, qos_max });
+            }
+        }
+        match Template::parse(&receive.to, &Vocabulary::RECEIVE_MQTT, Form::Topic) {
+            Ok(topic) => destinations.push(Arc::new(TopicDestination {
+                topic,
+                envelope: envelope(receive.payload),
+                retain: receive.retain,
+                node: node.clone(),
+            })),
+            Err(error) => errors.push(wrong(key("to"), error)),
+        }
+    }
+    (receives, destinations)
+}
+
+/// The first line of a file.
+fn read_password(file: &Path) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Secret::from(line.to_owned())),
+        None => Err(format!("{} is empty", file.display())),
+    }
+}
+
+fn client_config(tls: &BridgeTls) -> Result<Arc<ClientConfig>, BridgeError> {
+    let failed = |key: &str, file: &Path, error: &dyn std::fmt::Display| {
+        wrong(key, format!("{}: {error}", file.display()))
+    };
+    let Some(ca) = &tls.ca else {
+        return Err(wrong(
+            "tls",
+            "`ca` is missing: the authorities that may have signed the upstream's certificate",
+        ));
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| failed("tls.ca", ca, &error))? {
+        let certificate = certificate.map_err(|error| failed("tls.ca", ca, &error))?;
+        roots.add(certificate).map_err(|error| failed("tls.ca", ca, &error))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("tls.ca", ca, &"no certificate is in it"));
+    }
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| wrong("tls", error))?
+            .with_root_certificates(roots);
+    let config = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let chain =
+                CertificateDer::pem_file_iter(cert).map_err(|error| failed("tls.cert", cert, &error))?;
+            let chain =
+                chain.collect::<Result<Vec<_>, _>>().map_err(|error| failed("tls.cert", cert, &error))?;
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed("tls.key", key, &error))?;
+            builder.with_client_auth_cert(chain, secret).map_err(|error| failed("tls.cert", cert, &error))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}

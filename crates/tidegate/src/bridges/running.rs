@@ -1,0 +1,238 @@
+//! The bridges that run.
+
+use super::{envelope, upstream};
+use crate::gateway::Refused;
+use crate::registry;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tidegate_bridge::{
+    Bridge, BridgeOptions, BridgeStatus, Connect, ForwardOptions, Link, LinkProtocol, PaceOptions,
+    ReceiveOptions, RetryOptions,
+};
+use tidegate_config::{Config, Forward};
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_net::Inside;
+use tokio::io::DuplexStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// How long a bridge may take to end.
+const END: Duration = Duration::from_secs(10);
+
+/// All bridges of a gateway.
+pub(crate) struct Bridges {
+    inside: Inside,
+    epoch: u64,
+    running: Vec<Running>,
+    /// The thread on which they run, and what ends it; only where there ever were any.
+    thread: Option<Thread>,
+}
+
+struct Running {
+    config: tidegate_config::Bridge,
+    status: Arc<BridgeStatus>,
+    stop: watch::Sender<bool>,
+    ended: std::sync::mpsc::Receiver<()>,
+}
+
+struct Thread {
+    handle: tokio::runtime::Handle,
+    stop: watch::Sender<bool>,
+    join: JoinHandle<()>,
+}
+
+/// Bridges that can be begun at once.
+pub(crate) struct Prepared(Vec<(tidegate_config::Bridge, Bridge<DuplexStream>, Arc<BridgeStatus>)>);
+
+impl Bridges {
+    /// None yet. `epoch` belongs to the store that numbers what is forwarded.
+    pub(crate) fn new(inside: Inside, epoch: u64) -> Bridges {
+        Bridges { inside, epoch, running: Vec::new(), thread: None }
+    }
+
+    /// Makes those ready that are new or other than before. Nothing has changed yet where one cannot be made.
+    pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, Refused> {
+        let is_new = |bridge: &&tidegate_config::Bridge| {
+            !self.running.iter().any(|running| running.config == **bridge)
+        };
+        let made = config.bridges.iter().filter(is_new).map(|bridge| self.make(bridge, &config.node));
+        made.collect::<Result<Vec<_>, _>>().map(Prepared)
+    }
+
+    /// Ends those that are gone or other than before, and begins what was prepared for the same configuration.
+    pub(crate) fn apply(&mut self, config: &Config, prepared: Prepared) -> Result<(), Refused> {
+        let (stay, gone): (Vec<_>, Vec<_>) =
+            self.running.drain(..).partition(|running| config.bridges.contains(&running.config));
+        self.running = stay;
+        let before = gone.iter().flat_map(|running| forward_names(&running.config)).collect::<Vec<_>>();
+        gone.into_iter().for_each(Running::end);
+        let kept = config.bridges.iter().flat_map(forward_names).collect::<Vec<_>>();
+        for name in before.into_iter().filter(|name| !kept.contains(name)) {
+            let connect = self.connect();
+            self.handle()?.spawn(forget(connect, name));
+        }
+        for (config, bridge, status) in prepared.0 {
+            let handle = self.handle()?;
+            let (stop, stopped) = watch::channel(false);
+            let (end, ended) = std::sync::mpsc::channel();
+            info!(bridge = %config.name, kind = %config.kind, "the bridge begins");
+            handle.spawn(async move {
+                bridge.run(stopped).await;
+                // Nobody waits for it where the bridge is ended from elsewhere.
+                let _ = end.send(());
+            });
+            self.running.push(Running { config, status, stop, ended });
+        }
+        Ok(())
+    }
+
+    fn make(
+        &self,
+        bridge: &tidegate_config::Bridge,
+        node: &str,
+    ) -> Result<(tidegate_config::Bridge, Bridge<DuplexStream>, Arc<BridgeStatus>), Refused> {
+        let refused = |message: String| Refused::Bridge { bridge: bridge.name.clone(), message };
+        let parts = upstream(bridge, node).map_err(|errors| {
+            let first = errors.into_iter().next();
+            refused(first.map(|error| format!("{}: {}", error.key, error.message)).unwrap_or_default())
+        })?;
+        let forwards = bridge.forwards.iter().enumerate();
+        let forwards = forwards.map(|(index, forward)| forward_options(bridge, index, forward));
+        let forwards = forwards.collect::<Result<Vec<_>, _>>().map_err(refused)?;
+        let receives = bridge.receives.iter().enumerate().zip(parts.destinations);
+        let receives = receives.map(|((index, receive), destination)| ReceiveOptions {
+            name: part_name(bridge, receive.name.as_deref(), index),
+            destination,
+            qos_max: qos(receive.qos),
+        });
+        let options = BridgeOptions {
+            name: bridge.name.as_str().into(),
+            node: node.into(),
+            epoch: self.epoch,
+            forwards,
+            receives: receives.collect(),
+            retry: RetryOptions {
+                first: bridge.retry_first.duration(),
+                longest: bridge.retry_longest.duration(),
+            },
+            connect_timeout: bridge.connect_timeout.duration(),
+            probe_after: bridge.probe_after.duration(),
+            stalled_after: bridge.stalled_after.duration(),
+            fail_back_after: bridge.fail_back_after.duration(),
+            hops_max: usize::try_from(bridge.max_hops).unwrap_or(usize::MAX),
+        };
+        let status = BridgeStatus::new(
+            options.name.clone(),
+            parts.kind,
+            options.probe_after + options.stalled_after,
+            options.forwards.iter().map(|forward| forward.name.clone()),
+            options.receives.iter().map(|receive| receive.name.clone()),
+        );
+        let made = Bridge::new(options, parts.upstream, status.clone(), self.connect());
+        let made = made.map_err(|error| refused(error.to_string()))?;
+        Ok((bridge.clone(), made, status))
+    }
+
+    fn connect(&self) -> Connect<DuplexStream> {
+        let inside = self.inside.clone();
+        Arc::new(move || {
+            inside.connect(tidegate_bridge::PROTOCOL.into(), registry::LINK, Arc::new(LinkProtocol))
+        })
+    }
+
+    fn handle(&mut self) -> Result<tokio::runtime::Handle, Refused> {
+        if let Some(thread) = &self.thread {
+            return Ok(thread.handle.clone());
+        }
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Refused::Bridges)?;
+        let (handle, (stop, stopped)) = (runtime.handle().clone(), watch::channel(false));
+        let thread = std::thread::Builder::new().name("bridges".to_owned());
+        let join = thread.spawn(move || run(&runtime, stopped)).map_err(Refused::Bridges)?;
+        self.thread = Some(Thread { handle: handle.clone(), stop, join });
+        Ok(handle)
+    }
+
+    /// Ends all of them: what is on its way is finished as far as the upstreams answer.
+    pub(crate) fn stop(mut self) {
+        for running in &self.running {
+            running.stop.send_replace(true);
+        }
+        self.running.drain(..).for_each(Running::end);
+        if let Some(thread) = self.thread {
+            thread.stop.send_replace(true);
+            if thread.join.join().is_err() {
+                error!("the thread of the bridges ended by a panic");
+            }
+        }
+    }
+}
+
+fn run(runtime: &Runtime, mut stopped: watch::Receiver<bool>) {
+    let _ = runtime.block_on(stopped.wait_for(|stopped| *stopped));
+}
+
+impl Running {
+    fn end(self) {
+        self.stop.send_replace(true);
+        if self.ended.recv_timeout(END).is_err() {
+            warn!(bridge = %self.status.name(), "the bridge does not end in time");
+        }
+    }
+}
+
+fn forward_options(
+    bridge: &tidegate_config::Bridge,
+    index: usize,
+    forward: &Forward,
+) -> Result<ForwardOptions, String> {
+    let filter = TopicFilter::parse_mqtt(forward.from.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(ForwardOptions {
+        name: part_name(bridge, forward.name.as_deref(), index),
+        filters: vec![(filter, qos(forward.qos))],
+        retained: forward.retained,
+        in_flight_max: forward.in_flight,
+        in_flight_bytes_max: usize::try_from(forward.in_flight_bytes.bytes()).unwrap_or(usize::MAX),
+        drain: PaceOptions {
+            messages_per_second: forward.drain_rate.map(u64::from),
+            bytes_per_second: forward.drain_bytes_rate.map(|rate| rate.bytes()),
+        },
+        envelope: envelope(forward.payload),
+        dead_letter: forward.dead_letter.clone(),
+    })
+}
+
+/// The names of the sessions of a bridge's forwards.
+fn forward_names(bridge: &tidegate_config::Bridge) -> Vec<String> {
+    let forwards = bridge.forwards.iter().enumerate();
+    forwards.map(|(index, forward)| part_name(bridge, forward.name.as_deref(), index)).collect()
+}
+
+/// Ends the session of a forward that is not there any more: nobody would ever take what waits in it.
+async fn forget(connect: Connect<DuplexStream>, name: String) {
+    let Some(pipe) = connect() else { return };
+    let mut link = Link::new(pipe);
+    let ended = match link.attach(&name, 1, &[], false, &mut Vec::new()).await {
+        Ok(()) => link.end().await,
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => info!(forward = %name, "the forward is gone, and what waited in it"),
+        Err(error) => {
+            warn!(forward = %name, %error, "the session of a forward that is gone could not be ended")
+        }
+    }
+}
+
+/// What a forward or receive is called beside those of other bridges.
+fn part_name(bridge: &tidegate_config::Bridge, name: Option<&str>, index: usize) -> String {
+    format!("{}.{}", bridge.name, name.map_or_else(|| index.to_string(), str::to_owned))
+}
+
+fn qos(level: u32) -> QoS {
+    match level {
+        0 => QoS::AtMostOnce,
+        _ => QoS::AtLeastOnce,
+    }
+}

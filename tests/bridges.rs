@@ -1,0 +1,186 @@
+//! Bridges of the real binary to other people's brokers: nothing that was acknowledged is lost on a link that breaks.
+
+use crate::harness::{Gateway, Program, mosquitto_pub, project_folder, received, subscribed_mosquitto};
+use tidegate_testkit::proxy::{Direction, Ending, Flow, Proxy};
+use tidegate_testkit::servers::Mosquitto;
+
+/// A gateway that forwards and receives over one bridge.
+fn config(bridge: &str) -> String {
+    format!(
+        r#"
+node = "edge-1"
+data_dir = "data"
+workers = 1
+
+[[listener]]
+name = "mqtt"
+bind = "127.0.0.1:0"
+protocols = ["mqtt"]
+allow_anonymous = true
+
+{bridge}
+"#
+    )
+}
+
+fn bridge_to(port: u16) -> String {
+    format!(
+        r#"
+[[bridge]]
+name = "central"
+kind = "mqtt"
+url = "mqtt://127.0.0.1:{port}"
+retry_first = "20ms"
+retry_longest = "200ms"
+probe_after = "500ms"
+stalled_after = "1s"
+
+[[bridge.forward]]
+name = "telemetry"
+from = "telemetry/#"
+topic = "plant/{{topic}}"
+
+[[bridge.receive]]
+filter = "commands/#"
+to = "{{topic}}"
+"#
+    )
+}
+
+/// The payloads that a subscriber prints until `count` different ones have come, in their order.
+fn different(receiver: &mut Program, count: usize) -> Vec<String> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        let line = received(receiver);
+        if !seen.contains(&line) {
+            seen.push(line);
+        }
+    }
+    seen
+}
+
+/// Devices publish while the link is cut and while the gateway is killed; commands come the other way.
+#[test]
+fn what_devices_were_told_is_taken_arrives_at_mosquitto_whatever_happens_between() {
+    let mosquitto = Mosquitto::start();
+    let proxy = Proxy::start(mosquitto.address());
+    let config = config(&bridge_to(proxy.address().port()));
+    let mut gateway = Gateway::start(&config);
+    gateway.wait_for_log("the upstream answers");
+    let central = mosquitto.address().port();
+    let mut panel = subscribed_mosquitto(central, &["-q", "1", "-t", "plant/#", "-F", "got %t %p"]);
+
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/a", "-m", "before"]);
+    assert_eq!(received(&mut panel), "plant/telemetry/a before");
+
+    // Confirms are swallowed, then the link is gone; devices notice nothing.
+    proxy.set_flow(Direction::FromUpstream, Flow::Swallow);
+    for number in 0..20 {
+        mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/a", "-m", &format!("m{number}")]);
+    }
+    proxy.end_connections(Ending::Reset);
+    let scratch = gateway.kill();
+    proxy.heal();
+    let config = scratch.write("again.toml", &config);
+    let mut gateway = Gateway::start_in(scratch, &config);
+    gateway.wait_for_log("the upstream answers");
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/a", "-m", "after"]);
+    let expected: Vec<String> = (0..20)
+        .map(|number| format!("plant/telemetry/a m{number}"))
+        .chain(["plant/telemetry/a after".to_owned()])
+        .collect();
+    assert_eq!(different(&mut panel, expected.len()), expected);
+
+    let mut device =
+        subscribed_mosquitto(gateway.port("mqtt"), &["-q", "1", "-t", "commands/#", "-F", "got %t %p"]);
+    mosquitto_pub(central, &["-q", "1", "-t", "commands/valve", "-m", "open"]);
+    assert_eq!(received(&mut device), "commands/valve open");
+}
+
+/// Two gateways: what one forwards the other one has under its id, and what the second forwards back does not go in a circle.
+#[test]
+fn two_gateways_that_forward_everything_to_each_other_have_each_message_once() {
+    let first = Gateway::start(&config(""));
+    let back = bridge_everything(first.port("mqtt"), "first");
+    let second_config = config(&back).replace("edge-1", "edge-2");
+    let mut second = Gateway::start(&second_config);
+    second.wait_for_log("the upstream answers");
+    let mut there = subscribed_mosquitto(first.port("mqtt"), &["-q", "1", "-t", "#", "-F", "got %t %p"]);
+    let mut here = subscribed_mosquitto(second.port("mqtt"), &["-q", "1", "-t", "#", "-F", "got %t %p"]);
+    mosquitto_pub(second.port("mqtt"), &["-q", "1", "-t", "a", "-m", "from the second"]);
+    mosquitto_pub(first.port("mqtt"), &["-q", "1", "-t", "b", "-m", "from the first"]);
+    for receiver in [&mut there, &mut here] {
+        let mut both = [received(receiver), received(receiver)];
+        both.sort();
+        assert_eq!(both, ["a from the second", "b from the first"]);
+    }
+    // A third message would come behind anything that had gone in a circle.
+    mosquitto_pub(second.port("mqtt"), &["-q", "1", "-t", "c", "-m", "last"]);
+    assert_eq!(received(&mut there), "c last");
+    assert_eq!(received(&mut here), "c last");
+}
+
+fn bridge_everything(port: u16, name: &str) -> String {
+    format!(
+        r##"
+[[bridge]]
+name = "{name}"
+kind = "mqtt"
+url = "mqtt://127.0.0.1:{port}"
+[[bridge.forward]]
+from = "#"
+[[bridge.receive]]
+filter = "#"
+to = "{{topic}}"
+"##
+    )
+}
+
+/// A bridge comes, changes and goes with a reload, and clients notice nothing.
+#[test]
+fn a_reload_begins_changes_and_ends_bridges() {
+    let mosquitto = Mosquitto::start();
+    let central = mosquitto.address().port();
+    let mut gateway = Gateway::start(&config(""));
+    let mut client =
+        subscribed_mosquitto(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/#", "-F", "got %p"]);
+    let mut panel = subscribed_mosquitto(central, &["-q", "1", "-t", "#", "-F", "got %t %p"]);
+    let begun = config(&bridge_to(central));
+    gateway.reload(&begun);
+    gateway.wait_for_log("the upstream answers");
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/x", "-m", "1"]);
+    assert_eq!(received(&mut panel), "plant/telemetry/x 1");
+    gateway.reload(&begun.replace("plant/", "works/"));
+    gateway.wait_for_log("the upstream answers");
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/x", "-m", "2"]);
+    assert_eq!(received(&mut panel), "works/telemetry/x 2");
+    let refused = gateway.refused_reload(&begun.replace("mqtt://", "mqtts://"));
+    assert!(refused.contains("tls.ca"), "{refused}");
+    gateway.reload(&config(""));
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/x", "-m", "3"]);
+    // What is forwarded after the bridge has gone would come before this.
+    mosquitto_pub(central, &["-q", "1", "-t", "end", "-m", "of it"]);
+    assert_eq!(received(&mut panel), "end of it");
+    for expected in ["1", "2", "3"] {
+        assert_eq!(received(&mut client), expected);
+    }
+}
+
+/// `config/bridge-mqtt.toml`, which a user starts from, forwards and receives once its addresses are those of this machine.
+#[test]
+fn the_example_of_an_edge_gateway_forwards_and_receives() {
+    let mosquitto = Mosquitto::start();
+    let central = mosquitto.address().port();
+    let example = project_folder().join("config/bridge-mqtt.toml");
+    let example = std::fs::read_to_string(example).expect("the example is there");
+    let config = example.replace("127.0.0.1:1883", "127.0.0.1:0").replace("11883", &central.to_string());
+    let mut gateway = Gateway::start(&config);
+    gateway.wait_for_log("the upstream answers");
+    let mut panel = subscribed_mosquitto(central, &["-q", "1", "-t", "#", "-F", "got %t %p"]);
+    let mut device =
+        subscribed_mosquitto(gateway.port("devices"), &["-q", "1", "-t", "commands/#", "-F", "got %t %p"]);
+    mosquitto_pub(gateway.port("devices"), &["-q", "1", "-t", "telemetry/pump", "-m", "21"]);
+    assert_eq!(received(&mut panel), "plant/edge-1/telemetry/pump 21");
+    mosquitto_pub(central, &["-q", "1", "-t", "commands/edge-1/valve", "-m", "open"]);
+    assert_eq!(received(&mut device), "commands/edge-1/valve open");
+}
