@@ -79,11 +79,16 @@ impl State {
         self.index.segments.bytes() - self.index.segments.bytes_left()
     }
 
+    /// What lives, with what stays unused beside it: copying gains nothing there.
+    fn live_bytes(&self) -> u64 {
+        self.index.segments.live_bytes() + self.index.segments.wasted_bytes()
+    }
+
     /// How much space has to come back.
     pub(super) fn pressure(&self) -> Pressure {
         let (budget, segment_bytes) = (self.budget(), self.index.segments.segment_bytes());
         // Where the limit was lowered below what lives, that stays.
-        let living = budget.living().max(self.index.segments.live_bytes());
+        let living = budget.living().max(self.live_bytes());
         match self.used_bytes() {
             _ if self.no_spare.is_some() => Pressure::Urgent,
             used if used > living + budget.dead() / 4 * 3 => Pressure::Urgent,
@@ -125,7 +130,7 @@ impl State {
             return Err(no_room);
         }
         let (budget, segments, bytes) = (self.budget(), &self.index.segments, bytes as u64);
-        let (live, used) = (segments.live_bytes() + bytes, self.used_bytes() + bytes);
+        let (live, used) = (self.live_bytes() + bytes, self.used_bytes() + bytes);
         let mut excess = live.saturating_sub(budget.living());
         if self.no_spare.is_some() {
             // What is left of the last segment that there is, is for what makes room.

@@ -30,6 +30,13 @@ impl Segment {
     pub(super) fn is_synced(&self) -> bool {
         self.synced == self.filled
     }
+
+    /// What is left at its end because the next record did not fit, and would be left again where it was copied. Where that is more than half
+    /// of it, something else has cut it short.
+    fn wasted_bytes(&self) -> u64 {
+        let left = self.bytes.saturating_sub(self.filled);
+        if left <= self.bytes / 2 { left } else { 0 }
+    }
 }
 
 /// All segments, the oldest first.
@@ -43,13 +50,23 @@ pub(super) struct Segments {
     last_number: u64,
     live_bytes: u64,
     bytes: u64,
+    /// What is left at the ends of those into which no records go.
+    wasted_bytes: u64,
 }
 
 impl Segments {
     /// None yet; those that are opened have numbers above this one.
     pub(super) fn new(segment_bytes: u64) -> Segments {
         let list = VecDeque::new();
-        Segments { list, is_open: false, segment_bytes, last_number: 0, live_bytes: 0, bytes: 0 }
+        Segments {
+            list,
+            is_open: false,
+            segment_bytes,
+            last_number: 0,
+            live_bytes: 0,
+            bytes: 0,
+            wasted_bytes: 0,
+        }
     }
 
     /// What a segment takes that is made for no large record.
@@ -67,6 +84,7 @@ impl Segments {
         self.last_number = self.last_number.max(segment.number);
         self.live_bytes += segment.live_bytes;
         self.bytes += segment.bytes;
+        self.wasted_bytes += self.list.back().map_or(0, Segment::wasted_bytes);
         self.list.push_back(segment);
     }
 
@@ -129,6 +147,9 @@ impl Segments {
     pub(super) fn pop_oldest(&mut self) -> Option<Segment> {
         let segment = self.list.pop_front()?;
         self.forget(&segment);
+        if !self.list.is_empty() {
+            self.wasted_bytes -= segment.wasted_bytes();
+        }
         Some(segment)
     }
 
@@ -143,6 +164,7 @@ impl Segments {
         let mut given_up = Vec::new();
         while let Some(last) = self.list.pop_back_if(|last| last.synced == 0) {
             self.forget(&last);
+            self.wasted_bytes -= self.list.back().map_or(0, Segment::wasted_bytes);
             given_up.push(last.number);
         }
         if let Some(last) = self.list.back_mut() {
@@ -200,7 +222,12 @@ impl Segments {
     /// How much of that is dead.
     pub(super) fn full_dead_bytes(&self) -> u64 {
         let newest = self.newest().map_or(0, |newest| newest.live_bytes);
-        self.full_bytes().saturating_sub(self.live_bytes - newest)
+        self.full_bytes().saturating_sub(self.wasted_bytes + self.live_bytes - newest)
+    }
+
+    /// What is left at the ends of segments because no record fitted there.
+    pub(super) fn wasted_bytes(&self) -> u64 {
+        self.wasted_bytes
     }
 
     /// What all take on the disk.

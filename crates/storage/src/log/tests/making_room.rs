@@ -62,13 +62,21 @@ impl Owner {
 
     /// Publishes a message, with others under way; whether there was room.
     fn try_publish(&mut self, bytes: usize) -> bool {
-        let Ok(excess) = self.engine.state.lock().excess(bytes) else { return false };
+        self.try_publish_together(1, bytes)
+    }
+
+    /// Publishes so many messages of so many bytes each at once; whether there was room.
+    fn try_publish_together(&mut self, count: u64, bytes: usize) -> bool {
+        let all_bytes = count as usize * bytes;
+        let Ok(excess) = self.engine.state.lock().excess(all_bytes) else { return false };
         let mut change = Change::default();
-        self.settle_oldest(&mut change, excess.min(2 * bytes as u64));
-        change.append(&[(QUEUE, self.next, b"n")], &vec![self.next as u8; bytes]);
+        self.settle_oldest(&mut change, excess.min(2 * all_bytes as u64));
+        for number in self.next..self.next + count {
+            change.append(&[(QUEUE, number, b"n")], &vec![number as u8; bytes]);
+            self.living.push_back(number);
+        }
         self.engine.append(&mut change, Urgency::Synced);
-        self.living.push_back(self.next);
-        self.next += 1;
+        self.next += count;
         true
     }
 
@@ -144,6 +152,34 @@ fn the_oldest_gives_way_for_ever() {
         assert!(written < max, "{bytes}: {written}");
         owner.check();
     }
+}
+
+/// What is under way together is one record, and where that does not fit an end of a segment stays unused. Copying wins nothing of that back, and
+/// what is copied dies before its neighbours: whoever took it for dead would copy ever more, and refuse messages meanwhile.
+#[test]
+fn unused_ends_of_segments_are_not_copied_for() {
+    const BYTES: usize = 2500;
+    let segment_bytes = 128 * 1024;
+    let max = 32 * segment_bytes;
+    let mut owner = Owner::new(LogOptions { disk_bytes_max: max, segment_bytes, ..world::options() });
+    let seed: u64 = 7;
+    let mut random = seed;
+    let mut since = None;
+    while owner.next < 5 * max / BYTES as u64 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let batch = 1 + (random >> 40) % IN_FLIGHT;
+        assert!(owner.try_publish_together(batch, BYTES), "seed {seed}: {} is refused", owner.next);
+        owner.turn();
+        owner.clock.advance(1);
+        if since.is_none() && owner.next > 2 * max / BYTES as u64 {
+            since = Some(owner.marks());
+        }
+    }
+    let written = owner.written(since.expect("a full disk"));
+    assert!(written < 1.1, "seed {seed}: {written}");
+    assert!(owner.living.len() * BYTES > max as usize / 2, "{}", owner.living.len());
+    assert!(owner.disk_most <= max as usize, "{}", owner.disk_most);
+    owner.check();
 }
 
 /// Half of what there may be stays: it is copied once for each round through the log, and no more often.
