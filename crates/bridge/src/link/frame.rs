@@ -46,7 +46,7 @@ pub enum Event {
         /// Whether there was one of that name.
         present: bool,
     },
-    /// Everything that was asked for before [`super::Link::done`] is done, and kept where it has to be.
+    /// Everything that the client asked for before it asked to be told is done, and kept where it has to be.
     Done,
     /// What was asked for cannot be had.
     Refused(LinkRefusal),
