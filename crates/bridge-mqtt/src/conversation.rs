@@ -10,7 +10,7 @@
 use crate::options::MqttOptions;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_bridge::{
@@ -104,6 +104,10 @@ impl Conversation {
         let mut properties = PropertiesBuffer::new();
         if options.version == Version::V5 {
             properties.push(Property::ReceiveMaximum(receive_maximum()))?;
+            // A larger message would break the connection each time it comes again.
+            if let Some(max) = u32::try_from(options.packet_bytes_max).ok().and_then(NonZeroU32::new) {
+                properties.push(Property::MaximumPacketSize(max))?;
+            }
             if keeps_session {
                 properties.push(Property::SessionExpiryInterval(u32::MAX))?;
             }
@@ -434,3 +438,6 @@ fn take(properties: &mut Properties, name: &str) -> Option<Box<str>> {
     properties.user.retain(|(known, _)| **known != *name);
     Some(value)
 }
+
+#[cfg(test)]
+mod tests;

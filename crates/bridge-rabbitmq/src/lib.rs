@@ -29,7 +29,13 @@ mod publisher;
 mod refusal;
 mod subscriber;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop on the first surprise"
+)]
 mod test_support;
 mod upstream;
 mod wire;

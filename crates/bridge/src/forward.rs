@@ -95,6 +95,9 @@ const LANE_SHIFT: u32 = 48;
 /// How long hardly anything has to be on its way until a backlog is over.
 const CALM: Duration = Duration::from_millis(200);
 
+/// How long the last settlements may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Why a link is over, for the loop that makes the next one.
 enum End {
     Stopped,
@@ -172,7 +175,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             self.note_flight();
             match self.wait(&mut link).await {
                 Ok(true) => {}
-                Ok(false) => return End::Stopped,
+                Ok(false) => {
+                    // What is confirmed is settled before the end, so that it does not come again. Where that fails it comes under its id.
+                    let _ = tokio::time::timeout(LAST_WORDS, link.outbox.flush()).await;
+                    return End::Stopped;
+                }
                 Err(error) => return End::Link(error),
             }
         }

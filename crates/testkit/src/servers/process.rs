@@ -15,8 +15,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::PATIENCE;
 
 /// Kills the group of its first argument and removes the folder of its second when its standard input ends, which it does
-/// when the test's process is gone, however that has ended.
-const GUARD: &str = r#"read -r _; kill -9 -- "-$0"; rm -rf "$1""#;
+/// when the test's process is gone, however that has ended. `kill -9 --` would be an error to some shells.
+const GUARD: &str = r#"read -r _; kill -s KILL -- "-$0"; rm -rf "$1""#;
 
 /// Ends of a log that are shown when something fails.
 const SHOWN_BYTES_MAX: usize = 8 * 1024;
@@ -168,4 +168,22 @@ fn forward(stream: impl Read + Send + 'static, mut log: File, sender: Sender<Str
 
 fn pid(id: u32) -> Pid {
     Pid::from_raw(id as i32).expect("a process has an id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a test leaves behind that never drops its server: a static, or a process that was killed.
+    #[test]
+    fn the_guard_ends_the_group_when_its_input_ends() {
+        let folder = std::env::temp_dir().join(format!("tidegate-guard-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut leader = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let (mut guard, stdin) = spawn_guard(leader.id(), &folder);
+        drop(stdin);
+        assert!(guard.wait().unwrap().success());
+        assert!(!leader.wait().unwrap().success(), "it was killed");
+        assert!(!folder.exists());
+    }
 }

@@ -31,6 +31,10 @@ pub(super) fn make(bridge: &Bridge, node: &str) -> Made {
     }
     let needs_tls = addresses.iter().any(|address| address.is_encrypted);
     let tls = match &bridge.tls {
+        Some(_) if !needs_tls => {
+            errors.push(wrong("tls", "no address in `url` asks for encryption: they begin with `mqtts://`"));
+            None
+        }
         Some(tls) => client_config(tls).map_err(|error| errors.push(error)).ok(),
         None => {
             if needs_tls {

@@ -1,0 +1,134 @@
+use super::*;
+use crate::{Forwarded, MqttAddress, Received};
+use tidegate_bridge::{Form, Template, Vocabulary};
+use tidegate_message::TopicFilter;
+
+fn options(receives: bool) -> Arc<MqttOptions> {
+    let topic = Template::parse("{topic}", &Vocabulary::FORWARD, Form::Topic).unwrap();
+    let filter = TopicFilter::parse_mqtt(b"commands/#").unwrap();
+    let received = Received { filter, qos_max: QoS::AtLeastOnce };
+    Arc::new(MqttOptions {
+        addresses: vec![MqttAddress::parse("mqtt://user:secret@broker").unwrap()],
+        tls: None,
+        version: Version::V5,
+        client_id: "edge-1-central".to_owned(),
+        node: "edge-1".into(),
+        forwards: vec![Forwarded { topic, retain: false }],
+        receives: if receives { vec![received] } else { Vec::new() },
+        packet_bytes_max: 1 << 20,
+    })
+}
+
+fn send(ticket: u64) -> Order {
+    Order::Send(Box::new(Outgoing {
+        lane: 0,
+        ticket,
+        topic: Topic::parse(b"telemetry/a").unwrap(),
+        payload: Bytes::from_static(b"21"),
+        original: Bytes::from_static(b"21"),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        properties: None,
+        expires_in: None,
+        id: "edge-1/1/central.0/7".into(),
+        path: "edge-1".into(),
+        is_repeated: false,
+    }))
+}
+
+/// The broker's packet, heard by the conversation.
+fn hear(conversation: &mut Conversation, packet: &Packet<'_>) -> Result<usize, Lost> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, Version::V5, packet, usize::MAX).unwrap();
+    conversation.handle_bytes(&bytes)
+}
+
+fn connack(reason: ReasonCode) -> Packet<'static> {
+    Packet::ConnAck(ConnAck { session_present: false, reason, properties: PropertiesRef::default() })
+}
+
+fn open(receives: bool) -> Conversation {
+    let mut conversation = Conversation::new(options(receives), 0).unwrap();
+    hear(&mut conversation, &connack(ReasonCode::Success)).unwrap();
+    conversation.output.clear();
+    conversation
+}
+
+/// A session stays there only where something is received: what waits is on this side otherwise.
+#[test]
+fn connect_says_who_comes_how_large_a_packet_may_be_and_whether_the_session_stays() {
+    for receives in [false, true] {
+        let conversation = Conversation::new(options(receives), 0).unwrap();
+        let (packet, _) = decode(&conversation.output, Version::V5, usize::MAX).unwrap().unwrap();
+        let Packet::Connect(connect) = packet else { panic!("{packet:?}") };
+        assert_eq!((connect.client_id, connect.user_name), ("edge-1-central", Some("user")));
+        assert_eq!(connect.password, Some(Password(b"secret")));
+        assert_eq!(connect.clean_start, !receives);
+        assert_eq!(connect.properties.session_expiry_interval(), receives.then_some(u32::MAX));
+        assert_eq!(connect.properties.maximum_packet_size().map(|max| max.get()), Some(1 << 20));
+    }
+}
+
+/// A verdict is what PUBACK says; what went out carries id and path, at level 1.
+#[test]
+fn puback_is_the_verdict_on_a_message() {
+    for (reason, expected) in [
+        (ReasonCode::Success, Verdict::Confirmed),
+        (ReasonCode::NoMatchingSubscribers, Verdict::Confirmed),
+        (ReasonCode::QuotaExceeded, Verdict::NotNow("quota_exceeded".to_owned())),
+        (
+            ReasonCode::NotAuthorized,
+            Verdict::Never { label: "not_authorised", reason: "not_authorized".to_owned() },
+        ),
+    ] {
+        let mut conversation = open(false);
+        conversation.reports.clear();
+        conversation.handle_order(send(9));
+        let (packet, _) = decode(&conversation.output, Version::V5, usize::MAX).unwrap().unwrap();
+        let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+        assert_eq!(publish.qos, QoS::AtLeastOnce);
+        let user: Vec<_> = publish.properties.user_properties().collect();
+        assert_eq!(user, [(ID_PROPERTY, "edge-1/1/central.0/7"), (PATH_PROPERTY, "edge-1")]);
+        let packet_id = publish.packet_id.unwrap();
+        let ack = Ack { packet_id, reason, properties: PropertiesRef::default() };
+        hear(&mut conversation, &Packet::PubAck(ack)).unwrap();
+        let report = conversation.reports.pop_front();
+        assert!(
+            matches!(&report, Some(Report::Verdict { ticket: 9, verdict }) if *verdict == expected),
+            "{reason:?}: {report:?}"
+        );
+        hear(&mut conversation, &Packet::PubAck(ack)).unwrap();
+        assert!(conversation.reports.is_empty(), "a second PUBACK means nothing");
+    }
+}
+
+/// [MQTT-4.6.0-2]
+#[test]
+fn received_messages_are_acknowledged_in_their_order_and_only_when_settled() {
+    let mut conversation = open(true);
+    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1]).unwrap();
+    assert!(matches!(conversation.reports.pop_front(), Some(Report::Ready)));
+    for id in [3, 4] {
+        let packet_id = NonZeroU16::new(id);
+        let (topic, properties) = (&b"commands/x"[..], PropertiesRef::default());
+        let (dup, qos, retain, payload) = (false, QoS::AtLeastOnce, false, &b"open"[..]);
+        let publish = Publish { dup, qos, retain, topic, packet_id, properties, payload };
+        hear(&mut conversation, &Packet::Publish(publish)).unwrap();
+    }
+    conversation.handle_order(Order::Settle { ticket: 1, taken: Taken::Yes });
+    assert!(conversation.output.is_empty(), "the first one is not settled");
+    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes });
+    assert_eq!(conversation.output, [0x40, 2, 0, 3, 0x40, 2, 0, 4]);
+}
+
+#[test]
+fn a_broker_that_does_not_let_the_bridge_in_is_told_apart_from_one_that_is_busy() {
+    let answer = |reason| {
+        let mut conversation = Conversation::new(options(false), 0).unwrap();
+        hear(&mut conversation, &connack(reason)).unwrap_err()
+    };
+    assert!(matches!(answer(ReasonCode::BadUserNameOrPassword), Lost::Refused(_)));
+    assert!(matches!(answer(ReasonCode::ServerBusy), Lost::Broken(_)));
+    let mut conversation = open(false);
+    assert!(matches!(conversation.handle_bytes(&[0xff, 0xff, 0xff, 0xff, 0xff]), Err(Lost::Broken(_))));
+}
