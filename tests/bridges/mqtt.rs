@@ -1,27 +1,9 @@
-//! Bridges of the real binary to other people's brokers: nothing that was acknowledged is lost on a link that breaks.
+//! Bridges to MQTT brokers: a Mosquitto, and another gateway.
 
-use crate::harness::{Gateway, Program, mosquitto_pub, project_folder, received, subscribed_mosquitto};
+use super::{config, different};
+use crate::harness::{Gateway, mosquitto_pub, project_folder, received, subscribed_mosquitto};
 use tidegate_testkit::proxy::{Direction, Ending, Flow, Proxy};
 use tidegate_testkit::servers::Mosquitto;
-
-/// A gateway that forwards and receives over one bridge.
-fn config(bridge: &str) -> String {
-    format!(
-        r#"
-node = "edge-1"
-data_dir = "data"
-workers = 1
-
-[[listener]]
-name = "mqtt"
-bind = "127.0.0.1:0"
-protocols = ["mqtt"]
-allow_anonymous = true
-
-{bridge}
-"#
-    )
-}
 
 fn bridge_to(port: u16) -> String {
     format!(
@@ -45,18 +27,6 @@ filter = "commands/#"
 to = "{{topic}}"
 "#
     )
-}
-
-/// The payloads that a subscriber prints until `count` different ones have come, in their order.
-fn different(receiver: &mut Program, count: usize) -> Vec<String> {
-    let mut seen = Vec::new();
-    while seen.len() < count {
-        let line = received(receiver);
-        if !seen.contains(&line) {
-            seen.push(line);
-        }
-    }
-    seen
 }
 
 /// Devices publish while the link is cut and while the gateway is killed; commands come the other way.
