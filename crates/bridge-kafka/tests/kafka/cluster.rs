@@ -1,6 +1,5 @@
 //! What stands at a cluster in the end, read by a consumer that the bridge knows nothing of.
 
-use crate::gateway::PATIENCE;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -8,6 +7,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
+use tidegate_bridging::PATIENCE;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]

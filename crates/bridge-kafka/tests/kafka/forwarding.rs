@@ -1,7 +1,7 @@
 //! From here to a cluster, whatever the cluster does.
 
 use crate::cluster::{audit, read};
-use crate::gateway::{AtWork, follower, kafka, next, numbered, publish, target, template, with_gateway};
+use crate::gateway::{kafka, numbered, publish, start, target, template};
 use bytes::Bytes;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey as Request, RDKafkaRespErr as Answer};
@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tidegate_bridge::{BridgeState, REASON_PROPERTY};
 use tidegate_bridge_kafka::ForwardTarget;
+use tidegate_bridging::{AtWork, Follower, property, with_gateway};
 
 type Mock = MockCluster<'static, rdkafka::producer::DefaultProducerContext>;
 
@@ -22,12 +23,12 @@ fn mock(brokers: i32, partitions: i32) -> Mock {
 fn forwarded_in_spite_of(cluster: &Mock, count: usize, trouble: impl AsyncFnOnce(&AtWork)) {
     let bootstrap = cluster.bootstrap_servers();
     with_gateway(async |inside| {
-        let bridge = AtWork::start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
+        let bridge = start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
         bridge.until_attached().await;
         publish(&inside, numbered(0..count / 2)).await;
         trouble(&bridge).await;
         publish(&inside, numbered(count / 2..count)).await;
-        bridge.until("confirmed", |status| confirmed(status) >= count as u64).await;
+        bridge.until_so("confirmed", |status| confirmed(status) >= count as u64).await;
         bridge.stop().await;
     });
     audit(&read(&bootstrap, "plant", count), count);
@@ -45,7 +46,7 @@ fn dead_letters(bridge: &AtWork) -> u64 {
 fn a_thousand_messages_arrive_in_order_with_their_ids() {
     let cluster = mock(3, 4);
     forwarded_in_spite_of(&cluster, 1000, async |bridge| {
-        bridge.until("live", |status| status.state(Instant::now()) == BridgeState::Live).await;
+        bridge.until_so("live", |status| status.state(Instant::now()) == BridgeState::Live).await;
     });
     let found = read(&cluster.bootstrap_servers(), "plant", 1000);
     let site: Vec<_> = found[0].headers.iter().filter(|(name, _)| name == "site").collect();
@@ -95,20 +96,18 @@ fn a_message_that_is_too_large_by_itself_is_a_dead_letter_and_the_rest_goes_on()
     let cluster = mock(1, 1);
     let bootstrap = cluster.bootstrap_servers();
     with_gateway(async |inside| {
-        let mut dead = follower(&inside, "dead").await;
-        let bridge = AtWork::start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
+        let mut dead = Follower::new(&inside, "dead").await;
+        let bridge = start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
         bridge.until_attached().await;
-        bridge.until("live", |status| status.state(Instant::now()) == BridgeState::Live).await;
+        bridge.until_so("live", |status| status.state(Instant::now()) == BridgeState::Live).await;
         // As large as a batch, so that it has one of its own.
         cluster.request_errors(Request::Produce, &[Answer::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
         publish(&inside, [("plant/0".to_owned(), Bytes::from(vec![b'x'; 1_000_000]))]).await;
-        let letter = next(&mut dead).await;
+        let letter = dead.next().await;
         assert_eq!(letter.payload.len(), 1_000_000);
-        let user = letter.properties.unwrap().user;
-        let reason = user.iter().find(|(name, _)| **name == *REASON_PROPERTY).unwrap();
-        assert_eq!(&*reason.1, "too_large");
+        assert_eq!(property(&letter, REASON_PROPERTY).as_deref(), Some("too_large"));
         publish(&inside, numbered(0..50)).await;
-        bridge.until("confirmed", |status| confirmed(status) >= 50).await;
+        bridge.until_so("confirmed", |status| confirmed(status) >= 50).await;
         bridge.stop().await;
     });
     audit(&read(&bootstrap, "plant", 50), 50);
@@ -119,7 +118,7 @@ fn brokers_that_are_away_are_waited_for() {
     let cluster = mock(1, 2);
     forwarded_in_spite_of(&cluster, 300, async |bridge| {
         cluster.broker_down(1).unwrap();
-        bridge.until("not live", |status| status.state(Instant::now()) != BridgeState::Live).await;
+        bridge.until_so("not live", |status| status.state(Instant::now()) != BridgeState::Live).await;
         cluster.broker_up(1).unwrap();
     });
 }
@@ -137,13 +136,13 @@ fn a_missing_topic_that_the_operator_has_named_is_waited_for() {
     let bootstrap = cluster.bootstrap_servers();
     cluster.topic_error("plant", Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
     with_gateway(async |inside| {
-        let bridge = AtWork::start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
+        let bridge = start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
         bridge.until_attached().await;
         publish(&inside, numbered(0..20)).await;
-        bridge.until("refused", |status| format!("{status:?}").contains("plant")).await;
+        bridge.until_so("refused", |status| format!("{status:?}").contains("plant")).await;
         assert_eq!(dead_letters(&bridge), 0);
         cluster.topic_error("plant", Answer::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
-        bridge.until("confirmed", |status| confirmed(status) >= 20).await;
+        bridge.until_so("confirmed", |status| confirmed(status) >= 20).await;
         bridge.stop().await;
     });
     audit(&read(&bootstrap, "plant", 20), 20);
@@ -154,14 +153,13 @@ fn what_kafka_cannot_have_is_a_dead_letter() {
     let cluster = mock(1, 1);
     let bootstrap = cluster.bootstrap_servers();
     with_gateway(async |inside| {
-        let mut dead = follower(&inside, "dead").await;
+        let mut dead = Follower::new(&inside, "dead").await;
         let by_level = ForwardTarget { topic: template("{topic[0]}{topic[1]|}"), ..target("plant") };
-        let bridge = AtWork::start(kafka(&bootstrap, vec![by_level]), Vec::new(), &inside);
+        let bridge = start(kafka(&bootstrap, vec![by_level]), Vec::new(), &inside);
         bridge.until_attached().await;
         publish(&inside, [("plant/ä".to_owned(), Bytes::from_static(b"0"))]).await;
-        let letter = next(&mut dead).await;
-        let user = letter.properties.unwrap().user;
-        assert!(user.iter().any(|(name, value)| **name == *REASON_PROPERTY && &**value == "not_expressible"));
+        let letter = dead.next().await;
+        assert_eq!(property(&letter, REASON_PROPERTY).as_deref(), Some("not_expressible"));
         bridge.stop().await;
     });
 }
@@ -172,7 +170,7 @@ fn a_bridge_ends_while_nobody_answers() {
     let bootstrap = cluster.bootstrap_servers();
     cluster.broker_down(1).unwrap();
     with_gateway(async |inside| {
-        let bridge = AtWork::start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
+        let bridge = start(kafka(&bootstrap, vec![target("plant")]), Vec::new(), &inside);
         bridge.until_attached().await;
         publish(&inside, numbered(0..5)).await;
         tokio::time::timeout(Duration::from_secs(10), bridge.stop()).await.unwrap();

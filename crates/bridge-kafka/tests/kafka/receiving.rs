@@ -1,16 +1,16 @@
 //! From a cluster to here, and never an offset committed before what it stands behind is kept.
 
 use crate::cluster::{committed, until_committed, write};
-use crate::gateway::{AtWork, follower, kafka, next, with_gateway};
+use crate::gateway::{kafka, start, start_with};
 use bytes::Bytes;
 use rdkafka::mocking::MockCluster;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_bridge::{Delivered, Destination, Incoming, Link, Misplaced, Publishing, ReceiveOptions};
+use tidegate_bridge::{Delivered, Destination, Incoming, Misplaced, Publishing, ReceiveOptions};
 use tidegate_bridge_kafka::{KafkaOptions, ReceiveSource, Start};
+use tidegate_bridging::{Follower, with_gateway};
 use tidegate_message::QoS;
-use tokio::io::DuplexStream;
 
 /// Each record goes to a topic that its key names; what has none has no place here.
 #[derive(Debug)]
@@ -52,9 +52,9 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub(crate) async fn until(&mut self, follower: &mut Link<DuplexStream>, distinct: usize) {
+    pub(crate) async fn until(&mut self, follower: &mut Follower, distinct: usize) {
         while self.distinct < distinct {
-            self.note(&next(follower).await);
+            self.note(&follower.next().await);
         }
     }
 
@@ -86,8 +86,8 @@ fn records_come_in_order_and_their_offsets_are_committed() {
     let count = 5000;
     write(&bootstrap, "commands", 0..count);
     with_gateway(async |inside| {
-        let mut follower = follower(&inside, "commands/#").await;
-        let bridge = AtWork::start(source(&bootstrap, "commands"), receive(), &inside);
+        let mut follower = Follower::new(&inside, "commands/#").await;
+        let bridge = start(source(&bootstrap, "commands"), receive(), &inside);
         let mut received = Received::default();
         received.until(&mut follower, count).await;
         assert_eq!(received.duplicates, 0);
@@ -103,16 +103,16 @@ fn a_bridge_that_is_killed_goes_on_where_it_was() {
     let count = 3000;
     write(&bootstrap, "commands", 0..count);
     with_gateway(async |inside| {
-        let mut follower = follower(&inside, "commands/#").await;
+        let mut follower = Follower::new(&inside, "commands/#").await;
         let mut received = Received::default();
         for part in 1..4 {
-            let bridge = AtWork::start(source(&bootstrap, "commands"), receive(), &inside);
+            let bridge = start(source(&bootstrap, "commands"), receive(), &inside);
             received.until(&mut follower, count * part / 4).await;
             bridge.kill();
             let behind = committed(&bootstrap, "commands", "edge-1");
             assert!(behind <= count as i64);
         }
-        let bridge = AtWork::start(source(&bootstrap, "commands"), receive(), &inside);
+        let bridge = start(source(&bootstrap, "commands"), receive(), &inside);
         received.until(&mut follower, count).await;
         until_committed(&bootstrap, "commands", count).await;
         bridge.stop().await;
@@ -126,8 +126,8 @@ fn what_has_no_place_here_holds_nothing_up() {
     crate::cluster::write_one(&bootstrap, "commands", None, b"x");
     write(&bootstrap, "commands", 0..10);
     with_gateway(async |inside| {
-        let mut follower = follower(&inside, "commands/#").await;
-        let bridge = AtWork::start(source(&bootstrap, "commands"), receive(), &inside);
+        let mut follower = Follower::new(&inside, "commands/#").await;
+        let bridge = start(source(&bootstrap, "commands"), receive(), &inside);
         Received::default().until(&mut follower, 10).await;
         let dropped = bridge.status.receives()[0].dropped();
         assert_eq!(dropped.values().sum::<u64>(), 1, "{dropped:?}");
@@ -142,18 +142,14 @@ fn a_cluster_that_is_away_for_a_while_is_followed_again() {
     let bootstrap = cluster.bootstrap_servers();
     write(&bootstrap, "commands", 0..100);
     with_gateway(async |inside| {
-        let mut follower = follower(&inside, "commands/#").await;
+        let mut follower = Follower::new(&inside, "commands/#").await;
         let mut received = Received::default();
-        let bridge = AtWork::start_with(
-            source(&bootstrap, "commands"),
-            receive(),
-            &inside,
-            Duration::from_millis(500),
-        );
+        let bridge =
+            start_with(source(&bootstrap, "commands"), receive(), &inside, Duration::from_millis(500));
         received.until(&mut follower, 100).await;
         cluster.broker_down(1).unwrap();
         bridge
-            .until("away", |status| {
+            .until_so("away", |status| {
                 !format!("{:?}", status.state(std::time::Instant::now())).contains("Live")
             })
             .await;

@@ -1,6 +1,5 @@
 //! The other side: a virtual host of RabbitMQ, looked at with a connection of the test's own.
 
-use crate::edge::PATIENCE;
 use futures_core::Stream;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -14,6 +13,7 @@ use tidegate_bridge_rabbitmq::{
     Argument, Binding, Declarations, Exchange, ForwardTarget, Login, Persistence, Queue, RabbitMqAddress,
     RabbitMqOptions, ReceiveSource,
 };
+use tidegate_bridging::PATIENCE;
 
 /// A connection of the test's own to a virtual host.
 pub(crate) struct Central {

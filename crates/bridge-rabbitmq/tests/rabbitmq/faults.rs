@@ -4,7 +4,7 @@
 //! over arrives here once. `RABBITMQ_ROUNDS=100` makes many rounds of it, `RABBITMQ_SEED=…` brings the troubles of a seed back.
 
 use crate::central::{Central, declarations, options, source, target, text};
-use crate::edge::{AtWork, Follower, publish, with_gateway};
+use crate::edge::start;
 use lapin::BasicProperties;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_bridge::BridgeState;
 use tidegate_bridge_rabbitmq::{Queue, RabbitMqOptions};
+use tidegate_bridging::{Follower, publish, with_gateway};
 use tidegate_testkit::proxy::{FaultPlan, Proxy};
 use tidegate_testkit::servers::RabbitMq;
 
@@ -42,7 +43,7 @@ fn survive(server: &RabbitMq, vhost: &str, seed: u64) {
     let through = format!("amqp://guest:guest@{}/{vhost}", proxy.address());
     with_gateway(async |inside| {
         let names = Names::new(seed);
-        let bridge = AtWork::start(names.options(&through), &inside);
+        let bridge = start(names.options(&through), &inside);
         bridge.until(BridgeState::Live).await;
         let mut follower = Follower::new(&inside, "in/#").await;
         let central = Central::new(&direct).await;

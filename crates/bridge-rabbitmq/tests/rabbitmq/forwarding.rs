@@ -1,11 +1,12 @@
 //! From the gateway to RabbitMQ.
 
 use crate::central::{Central, declarations, options, target, text};
-use crate::edge::{AtWork, Follower, property, publish, with_gateway};
+use crate::edge::start;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use tidegate_bridge::BridgeState;
 use tidegate_bridge_rabbitmq::{Argument, Declarations};
+use tidegate_bridging::{Follower, property, publish, with_gateway};
 use tidegate_testkit::servers::RabbitMq;
 
 fn numbered(topic: &str, numbers: std::ops::Range<u32>) -> impl Iterator<Item = (String, String)> {
@@ -20,7 +21,7 @@ fn messages_arrive_in_order_with_their_ids() {
         let mut options = options(&uri);
         options.declarations = declarations("telemetry", "out.#", "inbox");
         options.forwards = vec![target("telemetry", "{topic}")];
-        let bridge = AtWork::start(options, &inside);
+        let bridge = start(options, &inside);
         bridge.until(BridgeState::Live).await;
         publish(&inside, numbered("out/a", 0..1000)).await;
         let central = Central::new(&uri).await;
@@ -51,7 +52,7 @@ fn what_no_queue_takes_becomes_a_dead_letter_and_the_rest_goes_on() {
         options.declarations = declarations("telemetry", "out.good", "inbox");
         options.forwards = vec![target("telemetry", "{topic}")];
         let mut dead = Follower::new(&inside, "dead/#").await;
-        let bridge = AtWork::start(options, &inside);
+        let bridge = start(options, &inside);
         bridge.until(BridgeState::Live).await;
         let topic = |number| if number % 9 == 4 { "out/bad" } else { "out/good" };
         publish(&inside, (0..600).map(|number| (topic(number).to_owned(), number.to_string()))).await;
@@ -82,7 +83,7 @@ fn a_message_that_closes_the_channel_is_found_among_many() {
         options.declarations = declarations("good", "#", "inbox");
         options.forwards = vec![target("{topic[1]}", "{topic}")];
         let mut dead = Follower::new(&inside, "dead/#").await;
-        let bridge = AtWork::start(options, &inside);
+        let bridge = start(options, &inside);
         bridge.until(BridgeState::Live).await;
         let topic = |number| if [37, 38, 150].contains(&number) { "out/missing" } else { "out/good" };
         publish(&inside, (0..200).map(|number| (topic(number).to_owned(), number.to_string()))).await;
@@ -119,15 +120,15 @@ fn an_exchange_that_is_missing_is_waited_for() {
         later.declarations.exchanges[0].name = "telemetry".to_owned();
         later.declarations.exchanges[0].arguments =
             vec![("alternate-exchange".to_owned(), Argument::Text("amq.topic".to_owned()))];
-        let maker = AtWork::start(maker, &inside);
+        let maker = start(maker, &inside);
         maker.until(BridgeState::Live).await;
         let mut options = options(&uri);
         options.forwards = vec![target("telemetry", "{topic}")];
-        let bridge = AtWork::start(options, &inside);
+        let bridge = start(options, &inside);
         bridge.until(BridgeState::Live).await;
         publish(&inside, numbered("out/a", 0..300)).await;
         bridge.until(BridgeState::Rejecting).await;
-        let later = AtWork::start(later, &inside);
+        let later = start(later, &inside);
         let central = Central::new(&uri).await;
         let mut inbox = central.consume("inbox").await;
         for number in 0..300 {
@@ -147,7 +148,7 @@ fn a_wrong_password_is_told() {
     let server = RabbitMq::shared();
     let uri = server.uri(&server.vhost()).replace("guest:guest", "guest:Kennwort");
     with_gateway(async |inside| {
-        let bridge = AtWork::start(options(&uri), &inside);
+        let bridge = start(options(&uri), &inside);
         let said = |status: &tidegate_bridge::BridgeStatus| status.connection().last_error;
         bridge.until_so("refused", |status| said(status).is_some_and(|error| error.contains("403"))).await;
         assert!(!format!("{:?}", bridge.status).contains("Kennwort"));
@@ -163,13 +164,13 @@ fn a_declaration_that_does_not_fit_is_told() {
     with_gateway(async |inside| {
         let mut first = options(&uri);
         first.declarations = declarations("telemetry", "#", "inbox");
-        let maker = AtWork::start(first.clone(), &inside);
+        let maker = start(first.clone(), &inside);
         maker.until(BridgeState::Live).await;
         let mut second = first;
         second.declarations =
             Declarations { queues: Vec::new(), bindings: Vec::new(), ..second.declarations };
         second.declarations.exchanges[0].kind = "direct".to_owned();
-        let bridge = AtWork::start(second, &inside);
+        let bridge = start(second, &inside);
         let said = |status: &tidegate_bridge::BridgeStatus| status.connection().last_error;
         bridge.until_so("refused", |status| said(status).is_some_and(|error| error.contains("406"))).await;
         bridge.stop().await;

@@ -1,13 +1,14 @@
 //! From RabbitMQ to the gateway.
 
 use crate::central::{Central, declarations, options, source, text};
-use crate::edge::{AtWork, Follower, property, with_gateway};
+use crate::edge::start;
 use lapin::BasicProperties;
 use lapin::options::QueueDeleteOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use std::sync::atomic::Ordering::Relaxed;
 use tidegate_bridge::BridgeState;
 use tidegate_bridge_rabbitmq::{Argument, Queue};
+use tidegate_bridging::{Follower, property, with_gateway};
 use tidegate_testkit::servers::RabbitMq;
 
 fn path(path: &str) -> BasicProperties {
@@ -26,7 +27,7 @@ fn what_waits_in_a_queue_is_published_here_in_order_and_acknowledged_there() {
         options.declarations = declarations("commands", "#", "commands");
         options.receives = vec![source("commands", 50)];
         let mut follower = Follower::new(&inside, "in/#").await;
-        let bridge = AtWork::start(options, &inside);
+        let bridge = start(options, &inside);
         bridge.until(BridgeState::Live).await;
         let central = Central::new(&uri).await;
         for number in 0..200 {
@@ -60,7 +61,7 @@ fn what_is_never_taken_goes_to_the_dead_letter_exchange() {
         options.declarations.queues.push(Queue { name: "commands".to_owned(), durable: true, arguments });
         options.receives = vec![source("commands", 10)];
         let mut follower = Follower::new(&inside, "in/#").await;
-        let bridge = AtWork::start(options, &inside);
+        let bridge = start(options, &inside);
         bridge.until(BridgeState::Live).await;
         let central = Central::new(&uri).await;
         central.put("commands", "no path", path("a b")).await;
@@ -82,7 +83,7 @@ fn a_queue_that_is_deleted_ends_the_connection_with_words() {
         options.declarations = declarations("commands", "#", "commands");
         options.receives = vec![source("commands", 10)];
         let mut follower = Follower::new(&inside, "in/#").await;
-        let bridge = AtWork::start(options, &inside);
+        let bridge = start(options, &inside);
         bridge.until(BridgeState::Live).await;
         let central = Central::new(&uri).await;
         central.channel.queue_delete("commands".into(), QueueDeleteOptions::default()).await.unwrap();

@@ -1,11 +1,14 @@
 //! From here to the upstream.
 
+use crate::forward;
 use crate::toy::{Act, Toy};
-use crate::{AtWork, follower, forward, gateway, next, options, publish, run, with_gateway};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_bridge::{BridgeState, PaceOptions, Verdict};
+use tidegate_bridge::{BridgeState, PATH_PROPERTY, PaceOptions, Verdict};
+use tidegate_bridging::{
+    AtWork, Follower, gateway, options, property, publish, publish_with, run, with_gateway,
+};
 use tidegate_storage::MemoryStorage;
 
 fn numbered(
@@ -122,7 +125,7 @@ fn what_the_upstream_refuses_for_good_becomes_a_dead_letter_and_the_rest_goes_on
                 _ => Act::Confirm,
             }));
         });
-        let mut dead = follower(&inside, "dead/#").await;
+        let mut dead = Follower::new(&inside, "dead/#").await;
         let mut forward = forward("telemetry/#");
         forward.dead_letter = Some("dead/central".to_owned());
         let bridge = AtWork::start(options(vec![forward], vec![]), toy.clone(), &inside);
@@ -130,11 +133,9 @@ fn what_the_upstream_refuses_for_good_becomes_a_dead_letter_and_the_rest_goes_on
         let arrived = toy.until(|state| (state.arrived.len() == 5).then(|| state.arrived.clone())).await;
         let payloads: Vec<&str> = arrived.iter().map(|(_, payload, ..)| payload.as_str()).collect();
         assert_eq!(payloads, ["0", "1", "2", "4", "5"]);
-        let letter = next(&mut dead).await;
+        let letter = dead.next().await;
         assert_eq!((letter.topic.as_str(), &letter.payload[..]), ("dead/central", &b"3"[..]));
-        let user = &letter.properties.unwrap().user;
-        let value =
-            |name: &str| user.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.to_string());
+        let value = |name: &str| property(&letter, name);
         assert_eq!(value("tidegate-reason").as_deref(), Some("unroutable"));
         assert_eq!(value("tidegate-detail").as_deref(), Some("no queue is bound"));
         assert_eq!(value("tidegate-topic").as_deref(), Some("telemetry/a"));
@@ -236,7 +237,7 @@ fn messages_do_not_go_in_circles() {
         let toy = Toy::new(1);
         let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
         bridge.until(BridgeState::Live).await;
-        crate::receiving::publish_with_path(&inside, "telemetry/a", "was here", "edge-1,central").await;
+        publish_with(&inside, &[(PATH_PROPERTY, "edge-1,central")], [("telemetry/a", "was here")]).await;
         publish(&inside, [("telemetry/a", "new".to_owned())]).await;
         let arrived = toy.until(|state| state.arrived.first().cloned()).await;
         assert_eq!(arrived.1, "new");

@@ -1,14 +1,11 @@
 //! From the upstream to here.
 
 use crate::toy::Toy;
-use crate::{AtWork, connect, follower, next, options, with_gateway};
 use bytes::Bytes;
 use std::sync::Arc;
-use tidegate_bridge::{
-    BridgeState, Destination, Event, Incoming, Link, Misplaced, Publishing, ReceiveOptions, Taken,
-};
-use tidegate_message::{Properties, QoS};
-use tidegate_net::Inside;
+use tidegate_bridge::{BridgeState, Destination, Incoming, Misplaced, Publishing, ReceiveOptions, Taken};
+use tidegate_bridging::{AtWork, Follower, options, with_gateway};
+use tidegate_message::QoS;
 
 /// Everything goes to one topic, but what has no place at all.
 #[derive(Debug)]
@@ -49,34 +46,17 @@ fn incoming(ticket: u64, payload: &str, id: Option<&str>, path: Option<&str>) ->
     }
 }
 
-/// Publishes a message that says which nodes it has passed.
-pub(crate) async fn publish_with_path(inside: &Inside, topic: &str, payload: &str, path: &str) {
-    let mut link = Link::new(connect(inside)().unwrap());
-    let user = vec![(tidegate_bridge::PATH_PROPERTY.into(), path.into())];
-    let publishing = Publishing {
-        topic: Bytes::copy_from_slice(topic.as_bytes()),
-        payload: Bytes::copy_from_slice(payload.as_bytes()),
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        properties: Some(Box::new(Properties { user, ..Properties::default() })),
-        expiry: None,
-    };
-    link.outbox.publish(0, publishing);
-    link.outbox.flush().await.unwrap();
-    assert!(matches!(link.inbox.next().await.unwrap(), Event::Published { result: Ok(_), .. }));
-}
-
 #[test]
 fn what_comes_in_is_acknowledged_when_it_is_here_and_says_where_it_came_from() {
     with_gateway(async |inside| {
         let toy = Toy::new(1);
-        let mut follower = follower(&inside, "commands/#").await;
+        let mut follower = Follower::new(&inside, "commands/#").await;
         let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
         toy.with(|state| {
             state.outbound.extend((0..50).map(|n| incoming(n, &n.to_string(), None, Some("central"))))
         });
         for number in 0..50 {
-            let got = next(&mut follower).await;
+            let got = follower.next().await;
             assert_eq!((got.topic.as_str(), &got.payload[..]), ("commands/a", number.to_string().as_bytes()));
             assert_eq!(&*got.properties.unwrap().user[0].1, "central;via=central");
         }
@@ -91,7 +71,7 @@ fn what_comes_in_is_acknowledged_when_it_is_here_and_says_where_it_came_from() {
 fn what_comes_again_under_its_id_is_published_once() {
     with_gateway(async |inside| {
         let toy = Toy::new(1);
-        let mut follower = follower(&inside, "commands/#").await;
+        let mut follower = Follower::new(&inside, "commands/#").await;
         let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
         let id = |n: u64| format!("far/1/x/{n}");
         // Each comes twice in a row, under another ticket.
@@ -100,7 +80,7 @@ fn what_comes_again_under_its_id_is_published_once() {
             state.outbound.extend(twice);
         });
         for number in 0..20 {
-            assert_eq!(&next(&mut follower).await.payload[..], number.to_string().as_bytes());
+            assert_eq!(&follower.next().await.payload[..], number.to_string().as_bytes());
         }
         let taken = toy.until(|state| (state.taken.len() == 40).then(|| state.taken.clone())).await;
         assert!(taken.iter().all(|(_, taken)| *taken == Taken::Yes));
@@ -114,7 +94,7 @@ fn what_comes_again_under_its_id_is_published_once() {
 fn what_has_no_place_here_is_rejected_and_counted_and_circles_end_here() {
     with_gateway(async |inside| {
         let toy = Toy::new(1);
-        let mut follower = follower(&inside, "commands/#").await;
+        let mut follower = Follower::new(&inside, "commands/#").await;
         let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
         toy.with(|state| {
             state.outbound.extend([
@@ -124,7 +104,7 @@ fn what_has_no_place_here_is_rejected_and_counted_and_circles_end_here() {
                 incoming(4, "good", None, None),
             ]);
         });
-        assert_eq!(&next(&mut follower).await.payload[..], b"good");
+        assert_eq!(&follower.next().await.payload[..], b"good");
         let mut taken = toy.until(|state| (state.taken.len() == 4).then(|| state.taken.clone())).await;
         taken.sort_by(|one, other| one.0.cmp(&other.0));
         let expected = [

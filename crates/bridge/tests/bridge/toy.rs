@@ -74,7 +74,9 @@ impl Toy {
                 changed.await;
             }
         };
-        tokio::time::timeout(super::PATIENCE, wait).await.expect("the upstream comes to that state")
+        tokio::time::timeout(tidegate_bridging::PATIENCE, wait)
+            .await
+            .expect("the upstream comes to that state")
     }
 
     async fn work(&self, mut line: Line) -> Lost {
