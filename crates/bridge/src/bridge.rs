@@ -12,6 +12,7 @@
 
 use crate::backoff::{Backoff, RetryOptions};
 use crate::forward::{Connect, Forward, ForwardOptions, ForwardSeat, Standing, lane_of, random};
+use crate::lane_status::Problem;
 use crate::receive::{Receive, ReceiveOptions, ReceiveSeat};
 use crate::status::BridgeStatus;
 use crate::upstream::{Incoming, Line, Lost, Order, Report, UNSETTLED_MAX, Upstream, Verdict};
@@ -106,7 +107,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
         let (mut address, mut number) = (0, 0);
         loop {
             number += 1;
-            self.status.note_trying(self.upstream.address(address));
+            self.status.note_trying(address, self.upstream.address(address));
             let ended = self.serve(address, number, &parts, &mut backoff, &mut stop).await;
             parts.standing.send_replace(None);
             let lost = match ended {
@@ -154,7 +155,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
             tasks.spawn(Forward::new(options.clone(), seat, self.connect.clone()).run());
         }
         for (options, status) in self.options.receives.iter().zip(self.status.receives()) {
-            // As many as the upstream may hand over without their being settled: nobody waits for a receive.
+            // As many as the upstream may hand over without their being settled. A receive makes room here for those of the next connection,
+            // whatever it is doing: nobody waits for it.
             let (sender, receiver) = mpsc::channel(UNSETTLED_MAX);
             incoming.push(sender);
             let seat = ReceiveSeat {
@@ -182,8 +184,16 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
         let (orders, taken) = mpsc::channel(ORDERS_MAX);
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
         let serving = self.upstream.clone().serve(address, Line { orders: taken, reports });
-        let mut connection =
-            Connection { number, orders, reported, serving, answered_at: Instant::now(), is_probed: false };
+        let now = Instant::now();
+        let mut connection = Connection {
+            number,
+            orders,
+            reported,
+            serving,
+            ready_at: now,
+            answered_at: now,
+            is_probed: false,
+        };
         let ready = self.await_ready(&mut connection, parts);
         let ready = tokio::select! {
             ready = tokio::time::timeout(self.options.connect_timeout, ready) => ready,
@@ -196,7 +206,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
         }
         backoff.reset();
         let now = Instant::now();
-        connection.answered_at = now;
+        (connection.ready_at, connection.answered_at) = (now, now);
         self.status.note_ready(now);
         info!(bridge = %self.options.name, address = %self.upstream.address(address), "the upstream answers");
         parts.standing.send_replace(Some(Standing { orders: connection.orders.clone(), number }));
@@ -248,6 +258,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
                     None => std::future::pending().await,
                 }
             };
+            let stuck_at = self.stuck_at(connection.ready_at);
+            let look_at = stuck_at.map_or(probe_at, |at| at.min(probe_at));
             tokio::select! {
                 lost = &mut connection.serving => return Ended::Lost(lost),
                 report = connection.reported.recv() => {
@@ -257,7 +269,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
                     self.status.note_answer(connection.answered_at);
                     self.handle(report, connection.number, parts).await;
                 }
-                () = tokio::time::sleep_until(probe_at.into()) => {
+                () = tokio::time::sleep_until(look_at.into()) => {
+                    let now = Instant::now();
+                    if stuck_at.is_some_and(|at| at <= now) {
+                        return Ended::Lost(Lost::Broken("the upstream answers, but confirms nothing".to_owned()));
+                    }
+                    if probe_at > now {
+                        continue;
+                    }
                     if connection.is_probed {
                         return Ended::Lost(Lost::Broken("the upstream does not answer any more".to_owned()));
                     }
@@ -269,6 +288,15 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
                 () = stopped(stop) => return Ended::Stopped,
             }
         }
+    }
+
+    /// When a connection is given up on which the upstream answers, and nothing comes of what was sent. The next one may be better; each gets as
+    /// much time as all before it together, because what is sent again may arrive twice.
+    fn stuck_at(&self, ready_at: Instant) -> Option<Instant> {
+        let unanswered = self.status.forwards().iter().filter(|forward| forward.is_unanswered());
+        let since = unanswered.filter_map(|forward| forward.waiting_since()).min()?;
+        let before = ready_at.saturating_duration_since(since);
+        Some((since + self.options.probe_after + self.options.stalled_after).max(ready_at + before))
     }
 
     async fn handle(&self, report: Report, number: u64, parts: &Parts) {
@@ -311,7 +339,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
             }
             _ => warn!(bridge = %name, %why, ?wait, "no connection to the upstream; trying again"),
         }
-        self.status.note_lost(Some(why));
+        self.status.note_lost(Some(Problem::new(&why, Instant::now())));
     }
 }
 
@@ -324,6 +352,7 @@ struct Connection {
     orders: mpsc::Sender<Order>,
     reported: mpsc::Receiver<Report>,
     serving: Pin<Box<dyn Future<Output = Lost> + Send>>,
+    ready_at: Instant,
     answered_at: Instant,
     is_probed: bool,
 }

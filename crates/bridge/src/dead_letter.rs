@@ -62,6 +62,11 @@ impl DeadLetters {
         self.retry_at = None;
     }
 
+    /// Whether all of them are kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     /// When those that had no room want to be tried again.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
@@ -142,7 +147,7 @@ impl DeadLetters {
 }
 
 /// The beginning of a text, at the border of a character.
-fn shortened(text: &str) -> &str {
+pub(crate) fn shortened(text: &str) -> &str {
     let end = (0..=DETAIL_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }

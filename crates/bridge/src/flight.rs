@@ -61,6 +61,11 @@ impl Flight {
         self.next_ticket
     }
 
+    /// Whether something was sent that has no verdict.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        !self.tickets.is_empty()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.held.len()
     }

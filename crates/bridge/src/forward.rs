@@ -7,9 +7,10 @@
 use crate::backoff::{Backoff, RetryOptions};
 use crate::dead_letter::{DeadLetters, Reason};
 use crate::flight::Flight;
+use crate::lane_status::LaneStatus;
 use crate::link::{Delivered, Event, Link, LinkError};
 use crate::pace::{Pace, PaceOptions};
-use crate::status::LaneStatus;
+use crate::patience::Patience;
 use crate::upstream::{Order, Outgoing, Verdict};
 use crate::{Envelope, Facts, ID_PROPERTY, LoopGuard, PATH_PROPERTY, Path, SealError, StreamName};
 use bytes::Bytes;
@@ -79,6 +80,13 @@ pub(crate) struct Forward<P> {
     /// Since when hardly anything is on its way, while a backlog is drained.
     calm_since: Option<Instant>,
     line: Option<Standing>,
+    patience: Patience,
+    /// Whether the upstream has answered for a message, or a dead letter is kept, since that was looked at.
+    was_answered: bool,
+    /// Whether the upstream has turned a message away for the moment, and confirmed none since.
+    is_turned_away: bool,
+    /// How many messages it has refused for good and confirmed none since.
+    refusals: u32,
 }
 
 /// The first ticket of a lane: tickets of all lanes are different, so that a verdict finds its lane.
@@ -94,6 +102,9 @@ pub(crate) fn lane_of(ticket: u64) -> usize {
 const LANE_SHIFT: u32 = 48;
 /// How long hardly anything has to be on its way until a backlog is over.
 const CALM: Duration = Duration::from_millis(200);
+
+/// After how many messages that were refused for good, one after the other, the upstream is said to refuse everything.
+const REFUSALS: u32 = 3;
 
 /// How long the last settlements may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -120,6 +131,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             paused_until: None,
             calm_since: None,
             line: None,
+            patience: Patience::default(),
+            was_answered: false,
+            is_turned_away: false,
+            refusals: 0,
         }
     }
 
@@ -135,7 +150,6 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                 End::Stopped => return,
                 End::Link(error) => error,
             };
-            self.seat.status.set_attached(false);
             // What the link had delivered comes again from the session, and what was confirmed meanwhile is settled there or comes twice.
             self.restart_flight();
             if self.seat.standing.has_changed().is_err() {
@@ -163,11 +177,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         if let Err(error) = link.attach(name, *in_flight_max, filters, *retained, &mut early).await {
             if let LinkError::Refused(refusal) = &error {
                 warn!(bridge = %self.seat.bridge, forward = %name, "the gateway refuses the bridge's session: {refusal}");
+                self.seat
+                    .status
+                    .note_problem(&format!("the gateway refuses the bridge's session: {refusal}"));
             }
             return End::Link(error);
         }
         link_backoff.reset();
-        self.seat.status.set_attached(true);
+        let _attached = self.seat.status.attach();
         early.into_iter().for_each(|delivered| self.take_in(delivered, &mut link));
         self.note_standing();
         loop {
@@ -258,7 +275,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         self.flight.note_lost();
         self.paused_until = None;
         self.backoff.reset();
-        self.seat.status.set_rejected(false);
+        let now = Instant::now();
+        self.patience.note_lost(now);
+        if standing.is_some() {
+            self.patience.note_standing(now);
+        }
         // Until it turns out that nothing waits: what does may still be on its way here.
         self.seat.status.set_draining(standing.is_some());
         self.line = standing;
@@ -268,8 +289,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         match event {
             Event::Delivered(delivered) => self.take_in(*delivered, link),
             Event::Published { ticket, result } => {
+                self.was_answered |= !result.as_ref().is_err_and(|refusal| refusal.is_passing);
                 let retry = self.dead_letters.note_published(ticket, result, &mut link.outbox);
                 if let Some(refusal) = retry {
+                    self.seat.status.note_problem(&format!("a dead letter cannot be kept now: {refusal}"));
                     warn!(bridge = %self.seat.bridge, forward = %self.options.name, "a dead letter cannot be kept now: {refusal}");
                 }
             }
@@ -365,23 +388,30 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             Verdict::Confirmed => {
                 let Some(delivered) = self.flight.take(ticket) else { return };
                 LaneStatus::count(&self.seat.status.confirmed, 1);
+                (self.was_answered, self.is_turned_away, self.refusals) = (true, false, 0);
                 if self.paused_until.take().is_some() {
                     info!(bridge = %self.seat.bridge, forward = %self.options.name, "the upstream takes messages again");
                 }
                 self.backoff.reset();
-                self.seat.status.set_rejected(false);
                 link.outbox.settle(delivered.tag, Outcome::Accepted);
             }
             Verdict::NotNow(reason) => {
                 if self.flight.return_to_front(ticket) {
+                    LaneStatus::count(&self.seat.status.turned_away, 1);
+                    (self.was_answered, self.is_turned_away) = (true, true);
                     self.pause(&reason);
                 }
             }
             Verdict::Never { label, reason } => {
                 let Some(delivered) = self.flight.take(ticket) else { return };
                 let id = self.seat.stream.id(delivered.tag.0).to_string();
-                LaneStatus::count(&self.seat.status.dead_letters, 1);
-                self.seat.status.count_dropped(label);
+                (self.was_answered, self.refusals) = (true, self.refusals.saturating_add(1));
+                self.seat.status.count_refused(label);
+                self.seat.status.note_problem(&reason);
+                match self.options.dead_letter {
+                    Some(_) => LaneStatus::count(&self.seat.status.dead_letters, 1),
+                    None => self.seat.status.count_dropped(label),
+                }
                 self.dead_letters.bury(&delivered, &id, Reason { label, text: &reason }, &mut link.outbox);
             }
         }
@@ -395,13 +425,24 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         }
         let wait = self.backoff.next(random());
         warn!(bridge = %self.seat.bridge, forward = %self.options.name, %reason, ?wait, "the upstream takes no messages now");
-        self.seat.status.set_rejected(true);
+        self.seat.status.note_problem(reason);
         self.paused_until = Some(now + wait);
     }
 
-    fn note_flight(&self) {
-        let in_flight = self.flight.len() as u64;
-        self.seat.status.in_flight.store(in_flight, std::sync::atomic::Ordering::Relaxed);
+    /// Tells how it stands with what is held.
+    fn note_flight(&mut self) {
+        let (status, now) = (self.seat.status.clone(), Instant::now());
+        status.in_flight.store(self.flight.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.is_turned_away &= self.flight.len() > 0;
+        status.set_rejected(self.is_turned_away || self.refusals >= REFUSALS);
+        let was_answered = std::mem::take(&mut self.was_answered);
+        if self.line.is_some() {
+            let may_be_sent = self.flight.next_unsent().is_some() && self.held_until(now).is_none();
+            let has_work = self.flight.is_on_its_way() || may_be_sent || !self.dead_letters.is_empty();
+            self.patience.note(has_work, was_answered, now);
+        }
+        status.set_unanswered(self.flight.is_on_its_way());
+        status.set_waiting_since(self.patience.since());
     }
 }
 

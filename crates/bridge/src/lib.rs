@@ -25,11 +25,13 @@ mod facts;
 mod flight;
 mod forward;
 mod id;
+mod lane_status;
 mod link;
 mod moment;
 mod name;
 mod pace;
 mod path;
+mod patience;
 mod receive;
 mod recent;
 mod seen_ids;
@@ -45,6 +47,7 @@ pub use envelope::{CloudEvent, CloudEvents, Envelope, OpenError, Parts, PayloadF
 pub use facts::Facts;
 pub use forward::{Connect, ForwardOptions};
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
+pub use lane_status::{LaneStatus, Problem};
 pub use link::{
     BadFrame, Delivered, Event, Inbox, Link, LinkError, LinkProtocol, LinkRefusal, Matched, Outbox, PROTOCOL,
     Publishing,
@@ -54,7 +57,7 @@ pub use pace::PaceOptions;
 pub use path::{HOPS_MAX_DEFAULT, Loop, LoopGuard, PATH_BYTES_MAX, PATH_PROPERTY, Path, PathError};
 pub use receive::{Destination, Misplaced, ReceiveOptions};
 pub use seen_ids::{SeenIds, SeenIdsError, Sighting};
-pub use status::{BridgeState, BridgeStatus, ConnectionStatus, LaneStatus};
+pub use status::{BridgeState, BridgeStatus, ConnectionStatus};
 pub use template::{
     Absence, Form, RenderError, TEMPLATE_BYTES_MAX, Template, TemplateError, TemplateErrorKind, Vocabulary,
     Word,

@@ -6,14 +6,15 @@
 
 use crate::backoff::{Backoff, RetryOptions};
 use crate::forward::{Connect, Standing, random};
+use crate::lane_status::LaneStatus;
 use crate::link::{Event, Link, LinkError, LinkRefusal, Matched, Publishing};
-use crate::status::LaneStatus;
+use crate::patience::Patience;
 use crate::upstream::{Incoming, Order, Taken, UNSETTLED_MAX};
 use crate::{LoopGuard, PATH_PROPERTY, Path, SeenIds, Sighting, StableId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::{Properties, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
@@ -62,6 +63,8 @@ pub(crate) struct Receive<P> {
     seat: ReceiveSeat,
     connect: Connect<P>,
     seen: SeenIds,
+    /// What has come and waits for its turn, with the connection that it came over.
+    waiting: VecDeque<(u64, Box<Incoming>)>,
     next_ticket: u64,
     /// What is on its way into the gateway, by its ticket there: in the order in which it came.
     under_way: BTreeMap<u64, Guest>,
@@ -71,6 +74,9 @@ pub(crate) struct Receive<P> {
     refused: Vec<u64>,
     backoff: Backoff,
     retry_at: Option<Instant>,
+    patience: Patience,
+    /// Whether something has become of a message since that was looked at.
+    was_answered: bool,
 }
 
 /// A message on its way in.
@@ -103,12 +109,15 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             seat,
             connect,
             seen,
+            waiting: VecDeque::new(),
             next_ticket: 0,
             under_way: BTreeMap::new(),
             by_id: HashMap::new(),
             refused: Vec::new(),
             backoff,
             retry_at: None,
+            patience: Patience::default(),
+            was_answered: false,
         }
     }
 
@@ -123,14 +132,37 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                 },
                 None => LinkError::Closed,
             };
-            self.seat.status.set_attached(false);
             let wait = link_backoff.next(random());
             debug!(bridge = %self.seat.bridge, receive = %self.options.name, %error, ?wait, "the link is over");
-            let ends = async { while self.seat.standing.changed().await.is_ok() {} };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = ends => return,
+            if self.rest(wait).await.is_none() {
+                return;
             }
+        }
+    }
+
+    /// Rests, and makes room in the channel meanwhile; nothing where the bridge ends.
+    async fn rest(&mut self, wait: Duration) -> Option<()> {
+        let sleep = tokio::time::sleep(wait);
+        tokio::pin!(sleep);
+        loop {
+            self.forget_stale();
+            tokio::select! {
+                () = &mut sleep => return Some(()),
+                incoming = self.seat.incoming.recv(), if self.waiting.len() < UNSETTLED_MAX => {
+                    self.waiting.push_back(incoming?);
+                }
+                changed = self.seat.standing.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    /// Where too much waits, what came over connections that are gone is let go: it comes again. So there is room for everything that a connection
+    /// hands over, and the bridge never waits for this task.
+    fn forget_stale(&mut self) {
+        if self.waiting.len() >= UNSETTLED_MAX {
+            let standing = self.seat.standing.borrow().as_ref().map(|standing| standing.number);
+            let newest = self.waiting.iter().map(|(connection, _)| *connection).chain(standing).max();
+            self.waiting.retain(|(connection, _)| Some(*connection) == newest);
         }
     }
 
@@ -142,8 +174,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         }
         self.refused.clear();
         self.retry_at = None;
-        self.seat.status.set_attached(true);
+        let _attached = self.seat.status.attach();
         loop {
+            self.take_waiting(&mut link).await;
+            self.note_under_way();
             let retry_at = self.retry_at;
             let retry = async {
                 match retry_at {
@@ -151,11 +185,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                     None => std::future::pending().await,
                 }
             };
-            let has_room = self.under_way.len() < UNSETTLED_MAX && self.retry_at.is_none();
             tokio::select! {
-                incoming = self.seat.incoming.recv(), if has_room => {
-                    let Some((connection, incoming)) = incoming else { return Ok(()) };
-                    self.take_in(connection, *incoming, &mut link).await;
+                incoming = self.seat.incoming.recv(), if self.waiting.len() < UNSETTLED_MAX => {
+                    let Some(incoming) = incoming else { return Ok(()) };
+                    self.waiting.push_back(incoming);
                 }
                 event = link.inbox.next() => {
                     if let Event::Published { ticket, result } = event? {
@@ -171,13 +204,32 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                     }
                 }
             }
-            let under_way = self.under_way.len() as u64;
-            self.seat.status.in_flight.store(under_way, std::sync::atomic::Ordering::Relaxed);
         }
+    }
+
+    /// Takes in what may be taken in now.
+    async fn take_waiting(&mut self, link: &mut Link<P>) {
+        self.forget_stale();
+        while self.under_way.len() < UNSETTLED_MAX
+            && self.retry_at.is_none()
+            && let Some((connection, incoming)) = self.waiting.pop_front()
+        {
+            self.take_in(connection, *incoming, link).await;
+        }
+    }
+
+    /// Tells how it stands with what is on its way in.
+    fn note_under_way(&mut self) {
+        let status = &self.seat.status;
+        status.in_flight.store(self.under_way.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        let was_answered = std::mem::take(&mut self.was_answered);
+        self.patience.note(!self.under_way.is_empty(), was_answered, Instant::now());
+        status.set_waiting_since(self.patience.since());
     }
 
     async fn take_in(&mut self, connection: u64, incoming: Incoming, link: &mut Link<P>) {
         let door = (connection, incoming.ticket);
+        LaneStatus::count(&self.seat.status.received, 1);
         match self.prepare(incoming, door) {
             Ok(Prepared::Publish(id, publishing)) => {
                 let ticket = self.next_ticket;
@@ -193,6 +245,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             Err((label, reason)) => {
                 debug!(bridge = %self.seat.bridge, receive = %self.options.name, label, %reason, "a message is not taken");
                 self.seat.status.count_dropped(label);
+                self.seat.status.note_problem(&reason);
                 self.settle(door, Taken::Never).await;
             }
         }
@@ -243,6 +296,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             Err(refusal) if refusal.is_passing => self.pause(ticket, &refusal),
             Ok(_) => {
                 let Some(guest) = self.leave(ticket) else { return };
+                self.was_answered = true;
                 self.backoff.reset();
                 if let Some(id) = guest.id.as_deref().and_then(|id| StableId::parse(id).ok()) {
                     self.seen.note(&id);
@@ -252,7 +306,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             }
             Err(refusal) => {
                 let Some(guest) = self.leave(ticket) else { return };
+                self.was_answered = true;
                 warn!(bridge = %self.seat.bridge, receive = %self.options.name, "a message is not taken: {refusal}");
+                self.seat.status.note_problem(&format!("the gateway does not take a message: {refusal}"));
                 self.seat.status.count_dropped("refused_here");
                 self.settle_all(&guest, Taken::Never).await;
             }
@@ -261,9 +317,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
 
     fn pause(&mut self, ticket: u64, refusal: &LinkRefusal) {
         self.refused.push(ticket);
+        LaneStatus::count(&self.seat.status.turned_away, 1);
         if self.retry_at.is_none() {
             let wait = self.backoff.next(random());
             warn!(bridge = %self.seat.bridge, receive = %self.options.name, ?wait, "the gateway takes no messages now: {refusal}");
+            self.seat.status.note_problem(&format!("the gateway takes no messages now: {refusal}"));
             self.retry_at = Some(Instant::now() + wait);
         }
     }

@@ -3,19 +3,22 @@
 //! ```text
 //! connecting ─► live ◄─► draining      everything that is confirmed arrives upstream
 //!     ▲          │
-//!     │          ├─► stalled           nothing was confirmed for too long although a connection stands
-//!     │          └─► rejecting         the upstream takes no messages now
+//!     │          ├─► stalled           the upstream says nothing for too long, or nothing comes of what is under way
+//!     │          └─► rejecting         the upstream takes no messages
 //!     └──────────┘
 //! ```
+//!
+//! Whoever asks brings the time along, so that a bridge that has died on the way does not go on looking as it did when it was alive.
 
+use crate::lane_status::{LaneStatus, Problem};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The state of a bridge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BridgeState {
     /// No connection to the upstream, or none to the gateway itself.
     Connecting,
@@ -23,9 +26,9 @@ pub enum BridgeState {
     Live,
     /// The same, and what waited during an outage is on its way.
     Draining,
-    /// A connection stands, and the upstream has not answered for too long.
+    /// A connection stands, and the upstream has not answered for too long, or nothing has come of what is under way for as long.
     Stalled,
-    /// The upstream does not take messages now, and says so.
+    /// The upstream does not take messages now and says so, or has refused the last ones for good, one after the other.
     Rejecting,
     /// It was told to end.
     Stopped,
@@ -41,6 +44,11 @@ impl BridgeState {
         BridgeState::Rejecting,
         BridgeState::Stopped,
     ];
+
+    /// Whether everything is as it should be: what is published arrives.
+    pub fn is_moving(self) -> bool {
+        matches!(self, BridgeState::Live | BridgeState::Draining)
+    }
 
     /// The word for it.
     pub fn label(self) -> &'static str {
@@ -71,6 +79,8 @@ pub struct BridgeStatus {
 pub struct ConnectionStatus {
     /// The address to which it stands, or is tried.
     pub address: String,
+    /// Which one that is of those that are configured, from 0.
+    pub address_number: usize,
     /// Since when it stands; nothing where it does not.
     pub ready_since: Option<Instant>,
     /// When the upstream has answered last.
@@ -78,77 +88,13 @@ pub struct ConnectionStatus {
     /// How often it was lost or could not be had.
     pub failures: u64,
     /// Why it was lost last.
-    pub last_error: Option<String>,
+    pub last_error: Option<Problem>,
     has_stopped: bool,
 }
 
-/// What one forward or receive counts.
-#[derive(Debug, Default)]
-pub struct LaneStatus {
-    /// Its name: that of its session for a forward.
-    pub name: String,
-    /// Messages that are safe at the other side: confirmed by the upstream, or kept here.
-    pub confirmed: AtomicU64,
-    /// Messages that were sent again.
-    pub retried: AtomicU64,
-    /// Messages that came in again and were recognised.
-    pub duplicates: AtomicU64,
-    /// Messages that became dead letters.
-    pub dead_letters: AtomicU64,
-    /// Messages in memory that are not settled.
-    pub in_flight: AtomicU64,
-    /// Whether its link to the gateway stands, with its session where it has one.
-    is_attached: AtomicBool,
-    /// Whether what waited is on its way.
-    is_draining: AtomicBool,
-    is_rejected: AtomicBool,
-    /// Messages that were thrown away, by the reason.
-    dropped: Mutex<BTreeMap<&'static str, u64>>,
-}
-
-impl LaneStatus {
-    pub(crate) fn new(name: String) -> Arc<LaneStatus> {
-        Arc::new(LaneStatus { name, ..LaneStatus::default() })
-    }
-
-    pub(crate) fn count(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_dropped(&self, reason: &'static str) {
-        *self.dropped.lock().entry(reason).or_default() += 1;
-    }
-
-    pub(crate) fn set_draining(&self, is_draining: bool) {
-        self.is_draining.store(is_draining, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_rejected(&self, is_rejected: bool) {
-        self.is_rejected.store(is_rejected, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_attached(&self, is_attached: bool) {
-        self.is_attached.store(is_attached, Ordering::Relaxed);
-    }
-
-    /// Whether its link to the gateway stands: from then on nothing is missed.
-    pub fn is_attached(&self) -> bool {
-        self.is_attached.load(Ordering::Relaxed)
-    }
-
-    /// Whether what waited during an outage is on its way.
-    pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
-    }
-
-    /// What was thrown away, by the reason.
-    pub fn dropped(&self) -> BTreeMap<&'static str, u64> {
-        self.dropped.lock().clone()
-    }
-}
-
 impl BridgeStatus {
-    /// The status of a bridge that has not begun. It is stalled where the upstream has not answered for `stalled_after`.
+    /// The status of a bridge that has not begun. It is stalled where the upstream has not answered for `stalled_after`, or where nothing has
+    /// come of what is under way.
     pub fn new(
         name: Arc<str>,
         kind: &'static str,
@@ -195,23 +141,24 @@ impl BridgeStatus {
     pub fn state(&self, now: Instant) -> BridgeState {
         let connection = self.connection.lock();
         let lanes = || self.forwards.iter().chain(&self.receives);
-        let is_silent = |at: Instant| now.saturating_duration_since(at) > self.stalled_after;
+        let is_too_long = |since: Instant| now.saturating_duration_since(since) > self.stalled_after;
         match (connection.has_stopped, connection.ready_since) {
             (true, _) => BridgeState::Stopped,
             (false, None) => BridgeState::Connecting,
             _ if lanes().any(|lane| !lane.is_attached()) => BridgeState::Connecting,
-            (false, Some(since)) if is_silent(connection.answered_at.unwrap_or(since)) => {
+            (false, Some(since)) if is_too_long(connection.answered_at.unwrap_or(since)) => {
                 BridgeState::Stalled
             }
-            _ if lanes().any(|lane| lane.is_rejected.load(Ordering::Relaxed)) => BridgeState::Rejecting,
+            _ if lanes().any(|lane| lane.is_rejected()) => BridgeState::Rejecting,
+            _ if lanes().any(|lane| lane.waiting_since().is_some_and(is_too_long)) => BridgeState::Stalled,
             _ if lanes().any(|lane| lane.is_draining()) => BridgeState::Draining,
             _ => BridgeState::Live,
         }
     }
 
-    pub(crate) fn note_trying(&self, address: String) {
+    pub(crate) fn note_trying(&self, number: usize, address: String) {
         let mut connection = self.connection.lock();
-        (connection.address, connection.ready_since) = (address, None);
+        (connection.address_number, connection.address, connection.ready_since) = (number, address, None);
     }
 
     pub(crate) fn note_ready(&self, now: Instant) {
@@ -224,7 +171,7 @@ impl BridgeStatus {
         self.connection.lock().answered_at = Some(now);
     }
 
-    pub(crate) fn note_lost(&self, why: Option<String>) {
+    pub(crate) fn note_lost(&self, why: Option<Problem>) {
         let mut connection = self.connection.lock();
         connection.ready_since = None;
         if let Some(why) = why {
@@ -242,26 +189,51 @@ impl BridgeStatus {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn status() -> Arc<BridgeStatus> {
+        BridgeStatus::new("central".into(), "toy", 10 * SECOND, ["a".to_owned()], [])
+    }
+
     #[test]
     fn a_bridge_is_live_only_as_long_as_its_upstream_answers() {
-        let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let status = BridgeStatus::new("central".into(), "toy", 10 * second, ["a".to_owned()], []);
+        let (start, status) = (Instant::now(), status());
         assert_eq!(status.state(start), BridgeState::Connecting);
         status.note_ready(start);
         assert_eq!(status.state(start), BridgeState::Connecting, "its session is not there yet");
-        status.forwards()[0].set_attached(true);
-        assert_eq!(status.state(start + 10 * second), BridgeState::Live);
-        assert_eq!(status.state(start + 11 * second), BridgeState::Stalled);
-        status.note_answer(start + 11 * second);
-        assert_eq!(status.state(start + 11 * second), BridgeState::Live);
+        let attached = status.forwards()[0].attach();
+        assert_eq!(status.state(start + 10 * SECOND), BridgeState::Live);
+        assert_eq!(status.state(start + 11 * SECOND), BridgeState::Stalled);
+        status.note_answer(start + 11 * SECOND);
+        assert_eq!(status.state(start + 11 * SECOND), BridgeState::Live);
         status.forwards()[0].set_draining(true);
-        assert_eq!(status.state(start + 11 * second), BridgeState::Draining);
+        assert_eq!(status.state(start + 11 * SECOND), BridgeState::Draining);
         status.forwards()[0].set_rejected(true);
-        assert_eq!(status.state(start + 11 * second), BridgeState::Rejecting);
-        status.note_lost(Some("gone".to_owned()));
-        assert_eq!(status.state(start + 11 * second), BridgeState::Connecting);
-        assert_eq!(status.connection().last_error.as_deref(), Some("gone"));
+        assert_eq!(status.state(start + 11 * SECOND), BridgeState::Rejecting);
+        status.forwards()[0].set_rejected(false);
+        drop(attached);
+        assert_eq!(status.state(start + 11 * SECOND), BridgeState::Connecting, "its session is gone");
+        let _attached = status.forwards()[0].attach();
+        status.note_lost(Some(Problem::new("gone", start)));
+        assert_eq!(status.state(start + 11 * SECOND), BridgeState::Connecting);
+        assert_eq!(status.connection().last_error.map(|problem| problem.text), Some("gone".to_owned()));
         status.note_stopped();
         assert_eq!(status.state(start), BridgeState::Stopped);
+    }
+
+    /// To answer questions is not to take messages.
+    #[test]
+    fn a_bridge_is_stalled_where_its_upstream_answers_and_nothing_comes_of_its_messages() {
+        let (start, status) = (Instant::now(), status());
+        status.note_ready(start);
+        let _attached = status.forwards()[0].attach();
+        status.forwards()[0].set_waiting_since(Some(start));
+        for (seconds, state) in [(10, BridgeState::Live), (11, BridgeState::Stalled)] {
+            let now = start + seconds * SECOND;
+            status.note_answer(now);
+            assert_eq!(status.state(now), state);
+        }
+        status.forwards()[0].set_waiting_since(None);
+        assert_eq!(status.state(start + 11 * SECOND), BridgeState::Live);
     }
 }

@@ -4,11 +4,12 @@ use crate::{PATIENCE, connect};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_bridge::{
-    Bridge, BridgeOptions, BridgeState, BridgeStatus, Envelope, ForwardOptions, PaceOptions, ReceiveOptions,
-    RetryOptions, Upstream,
+    Bridge, BridgeOptions, BridgeState, BridgeStatus, Connect, Envelope, ForwardOptions, PaceOptions,
+    ReceiveOptions, RetryOptions, Upstream,
 };
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_net::Inside;
+use tokio::io::DuplexStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -26,11 +27,20 @@ pub struct AtWork {
 impl AtWork {
     /// Starts it.
     pub fn start(options: BridgeOptions, upstream: Arc<dyn Upstream>, inside: &Inside) -> AtWork {
+        AtWork::start_with(options.stalled_after, options, upstream, connect(inside))
+    }
+
+    /// The same, with pipes of one's own, and a time after which it says that it is stalled.
+    pub fn start_with(
+        stalled_after: Duration,
+        options: BridgeOptions,
+        upstream: Arc<dyn Upstream>,
+        connect: Connect<DuplexStream>,
+    ) -> AtWork {
         let forwards = options.forwards.iter().map(|forward| forward.name.clone());
         let receives = options.receives.iter().map(|receive| receive.name.clone());
-        let status =
-            BridgeStatus::new(options.name.clone(), "test", options.stalled_after, forwards, receives);
-        let bridge = Bridge::new(options, upstream, status.clone(), connect(inside)).unwrap();
+        let status = BridgeStatus::new(options.name.clone(), "test", stalled_after, forwards, receives);
+        let bridge = Bridge::new(options, upstream, status.clone(), connect).unwrap();
         let (stop, stopped) = watch::channel(false);
         AtWork { status, stop, task: tokio::spawn(bridge.run(stopped)) }
     }

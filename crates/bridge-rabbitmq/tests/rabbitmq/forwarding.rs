@@ -149,7 +149,9 @@ fn a_wrong_password_is_told() {
     let uri = server.uri(&server.vhost()).replace("guest:guest", "guest:Kennwort");
     with_gateway(async |inside| {
         let bridge = start(options(&uri), &inside);
-        let said = |status: &tidegate_bridge::BridgeStatus| status.connection().last_error;
+        let said = |status: &tidegate_bridge::BridgeStatus| {
+            status.connection().last_error.map(|problem| problem.text)
+        };
         bridge.until_so("refused", |status| said(status).is_some_and(|error| error.contains("403"))).await;
         assert!(!format!("{:?}", bridge.status).contains("Kennwort"));
         bridge.stop().await;
@@ -171,7 +173,9 @@ fn a_declaration_that_does_not_fit_is_told() {
             Declarations { queues: Vec::new(), bindings: Vec::new(), ..second.declarations };
         second.declarations.exchanges[0].kind = "direct".to_owned();
         let bridge = start(second, &inside);
-        let said = |status: &tidegate_bridge::BridgeStatus| status.connection().last_error;
+        let said = |status: &tidegate_bridge::BridgeStatus| {
+            status.connection().last_error.map(|problem| problem.text)
+        };
         bridge.until_so("refused", |status| said(status).is_some_and(|error| error.contains("406"))).await;
         bridge.stop().await;
         maker.stop().await;

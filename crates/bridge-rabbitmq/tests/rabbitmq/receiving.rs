@@ -87,7 +87,9 @@ fn a_queue_that_is_deleted_ends_the_connection_with_words() {
         bridge.until(BridgeState::Live).await;
         let central = Central::new(&uri).await;
         central.channel.queue_delete("commands".into(), QueueDeleteOptions::default()).await.unwrap();
-        let said = |status: &tidegate_bridge::BridgeStatus| status.connection().last_error;
+        let said = |status: &tidegate_bridge::BridgeStatus| {
+            status.connection().last_error.map(|problem| problem.text)
+        };
         bridge
             .until_so("told", |status| said(status).is_some_and(|error| error.contains("`commands`")))
             .await;

@@ -139,7 +139,10 @@ fn what_the_upstream_refuses_for_good_becomes_a_dead_letter_and_the_rest_goes_on
         assert_eq!(value("tidegate-reason").as_deref(), Some("unroutable"));
         assert_eq!(value("tidegate-detail").as_deref(), Some("no queue is bound"));
         assert_eq!(value("tidegate-topic").as_deref(), Some("telemetry/a"));
-        assert_eq!(bridge.status.forwards()[0].dropped().get("unroutable"), Some(&1));
+        let status = &bridge.status.forwards()[0];
+        assert_eq!(status.refused().get("unroutable"), Some(&1));
+        assert_eq!(status.dead_letters.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(status.dropped().is_empty(), "it is not lost");
         bridge.stop().await;
     });
 }

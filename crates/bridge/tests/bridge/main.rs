@@ -5,6 +5,7 @@
 
 mod forwarding;
 mod receiving;
+mod states;
 mod toy;
 
 use tidegate_bridge::ForwardOptions;

@@ -27,11 +27,11 @@ impl Destination for To {
     }
 }
 
-fn receive(to: &'static str) -> ReceiveOptions {
+pub(crate) fn receive(to: &'static str) -> ReceiveOptions {
     ReceiveOptions { name: "central.in".to_owned(), destination: Arc::new(To(to)), qos_max: QoS::AtLeastOnce }
 }
 
-fn incoming(ticket: u64, payload: &str, id: Option<&str>, path: Option<&str>) -> Incoming {
+pub(crate) fn incoming(ticket: u64, payload: &str, id: Option<&str>, path: Option<&str>) -> Incoming {
     Incoming {
         lane: 0,
         ticket,

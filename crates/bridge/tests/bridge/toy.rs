@@ -38,6 +38,10 @@ pub(crate) struct State {
     /// Connections to these addresses fail.
     pub(crate) dead: Vec<usize>,
     pub(crate) is_mute: bool,
+    /// It takes connections and says nothing at all.
+    pub(crate) is_dumb: bool,
+    /// The connection that stands breaks.
+    pub(crate) is_cut: bool,
 }
 
 pub(crate) struct Toy {
@@ -80,10 +84,17 @@ impl Toy {
     }
 
     async fn work(&self, mut line: Line) -> Lost {
+        if self.with(|state| state.is_dumb) {
+            while line.orders.recv().await.is_some() {}
+            return Lost::Closed;
+        }
         if line.reports.send(Report::Ready).await.is_err() {
             return Lost::Closed;
         }
         loop {
+            if self.with(|state| std::mem::take(&mut state.is_cut)) {
+                return Lost::Broken("cut".to_owned());
+            }
             // What was handed over on an earlier connection and not settled comes again.
             if let Some(incoming) = self.with(|state| state.outbound.pop_front()) {
                 self.with(|state| state.handed.push_back(incoming.clone()));

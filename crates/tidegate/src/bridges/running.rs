@@ -126,7 +126,8 @@ impl Bridges {
         let status = BridgeStatus::new(
             options.name.clone(),
             parts.kind,
-            options.probe_after + options.stalled_after,
+            // Said before the connection is given up for it.
+            options.probe_after + options.stalled_after / 2,
             options.forwards.iter().map(|forward| forward.name.clone()),
             options.receives.iter().map(|receive| receive.name.clone()),
         );
