@@ -175,6 +175,7 @@ mod tests {
             id: "edge-1/7/central.0/42".into(),
             path: "edge-1".into(),
             is_repeated: false,
+            publisher: None,
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn outgoing(topic: &str, payload: &str) -> Outgoing {
         retain: false,
         properties: None,
         expires_in: None,
+        publisher: None,
         id: "edge-1/7/central.0/1".into(),
         path: "edge-1".into(),
         is_repeated: false,

@@ -70,6 +70,7 @@ impl<'a> Facts<'a> {
 impl<'a> From<&'a Outgoing> for Facts<'a> {
     /// The payload is that of the message, and the content type that of what is sent.
     fn from(outgoing: &'a Outgoing) -> Facts<'a> {
+        let publisher = outgoing.publisher.as_deref();
         Facts {
             topic: outgoing.topic.as_str(),
             payload: &outgoing.original,
@@ -77,6 +78,9 @@ impl<'a> From<&'a Outgoing> for Facts<'a> {
             qos: outgoing.qos,
             retain: outgoing.retain,
             expires_in_millis: outgoing.expires_in.map(millis),
+            client_id: publisher.and_then(|publisher| publisher.client_id.as_deref()),
+            user: publisher.and_then(|publisher| publisher.user.as_deref()),
+            timestamp_millis: publisher.map(|publisher| publisher.published_at_millis),
             node: StableId::parse(&outgoing.id).ok().map(|id| id.node()),
             id: Some(&outgoing.id),
             ..Facts::default()
@@ -109,7 +113,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use std::sync::Arc;
-    use tidegate_message::Topic;
+    use tidegate_message::{Publisher, Topic};
 
     #[test]
     fn a_message_on_its_way_out_is_known_by_its_own_payload_and_its_id() {
@@ -123,6 +127,12 @@ mod tests {
             retain: true,
             properties: None,
             expires_in: Some(Duration::from_secs(60)),
+            publisher: Some(Box::new(Publisher {
+                client_id: Some("pump-7".into()),
+                user: None,
+                published_at_millis: 1_795_311_000_123,
+                taken_at_millis: 5_000,
+            })),
             id: Arc::from("edge-1/1f/central/42"),
             path: Arc::from("edge-1"),
             is_repeated: false,
@@ -131,6 +141,8 @@ mod tests {
         assert_eq!((facts.topic, facts.payload, facts.retain), ("plant/7", &b"21"[..], true));
         assert_eq!((facts.node, facts.id), (Some("edge-1"), Some("edge-1/1f/central/42")));
         assert_eq!(facts.expires_in_millis, Some(60_000));
+        assert_eq!((facts.client_id, facts.user), (Some("pump-7"), None));
+        assert_eq!(facts.timestamp_millis, Some(1_795_311_000_123));
     }
 
     #[test]

@@ -154,6 +154,7 @@ mod tests {
             redelivered: false,
             attempt: 1,
             expires_in: None,
+            publisher: None,
         }
     }
 

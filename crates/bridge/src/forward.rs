@@ -372,6 +372,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             retain: delivered.retain,
             properties: properties.filter(|properties| !properties.is_empty()),
             expires_in: delivered.expires_in,
+            publisher: delivered.publisher.clone(),
             id: self.seat.stream.id(delivered.tag.0).to_string().into(),
             path: self.seat.guard.outgoing(path).into(),
             is_repeated,

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use frame::Command;
 use std::io;
 use std::time::Duration;
-use tidegate_message::{Properties, QoS, Topic, TopicFilter};
+use tidegate_message::{Properties, Publisher, QoS, Topic, TopicFilter};
 use tidegate_protocol::{DeliveryTag, Outcome, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
@@ -44,6 +44,8 @@ pub struct Delivered {
     pub attempt: u32,
     /// After how long it is worth nothing, counted from the moment of the delivery.
     pub expires_in: Option<Duration>,
+    /// Who published it and when: known of messages that were published when the session stood already, but not of those of the gateway itself.
+    pub publisher: Option<Box<Publisher>>,
 }
 
 /// A message to be published.

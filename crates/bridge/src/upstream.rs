@@ -16,7 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_message::{Properties, QoS, Topic};
+use tidegate_message::{Properties, Publisher, QoS, Topic};
 use tokio::sync::mpsc;
 
 /// How many received messages of one lane may be without [`Order::Settle`] at a time: an upstream asks for no more (prefetch, receive maximum,
@@ -92,6 +92,8 @@ pub struct Outgoing {
     pub properties: Option<Box<Properties>>,
     /// What is left of its lifetime.
     pub expires_in: Option<Duration>,
+    /// Who published it and when, as far as that is known.
+    pub publisher: Option<Box<Publisher>>,
     /// Its stable id ([`crate::StableId`]), by which a receiver recognises it when it comes twice.
     pub id: Arc<str>,
     /// Which nodes it has passed ([`crate::Path`]), this one included.

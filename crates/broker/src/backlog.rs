@@ -14,6 +14,11 @@ pub struct Backlog {
     pub messages: usize,
     /// What these weigh in memory, or would.
     pub bytes: usize,
+    /// When the oldest message was published that is not delivered yet, in milliseconds since 1970, where that is known: the session wants to know
+    /// who publishes, and the message is in memory. Older ones may be delivered and not settled, of which its client knows.
+    pub oldest_waiting_millis: Option<u64>,
+    /// The same moment in the time of [`Node::time_millis`], by which its age is told whatever has been done to the clock.
+    pub oldest_taken_at_millis: Option<u64>,
 }
 
 impl Node {
@@ -27,6 +32,12 @@ impl Node {
 impl Queue {
     fn backlog(&self) -> Backlog {
         let ((waiting, waiting_bytes), (held, held_bytes)) = (self.size(), self.held());
-        Backlog { messages: waiting + held, bytes: waiting_bytes + held_bytes }
+        let oldest = self.oldest_moments();
+        Backlog {
+            messages: waiting + held,
+            bytes: waiting_bytes + held_bytes,
+            oldest_waiting_millis: oldest.map(|(published_at_millis, _)| published_at_millis),
+            oldest_taken_at_millis: oldest.map(|(_, taken_at_millis)| taken_at_millis),
+        }
     }
 }

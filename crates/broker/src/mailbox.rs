@@ -186,6 +186,7 @@ mod tests {
             properties: Some(Box::new(Properties { user, ..Properties::default() })),
             expires_at: None,
             origin: Origin(0),
+            publisher: None,
         });
         mailbox.post(&mut vec![Letter::Deliver { message, generation: 1, reserved: None, claims: None }]);
         assert!(mailbox.is_pressed());

@@ -18,6 +18,7 @@ use crate::topic_policy::TopicPolicies;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tidegate_protocol::{Identity, Proof};
 use tidegate_storage::Storage;
 
@@ -46,6 +47,8 @@ pub struct NodeOptions {
     pub storage: Option<Arc<dyn Storage>>,
     /// Whether what cannot be read there is left out at the start, instead of stopping it.
     pub skip_damaged: bool,
+    /// What the clock on the wall says, in milliseconds since 1970 (UTC): asked where somebody wants to know when a message was published.
+    pub wall_millis: fn() -> u64,
 }
 
 /// What can change while a node runs.
@@ -86,6 +89,9 @@ pub struct Node {
     next_id: AtomicU64,
     recovered: OnceLock<Recovered>,
     authenticator: RwLock<Option<Arc<dyn Authenticator>>>,
+    pub(crate) wall_millis: fn() -> u64,
+    /// When the time began that stands for the store's, where there is none.
+    began: OnceLock<Instant>,
 }
 
 impl Node {
@@ -119,12 +125,24 @@ impl Node {
             keeper,
             recovered: OnceLock::new(),
             authenticator: RwLock::new(options.authenticator),
+            wall_millis: options.wall_millis,
+            began: OnceLock::new(),
         })
     }
 
     /// Who checks credentials now.
     pub(crate) fn authenticator(&self) -> Option<Arc<dyn Authenticator>> {
         self.authenticator.read().clone()
+    }
+
+    /// The time that messages of which somebody wants to know when they came are told in as well, in milliseconds: the store's own, which goes on
+    /// over restarts and does not jump, and where there is no store the time since it was first asked for.
+    pub fn time_millis(&self, now: Instant) -> u64 {
+        let since = |began: Instant| now.saturating_duration_since(began).as_millis();
+        match &self.keeper {
+            Some(keeper) => keeper.storage().time_millis(),
+            None => u64::try_from(since(*self.began.get_or_init(|| now))).unwrap_or(u64::MAX),
+        }
     }
 
     /// Whether what a client was let in by still counts. Certificates and listeners are not looked at: they belong to the transport.

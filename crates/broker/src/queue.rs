@@ -54,6 +54,8 @@ pub(crate) struct Queue {
     has_entries: AtomicBool,
     /// Whether nothing but the disk bounds what is kept of it.
     is_bounded_by_disk: AtomicBool,
+    /// Whether its consumer is told who has published what it gets.
+    wants_publisher: AtomicBool,
     /// What its consumer holds, messages and bytes, where that is told.
     held: (AtomicUsize, AtomicUsize),
     address: AtomicU64,
@@ -174,6 +176,7 @@ impl Queue {
             next_number: AtomicU64::new(0),
             has_entries: AtomicBool::new(false),
             is_bounded_by_disk: AtomicBool::new(false),
+            wants_publisher: AtomicBool::new(false),
             held: Default::default(),
             address: AtomicU64::new(Address { worker: home, consumer: None }.pack()),
             identity: Mutex::default(),
@@ -252,6 +255,23 @@ impl Queue {
     /// Puts other limits in place of these. What waits already stays.
     pub(crate) fn set_limits(&self, limits: SessionLimits) {
         self.is_bounded_by_disk.store(limits == SessionLimits::Disk, Ordering::Relaxed);
+    }
+
+    /// Whether its consumer is told who has published what it gets.
+    pub(crate) fn wants_publisher(&self) -> bool {
+        self.wants_publisher.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it is, in routes that are looked up from now on.
+    pub(crate) fn set_wants_publisher(&self, wants_publisher: bool) {
+        self.wants_publisher.store(wants_publisher, Ordering::Relaxed);
+    }
+
+    /// When the oldest message that waits in memory was published, by the clock and by the gateway's own time, where that is known.
+    pub(crate) fn oldest_moments(&self) -> Option<(u64, u64)> {
+        let waiting = self.waiting.lock();
+        let publisher = waiting.deliveries.front()?.message.publisher.as_ref()?;
+        Some((publisher.published_at_millis, publisher.taken_at_millis))
     }
 
     /// Messages and bytes that wait in it, in memory and on the disk.

@@ -294,6 +294,7 @@ mod tests {
             properties: None,
             expires_at: None,
             origin: tidegate_message::Origin(0),
+            publisher: None,
         };
         let mut body = Vec::new();
         MessageRecord::write(&message, std::time::Instant::now(), 0, &mut body);

@@ -147,6 +147,14 @@ impl RouteEntry {
         self.grant.add(subscription);
     }
 
+    /// Whether it is told who has published what it gets, or one of the members is.
+    pub(crate) fn wants_publisher(&self) -> bool {
+        match &self.shared {
+            Some(shared) => shared.members.iter().any(|member| member.queue.wants_publisher()),
+            None => self.queue.wants_publisher(),
+        }
+    }
+
     /// How the queue receives a message of this origin; nothing where it does not.
     pub(crate) fn grant_for(&self, origin: u64) -> Option<&Grant> {
         match &self.own {
@@ -175,6 +183,8 @@ pub(crate) struct Route {
     pub(crate) ring: Option<Arc<Ring>>,
     /// What holds for the topic.
     pub(crate) policy: Arc<TopicPolicy>,
+    /// Whether a receiver is told who has published what it gets.
+    pub(crate) wants_publisher: bool,
 }
 
 /// What a topic addresses.

@@ -67,6 +67,7 @@ mod tests {
             addressee: Addressee::Subscribers,
             ring: None,
             policy: Arc::default(),
+            wants_publisher: false,
         })
     }
 

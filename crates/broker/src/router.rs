@@ -298,12 +298,13 @@ impl Router {
         let bindings = self.bindings.read();
         let generation = self.generation();
         let (mut here, mut elsewhere, mut kept_elsewhere) = (Vec::new(), 0, Vec::new());
-        let names_queue = topic.queue_name().is_some();
+        let (names_queue, mut wants_publisher) = (topic.queue_name().is_some(), false);
         let mut addressee = if names_queue { Addressee::Queue(None) } else { Addressee::Subscribers };
         for entry in collect(&bindings.tree, &topic, generation, self.rules()) {
             if names_queue {
                 addressee = Addressee::Queue(entry.shared.as_ref().map(|shared| shared.group.clone()));
             }
+            wants_publisher |= entry.wants_publisher();
             match entry.queue.address().worker {
                 home if home == worker => here.push(entry),
                 home => {
@@ -317,7 +318,7 @@ impl Router {
         // Receivers that were made together lie together in memory.
         here.sort_unstable_by_key(|entry| entry.queue.id);
         let (ring, policy) = (self.rings.of_topic(&topic), self.topics.read().of(&topic));
-        Route { generation, topic, here, elsewhere, kept_elsewhere, addressee, ring, policy }
+        Route { generation, topic, here, elsewhere, kept_elsewhere, addressee, ring, policy, wants_publisher }
     }
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.

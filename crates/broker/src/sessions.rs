@@ -106,6 +106,7 @@ pub(crate) struct Claim {
     pub(crate) settlement: Settlement,
     pub(crate) will: Option<HeldWill>,
     pub(crate) limits: SessionLimits,
+    pub(crate) wants_publisher: bool,
 }
 
 /// What became of a claim.
@@ -270,6 +271,7 @@ impl Sessions {
                 let (key, queue, expiry) = (claim.key.clone(), new_queue(), claim.expiry);
                 queue.set_survives(!expiry.is_zero());
                 queue.set_limits(claim.limits);
+                queue.set_wants_publisher(claim.wants_publisher);
                 queue.set_identity(claim.identity.clone());
                 let mut session = Session::held(queue.clone(), claim);
                 scribe.into_iter().for_each(|scribe| session.keep_attached(&key, scribe));
@@ -282,13 +284,16 @@ impl Sessions {
     /// Gives a session that nobody holds to a claimant.
     fn resume(&self, session: &mut Session, claim: Claim, mut scribe: Option<&mut Scribe<'_>>) -> Claimed {
         self.reschedule(&claim.key, session, None);
-        let Claim { key, holder, identity, expiry, credit, settlement, will, limits, .. } = claim;
+        let Claim {
+            key, holder, identity, expiry, credit, settlement, will, limits, wants_publisher, ..
+        } = claim;
         let before = std::mem::replace(&mut session.will, will);
         before.into_iter().for_each(|will| will.forget(scribe.as_deref_mut()));
         (session.holder, session.is_leaving) = (Some(holder), false);
         (session.expiry, session.credit, session.settlement) = (expiry, credit, settlement);
         session.queue.set_identity(identity);
         session.queue.set_limits(limits);
+        session.queue.set_wants_publisher(wants_publisher);
         scribe.into_iter().for_each(|scribe| session.keep_attached(&key, scribe));
         let saved = std::mem::take(&mut session.saved);
         Claimed::Held { queue: session.queue.clone(), present: true, saved, expiry, ended: None }

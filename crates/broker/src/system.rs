@@ -125,6 +125,7 @@ mod tests {
             topics: crate::TopicPolicies::default(),
             storage: None,
             skip_damaged: false,
+            wall_millis: || 0,
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate_inspect::{
     ImportError, Names, Open, QueueKind, check_ends, export, import, info, peek, purge, queues,
 };
-use tidegate_message::{Message, Origin, Properties, QoS, Topic, TopicFilter};
+use tidegate_message::{Message, Origin, Properties, Publisher, QoS, Topic, TopicFilter};
 use tidegate_protocol::{CredentialStamp, Identity, Proof, SessionLimits, Settlement, Will};
 use tidegate_storage::record::{
     DeliveryNote, Description, MessageRecord, QueueNote, QueueRecord, SavedPart, SavedRecord, SessionNote,
@@ -41,6 +41,12 @@ fn message(topic: &str, payload: &[u8]) -> Message {
         properties: None,
         expires_at: None,
         origin: Origin(3),
+        publisher: Some(Box::new(Publisher {
+            client_id: Some("pump-7".into()),
+            user: None,
+            published_at_millis: 1_795_311_000_123,
+            taken_at_millis: 100,
+        })),
     }
 }
 
@@ -54,7 +60,9 @@ fn session(change: &mut Change, phase: SessionPhase) {
     let record = SessionRecord { protocol: "mqtt".into(), client_id: "panel-1".into(), queue: SESSION };
     let settlement = Settlement::AboveAtMostOnce;
     let (expiry, limits) = (Duration::MAX, SessionLimits::Disk);
-    let note = SessionNote { identity: identity(), expiry, credit: 9, settlement, limits, phase };
+    let (credit, wants_publisher) = (9, true);
+    let note =
+        SessionNote { identity: identity(), expiry, credit, settlement, limits, wants_publisher, phase };
     let mut bytes = Vec::new();
     note.write(&mut bytes);
     description(change, 1, &bytes, &Description::Session(record));

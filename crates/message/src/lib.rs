@@ -14,7 +14,7 @@ mod topic;
 mod units;
 
 pub use filter::{FilterError, FilterLevel, TopicFilter};
-pub use message::{Message, Origin};
+pub use message::{Message, Origin, Publisher};
 pub use pattern::{Names, PatternError, TopicPattern, Unnamed};
 pub use properties::Properties;
 pub use qos::QoS;

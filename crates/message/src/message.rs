@@ -11,6 +11,27 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Origin(pub u64);
 
+/// Who published a message, and when: kept with messages of which a receiver wants to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publisher {
+    /// What the client calls itself, which nobody has proven; nothing where it has no name.
+    pub client_id: Option<Box<str>>,
+    /// As whom it was let in; an anonymous client is nobody.
+    pub user: Option<Box<str>>,
+    /// When the gateway took the message, in milliseconds since 1970 (UTC) by its own clock.
+    pub published_at_millis: u64,
+    /// The same moment in the time that the gateway keeps for itself, whatever is done to its clock: for how long something has waited.
+    pub taken_at_millis: u64,
+}
+
+impl Publisher {
+    /// What it weighs in memory, in bytes.
+    pub fn weight_bytes(&self) -> usize {
+        let texts = [&self.client_id, &self.user].into_iter().flatten();
+        size_of::<Publisher>() + texts.map(|text| text.len()).sum::<usize>()
+    }
+}
+
 /// One message; immutable, shared as `Arc<Message>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -28,6 +49,8 @@ pub struct Message {
     pub expires_at: Option<Instant>,
     /// Who published it.
     pub origin: Origin,
+    /// Who that was in words, where somebody wants to know.
+    pub publisher: Option<Box<Publisher>>,
 }
 
 impl Message {
@@ -38,6 +61,7 @@ impl Message {
             + self.topic.as_str().len()
             + self.payload.len()
             + properties.map_or(0, |properties| size_of::<Properties>() + properties.heap_bytes())
+            + self.publisher.as_ref().map_or(0, |publisher| publisher.weight_bytes())
     }
 
     /// Whether the message has outlived its expiry at `now`.

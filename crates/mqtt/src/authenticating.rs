@@ -103,6 +103,7 @@ impl Candidate {
             settlement: Settlement::AboveAtMostOnce,
             will: self.will.take(),
             limits: SessionLimits::Usual,
+            wants_publisher: false,
         })
     }
 

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tidegate_broker::{
     AccessRules, Authenticator, Bell, Limits, Node, NodeOptions, QueuePolicies, Reconfiguration,
     RecoveryError, RingOptions, StoreReader, TopicPolicies, WORKERS_MAX,
@@ -115,6 +115,7 @@ impl Server {
             topics: options.topics.clone(),
             storage: options.storage.clone(),
             skip_damaged: options.skip_damaged,
+            wall_millis,
         };
         let node = Node::open(node_options, Instant::now())?;
         Ok(Server { node, bells, options, doors })
@@ -210,4 +211,10 @@ impl Running {
         }
         drop(self.store_reader);
     }
+}
+
+/// Milliseconds since 1970 (UTC); 0 where the clock is before that.
+fn wall_millis() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }

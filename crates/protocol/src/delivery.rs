@@ -3,7 +3,7 @@
 use crate::Position;
 use smallvec::SmallVec;
 use std::time::Instant;
-use tidegate_message::{Properties, QoS, Topic};
+use tidegate_message::{Properties, Publisher, QoS, Topic};
 
 /// The subscription identifiers of all subscriptions that matched (MQTT 5.0 section 3.3.2.3.8).
 pub type SubscriptionIds = SmallVec<[u32; 1]>;
@@ -42,6 +42,8 @@ pub struct Delivery<'a> {
     pub tag: Option<DeliveryTag>,
     /// Where it stands in a replay ring, for a consumer that follows one.
     pub position: Option<Position>,
+    /// Who published it and when, where that was kept: for whoever wants it ([`crate::Attach::wants_publisher`]).
+    pub publisher: Option<&'a Publisher>,
 }
 
 /// Why a machine does not send a delivery to its peer. Each is a reason label of the metric of dropped messages.

@@ -145,6 +145,9 @@ pub struct Attach<'a> {
     pub will: Option<Will>,
     /// What bounds it.
     pub limits: SessionLimits,
+    /// Whether it is told who has published what it gets, and when ([`crate::Delivery::publisher`]): of messages that were published when it
+    /// had subscribed already. Kept with the session, for what comes while it is away.
+    pub wants_publisher: bool,
 }
 
 /// What bounds a session: how many there may be, how long it is kept, how much waits in its queue.

@@ -141,6 +141,7 @@ impl DurableSubscriptions {
             settlement: ack_mode.settlement(),
             will: None,
             limits: SessionLimits::Usual,
+            wants_publisher: false,
         };
         let purpose = Purpose::Subscribe { filter: source.filter, retained };
         match broker.attach(attach) {
@@ -177,6 +178,7 @@ impl DurableSubscriptions {
             settlement: Settlement::Automatic,
             will: None,
             limits: SessionLimits::Usual,
+            wants_publisher: false,
         };
         match broker.attach(attach) {
             Attachment::Now(attached) => {

@@ -121,6 +121,9 @@ fn node_on(
     (node.expect("the store is sound"), flags)
 }
 
+/// What the clock on the wall says in tests.
+pub const WALL_MILLIS: u64 = 1_795_311_000_123;
+
 /// What a node begins with where a test says nothing else: the default limits, the toy's protocol and no policies.
 pub fn options(bells: Vec<Bell>, storage: Option<Arc<dyn Storage>>) -> NodeOptions {
     NodeOptions {
@@ -133,6 +136,7 @@ pub fn options(bells: Vec<Bell>, storage: Option<Arc<dyn Storage>>) -> NodeOptio
         topics: TopicPolicies::default(),
         storage,
         skip_damaged: false,
+        wall_millis: || WALL_MILLIS,
         rings: Vec::new(),
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn node_on(storage: Option<Arc<dyn Storage>>) -> Arc<Node> {
         topics: TopicPolicies::default(),
         storage,
         skip_damaged: false,
+        wall_millis: || 0,
     })
 }
 

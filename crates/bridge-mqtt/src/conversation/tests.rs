@@ -30,6 +30,7 @@ fn send(ticket: u64) -> Order {
         retain: false,
         properties: None,
         expires_in: None,
+        publisher: None,
         id: "edge-1/1/central.0/7".into(),
         path: "edge-1".into(),
         is_repeated: false,

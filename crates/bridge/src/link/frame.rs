@@ -6,7 +6,7 @@
 use super::{Delivered, LinkRefusal, Publishing};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::time::Duration;
-use tidegate_message::{Properties, QoS, Topic};
+use tidegate_message::{Properties, Publisher, QoS, Topic};
 use tidegate_protocol::{Delivery, DeliveryTag, Outcome};
 
 /// The longest frame: more than the largest message that a protocol takes.
@@ -196,6 +196,7 @@ pub(super) fn write_delivery(delivery: &Delivery<'_>, tag: DeliveryTag, out: &mu
         put_bytes(out, delivery.topic.as_str().as_bytes());
         delivery.properties.iter().for_each(|properties| put_properties(out, properties));
         put_bytes(out, delivery.payload);
+        put_publisher(out, delivery.publisher);
     });
 }
 
@@ -242,6 +243,7 @@ impl Event {
                 let topic = Topic::parse(&fields.bytes()?).map_err(|_| BadFrame)?;
                 let properties = fields.properties(flags)?;
                 let payload = fields.bytes()?;
+                let publisher = fields.publisher()?;
                 let Flags { qos, retain, redelivered, expiry: expires_in, .. } = flags;
                 Event::Delivered(Box::new(Delivered {
                     tag,
@@ -253,6 +255,7 @@ impl Event {
                     redelivered,
                     attempt,
                     expires_in,
+                    publisher,
                 }))
             }
             _ => return Err(BadFrame),
@@ -313,6 +316,21 @@ fn put_properties(out: &mut Vec<u8>, properties: &Properties) {
         put_bytes(out, name.as_bytes());
         put_bytes(out, value.as_bytes());
     }
+}
+
+const IS_KNOWN: u8 = 1;
+const CLIENT_ID: u8 = 2;
+const USER: u8 = 4;
+
+fn put_publisher(out: &mut Vec<u8>, publisher: Option<&Publisher>) {
+    let Some(Publisher { client_id, user, published_at_millis, taken_at_millis }) = publisher else {
+        return out.put_u8(0);
+    };
+    let flag = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    out.put_u8(IS_KNOWN | flag(client_id.is_some(), CLIENT_ID) | flag(user.is_some(), USER));
+    [client_id, user].into_iter().flatten().for_each(|text| put_bytes(out, text.as_bytes()));
+    out.put_u64(*published_at_millis);
+    out.put_u64(*taken_at_millis);
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -409,6 +427,17 @@ impl Fields {
             user.push((self.boxed_text()?, self.boxed_text()?));
         }
         Ok(Some(Box::new(Properties { content_type, reply_to, correlation, payload_is_text, user })))
+    }
+
+    fn publisher(&mut self) -> Result<Option<Box<Publisher>>, BadFrame> {
+        let bits = self.byte()?;
+        if bits & IS_KNOWN == 0 {
+            return Ok(None);
+        }
+        let client_id = (bits & CLIENT_ID != 0).then(|| self.boxed_text()).transpose()?;
+        let user = (bits & USER != 0).then(|| self.boxed_text()).transpose()?;
+        let (published_at_millis, taken_at_millis) = (self.long()?, self.long()?);
+        Ok(Some(Box::new(Publisher { client_id, user, published_at_millis, taken_at_millis })))
     }
 
     fn end<T>(self, value: T) -> Result<T, BadFrame> {

@@ -146,6 +146,7 @@ impl LinkMachine {
             will: None,
             // What waits for an upstream may grow as far as the disk goes, and is nobody's to forget.
             limits: SessionLimits::Disk,
+            wants_publisher: true,
         });
         match attachment {
             Attachment::Now(attached) => self.note_attached(&attached, context.output),

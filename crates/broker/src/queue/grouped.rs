@@ -431,6 +431,7 @@ mod tests {
             properties: None,
             expires_at,
             origin: Origin(0),
+            publisher: None,
         };
         Queued::unassigned(Arc::new(message), place)
     }

@@ -12,8 +12,16 @@ fn queue(limits: &Limits) -> Queue {
 fn queued(payload: &str, qos: QoS, expires_at: Option<Instant>) -> Queued {
     let topic = Topic::parse(b"t").unwrap();
     let payload = Bytes::copy_from_slice(payload.as_bytes());
-    let message =
-        Message { topic, payload, qos, retain: false, properties: None, expires_at, origin: Origin(0) };
+    let message = Message {
+        topic,
+        payload,
+        qos,
+        retain: false,
+        properties: None,
+        expires_at,
+        origin: Origin(0),
+        publisher: None,
+    };
     Queued::unassigned(Arc::new(message), 0)
 }
 

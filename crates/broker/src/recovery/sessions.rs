@@ -81,12 +81,13 @@ impl Recovery<'_> {
         if let Some(superseded) = read.by_key.insert(key.clone(), record.queue) {
             self.end_superseded(superseded, read);
         }
-        let SessionNote { identity, expiry, credit, settlement, limits, phase } = note;
+        let SessionNote { identity, expiry, credit, settlement, limits, wants_publisher, phase } = note;
         let was_attached = phase == SessionPhase::Attached;
         let queue = self.queue(record.queue, Some(LastConsumer { credit, settlement, was_attached }));
         queue.set_identity(identity);
         queue.set_survives(true);
         queue.set_limits(limits);
+        queue.set_wants_publisher(wants_publisher);
         let (ends_at, will_at) = match phase {
             SessionPhase::Attached => (None, None),
             SessionPhase::Detached { ends_at_millis, will_at_millis } => (
@@ -224,8 +225,9 @@ impl Recovery<'_> {
         };
         let Some(identity) = session.queue.identity() else { return };
         let Restored { expiry, credit, settlement, .. } = *session;
-        let (mut note, limits) = (Vec::new(), session.queue.limits());
-        SessionNote { identity, expiry, credit, settlement, limits, phase }.write(&mut note);
+        let (limits, wants_publisher) = (session.queue.limits(), session.queue.wants_publisher());
+        let mut note = Vec::new();
+        SessionNote { identity, expiry, credit, settlement, limits, wants_publisher, phase }.write(&mut note);
         self.change.amend(StreamId::SESSIONS, session.entry.get(), &note);
     }
 }

@@ -14,6 +14,7 @@ fn message(topic: &str, payload: &str, expires_at: Option<Instant>) -> Arc<Messa
         properties: None,
         expires_at,
         origin: Origin(0),
+        publisher: None,
     })
 }
 

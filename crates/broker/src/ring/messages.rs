@@ -114,6 +114,7 @@ mod tests {
             properties: None,
             expires_at: None,
             origin: Origin(0),
+            publisher: None,
         })
     }
 

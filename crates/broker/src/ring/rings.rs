@@ -187,6 +187,7 @@ mod tests {
             properties: None,
             expires_at: None,
             origin: Origin(0),
+            publisher: None,
         };
         ring.append(&Arc::new(message));
     }

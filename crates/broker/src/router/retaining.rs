@@ -184,6 +184,7 @@ mod tests {
             properties: None,
             expires_at: None,
             origin: Origin(7),
+            publisher: None,
         })
     }
 

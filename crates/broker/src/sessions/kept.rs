@@ -84,8 +84,8 @@ impl Session {
             },
         };
         let (expiry, credit, settlement) = (self.expiry, self.credit, self.settlement);
-        let limits = self.queue.limits();
-        SessionNote { identity, expiry, credit, settlement, limits, phase }.write(&mut note);
+        let (limits, wants_publisher) = (self.queue.limits(), self.queue.wants_publisher());
+        SessionNote { identity, expiry, credit, settlement, limits, wants_publisher, phase }.write(&mut note);
         note
     }
 

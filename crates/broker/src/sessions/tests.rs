@@ -49,7 +49,19 @@ fn claim_as(
     let (key, identity) = (key(), identity(user));
     let (credit, settlement, limits) = (10, Settlement::AboveAtMostOnce, SessionLimits::Usual);
     let holder = holder(connection);
-    let claim = Claim { key, holder, identity, clean_start, expiry, credit, settlement, will, limits };
+    let wants_publisher = false;
+    let claim = Claim {
+        key,
+        holder,
+        identity,
+        clean_start,
+        expiry,
+        credit,
+        settlement,
+        will,
+        limits,
+        wants_publisher,
+    };
     let is_current = |identity: &Identity| identity.user.as_deref() != Some("gone");
     let new_queue = || Arc::new(Queue::new(connection, 0, Arc::new(TotalBytes::new(&Limits::default()))));
     // Nobody of these comes back to a session whose time is over.

@@ -145,6 +145,10 @@ impl Shard {
             if let Some(ttl) = route.policy.message_ttl {
                 publication.live_at_most(ttl, now);
             }
+            let publisher = if route.wants_publisher { self.publisher_at(slot, now) } else { None };
+            if let Some(publisher) = &publisher {
+                publication.tell_publisher(publisher, true);
+            }
             let message = publication.message();
             Ok(Planned { publish, route, newer: None, message, reserved: None, entries: Entries::default() })
         };

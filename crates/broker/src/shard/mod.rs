@@ -23,6 +23,7 @@ mod lookup;
 mod mailing;
 pub(crate) mod parcel;
 mod publication;
+mod publishers;
 mod queues;
 mod registering;
 mod replay;

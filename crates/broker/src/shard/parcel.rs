@@ -51,7 +51,8 @@ impl Parcel {
         self.weight_bytes
     }
 
-    /// Whether a message should travel in a parcel: it is small, and nobody has made one that can be shared.
+    /// Whether a message should travel in a parcel: it is small, and nobody has made one that can be shared, as is done where somebody wants to
+    /// know who has published it.
     pub(super) fn suits(publication: &Publication<'_>) -> bool {
         publication.payload.len() <= PAYLOAD_MAX && publication.message.is_none()
     }
@@ -99,6 +100,7 @@ impl Parcel {
                 generation: packed.generation,
                 position: None,
                 message: None,
+                publisher: None,
                 is_promised: true,
                 reserved: packed.reserved,
                 claims: None,
@@ -130,6 +132,7 @@ mod tests {
             generation: payload.len() as u64,
             position: None,
             message: None,
+            publisher: None,
             is_promised: false,
             reserved: NonZeroU64::new(9),
             claims: None,

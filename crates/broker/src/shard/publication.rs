@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_message::{Message, Origin, Properties, QoS, Topic};
+use tidegate_message::{Message, Origin, Properties, Publisher, QoS, Topic};
 use tidegate_protocol::{Delivery, Encoded, Publish, Refused};
 use tidegate_storage::Urgency;
 
@@ -39,6 +39,8 @@ pub(super) struct Publication<'a> {
     /// Its position in a replay ring, where it was read from there.
     pub(super) position: Option<NonZeroU64>,
     pub(super) message: Option<Arc<Message>>,
+    /// Who has published it, where somebody wants to know.
+    pub(super) publisher: Option<&'a Publisher>,
     /// Whether its publisher has been told that it was taken: what comes from another worker.
     pub(super) is_promised: bool,
     /// The number of the named queue in which room is reserved for it.
@@ -69,6 +71,7 @@ impl<'a> Publication<'a> {
             generation: 0,
             position: None,
             message: None,
+            publisher: None,
             is_promised: false,
             reserved: None,
             claims: None,
@@ -89,6 +92,7 @@ impl<'a> Publication<'a> {
             generation: 0,
             position: None,
             message: Some(message.clone()),
+            publisher: message.publisher.as_deref(),
             is_promised: false,
             reserved: None,
             claims: None,
@@ -148,6 +152,7 @@ impl<'a> Publication<'a> {
             + self.topic.as_str().len()
             + self.payload.len()
             + properties
+            + self.publisher.map_or(0, Publisher::weight_bytes)
     }
 
     /// About what it takes on the disk.
@@ -155,7 +160,11 @@ impl<'a> Publication<'a> {
         /// Headers, numbers and lengths.
         const OVERHEAD_BYTES: usize = 48;
         let properties = self.properties.map_or(0, Properties::heap_bytes);
-        OVERHEAD_BYTES + self.topic.as_str().len() + self.payload.len() + properties
+        OVERHEAD_BYTES
+            + self.topic.as_str().len()
+            + self.payload.len()
+            + properties
+            + self.publisher.map_or(0, Publisher::weight_bytes)
     }
 
     /// The message as it can be kept: copied out of the read buffer, once.
@@ -169,9 +178,18 @@ impl<'a> Publication<'a> {
                 properties: self.properties.cloned().map(Box::new),
                 expires_at: self.expires_at,
                 origin: Origin(self.origin),
+                publisher: self.publisher.cloned().map(Box::new),
             })
         };
         self.message.get_or_insert_with(make).clone()
+    }
+
+    /// Somebody wants to know who has published it. What other workers have to get is made a message, which carries that.
+    pub(super) fn tell_publisher(&mut self, publisher: &'a Publisher, goes_elsewhere: bool) {
+        self.publisher = Some(publisher);
+        if goes_elsewhere {
+            self.message();
+        }
     }
 
     /// Lets a consumer's machine encode it, and remembers what has to be settled. Returns the level of the delivery.
@@ -201,6 +219,7 @@ impl<'a> Publication<'a> {
             subscription_ids: &grant.subscription_ids,
             tag: needs_settling(consumer.settlement, qos).then(|| consumer.next_tag(source.entry)),
             position: consumer.position(self.position),
+            publisher: self.publisher,
         };
         machine.handle_delivery(&delivery, encoded, &mut slot.output)?;
         if delivery.position.is_some() {

@@ -316,6 +316,11 @@ impl Broker for Requests<'_> {
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         self.shard.note_received(slot.protocol, publish);
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
+        let publisher =
+            if route.wants_publisher { self.shard.publisher_at(self.slot, self.now) } else { None };
+        if let Some(publisher) = &publisher {
+            publication.tell_publisher(publisher, route.elsewhere != 0);
+        }
         let mut giving = GivingWay::default();
         let outcome = self
             .check_noting(publish)

@@ -64,8 +64,20 @@ impl Shard {
         let Ok(will) = attach.will.take().map(hold).transpose() else {
             return Attachment::Refused(Refusal::QueueFull);
         };
-        let Attach { consumer, clean_start, expiry, credit, settlement, limits, .. } = attach;
-        let claim = Claim { key, holder, identity, clean_start, expiry, credit, settlement, will, limits };
+        let Attach { consumer, clean_start, expiry, credit, settlement, limits, wants_publisher, .. } =
+            attach;
+        let claim = Claim {
+            key,
+            holder,
+            identity,
+            clean_start,
+            expiry,
+            credit,
+            settlement,
+            will,
+            limits,
+            wants_publisher,
+        };
         self.claim(PendingClaim { claim, consumer }, now)
     }
 
@@ -382,6 +394,8 @@ impl Shard {
             return;
         }
         let will = *held.will;
+        let route = self.present_route(&will.topic, now);
+        let is_wanted = route.as_ref().is_ok_and(|route| route.wants_publisher);
         let message = Arc::new(Message {
             topic: will.topic,
             payload: will.payload,
@@ -390,8 +404,9 @@ impl Shard {
             properties: will.properties,
             expires_at: will.expiry.and_then(|expiry: Duration| now.checked_add(expiry)),
             origin,
+            publisher: is_wanted.then(|| Box::new(self.publisher(&held.identity, now))),
         });
-        let outcome = self.present_route(&message.topic, now).and_then(|route| {
+        let outcome = route.and_then(|route| {
             let mut publication = Publication::kept(&message);
             self.distribute(&route, &mut publication, now)
         });

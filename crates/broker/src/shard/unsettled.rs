@@ -156,6 +156,7 @@ mod tests {
             properties: None,
             expires_at: None,
             origin: Origin(0),
+            publisher: None,
         };
         Queued::unassigned(Arc::new(message), 0)
     }

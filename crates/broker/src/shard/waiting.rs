@@ -255,6 +255,7 @@ impl Shard {
             subscription_ids: &queued.subscription_ids.clone(),
             tag,
             position: consumer.position(queued.position),
+            publisher: message.publisher.as_deref(),
         };
         if let Err(refused) = machine.handle_delivery(&delivery, &mut self.encoded, &mut slot.output) {
             return self.bury(Death::Refused(refused), vec![queued]);

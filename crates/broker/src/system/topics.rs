@@ -111,5 +111,6 @@ fn message(topic: Topic, value: String) -> Arc<Message> {
         properties: None,
         expires_at: None,
         origin: Origin(0),
+        publisher: None,
     })
 }

@@ -86,6 +86,7 @@ fn other_session(queue: u64) -> (Vec<u8>, Vec<u8>) {
         credit: 1,
         settlement: Settlement::Always,
         limits: SessionLimits::Usual,
+        wants_publisher: false,
         phase: SessionPhase::Attached,
     }
     .write(&mut note);

@@ -135,6 +135,7 @@ fn a_crash_between_two_events_leaves_whole_events() {
             settlement: Settlement::Always,
             will: None,
             limits: SessionLimits::Usual,
+            wants_publisher: false,
         };
         broker.attach(attach);
         broker.subscribe(&subscription(&filter("a"))).unwrap();

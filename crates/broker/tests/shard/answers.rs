@@ -168,6 +168,7 @@ fn a_connection_that_takes_another_one_over_is_told_of_what_it_asked_before() {
             settlement: tidegate_protocol::Settlement::Always,
             will: None,
             limits: tidegate_protocol::SessionLimits::Usual,
+            wants_publisher: false,
         })
     });
     assert!(matches!(attachment, Attachment::Now(attached) if attached.present));

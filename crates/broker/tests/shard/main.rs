@@ -24,6 +24,7 @@ mod limits;
 mod moving;
 mod output;
 mod overflow;
+mod publishers;
 mod queue_lifetime;
 mod queue_policies;
 mod queue_rights;

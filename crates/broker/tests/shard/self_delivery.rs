@@ -128,6 +128,7 @@ fn a_waiting_consumer_is_served_although_the_same_input_takes_a_session_over() {
             settlement: tidegate_protocol::Settlement::AboveAtMostOnce,
             will: None,
             limits: tidegate_protocol::SessionLimits::Usual,
+            wants_publisher: false,
         });
         assert!(matches!(attachment, tidegate_protocol::Attachment::Now(_)));
     });

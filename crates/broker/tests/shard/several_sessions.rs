@@ -208,6 +208,7 @@ fn one_answer_is_awaited_at_a_time() {
                 settlement: Settlement::Always,
                 will: None,
                 limits: tidegate_protocol::SessionLimits::Usual,
+                wants_publisher: false,
             })
         })
     });

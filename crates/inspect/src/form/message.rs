@@ -2,7 +2,7 @@
 
 use super::{Clock, FormError, heard, number, told};
 use serde::{Deserialize, Serialize};
-use tidegate_message::{Message, Origin, Properties, QoS, Topic};
+use tidegate_message::{Message, Origin, Properties, Publisher, QoS, Topic};
 use tidegate_storage::record::MessageRecord;
 
 /// A message.
@@ -34,6 +34,36 @@ pub(crate) struct MessageForm {
     /// The number of the connection or session that published it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) origin: u64,
+    /// Who that was, where a receiver wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publisher: Option<PublisherForm>,
+}
+
+/// Who published a message, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublisherForm {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<Box<str>>,
+    published_at_millis: u64,
+    /// How long that was before the export, by the store's own time.
+    taken_before_millis: u64,
+}
+
+impl PublisherForm {
+    fn of(publisher: Publisher, clock: Clock) -> PublisherForm {
+        let Publisher { client_id, user, published_at_millis, taken_at_millis } = publisher;
+        let taken_before_millis = clock.now_millis.saturating_sub(taken_at_millis);
+        PublisherForm { client_id, user, published_at_millis, taken_before_millis }
+    }
+
+    fn publisher(self, clock: Clock) -> Publisher {
+        let PublisherForm { client_id, user, published_at_millis, taken_before_millis } = self;
+        let taken_at_millis = clock.now_millis.saturating_sub(taken_before_millis);
+        Publisher { client_id, user, published_at_millis, taken_at_millis }
+    }
 }
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -67,6 +97,7 @@ impl MessageForm {
             payload_is_text: properties.payload_is_text,
             user: properties.user,
             origin: message.origin.0,
+            publisher: message.publisher.map(|publisher| PublisherForm::of(*publisher, clock)),
         }
     }
 
@@ -89,6 +120,7 @@ impl MessageForm {
             properties: (!properties.is_empty()).then(|| Box::new(properties)),
             expires_at: None,
             origin: Origin(number("origin", self.origin)?),
+            publisher: self.publisher.map(|publisher| Box::new(publisher.publisher(clock))),
         };
         Ok(MessageRecord { message, expires_at_millis: self.expires_in_millis.map(|left| clock.at(left)) })
     }

@@ -29,6 +29,9 @@ pub(crate) struct SessionLine {
     /// Whether nothing but the disk bounds it.
     #[serde(default, skip_serializing_if = "is_default")]
     bounded_by_disk: bool,
+    /// Whether it is told who has published what it gets.
+    #[serde(default, skip_serializing_if = "is_default")]
+    wants_publisher: bool,
     phase: PhaseForm,
 }
 
@@ -69,6 +72,7 @@ impl SessionLine {
                 Settlement::Always => SettlementForm::Always,
             },
             bounded_by_disk: note.limits == SessionLimits::Disk,
+            wants_publisher: note.wants_publisher,
             phase: match note.phase {
                 SessionPhase::Attached => PhaseForm::Attached,
                 SessionPhase::Detached { ends_at_millis, will_at_millis } => PhaseForm::Detached {
@@ -95,6 +99,7 @@ impl SessionLine {
                 true => SessionLimits::Disk,
                 false => SessionLimits::Usual,
             },
+            wants_publisher: self.wants_publisher,
             phase: match self.phase {
                 PhaseForm::Attached => SessionPhase::Attached,
                 PhaseForm::Detached { ends_in_millis, will_in_millis } => SessionPhase::Detached {
@@ -226,6 +231,7 @@ impl WillLine {
             properties: will.properties,
             expires_at: None,
             origin: tidegate_message::Origin::default(),
+            publisher: None,
         };
         let record = MessageRecord { message, expires_at_millis: will.expiry.and_then(millis) };
         WillLine {

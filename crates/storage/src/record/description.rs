@@ -158,13 +158,14 @@ mod tests {
             Just(Settlement::Always)
         ];
         let limits = prop_oneof![Just(SessionLimits::Usual), Just(SessionLimits::Disk)];
-        (any_identity(), any_duration(), any::<u32>(), settlement, limits, phase).prop_map(
-            |(identity, expiry, credit, settlement, limits, phase)| SessionNote {
+        (any_identity(), any_duration(), any::<u32>(), settlement, (limits, any::<bool>()), phase).prop_map(
+            |(identity, expiry, credit, settlement, (limits, wants_publisher), phase)| SessionNote {
                 identity: Arc::new(identity),
                 expiry,
                 credit,
                 settlement,
                 limits,
+                wants_publisher,
                 phase,
             },
         )

@@ -4,11 +4,12 @@ use super::{Reader, Writer};
 use crate::Damaged;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
-use tidegate_message::{Message, Origin, Properties, QoS, Topic};
+use tidegate_message::{Message, Origin, Properties, Publisher, QoS, Topic};
 
 const VERSION: u8 = 1;
 const RETAIN: u8 = 0b100;
 const HAS_PROPERTIES: u8 = 0b1000;
+const HAS_PUBLISHER: u8 = 0b1_0000;
 
 /// A message whose deadline is told in the store's time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +34,17 @@ impl MessageRecord {
         writer.byte(VERSION);
         let properties = message.properties.as_deref();
         let retain = if message.retain { RETAIN } else { 0 };
-        writer.byte(message.qos as u8 | retain | properties.map_or(0, |_| HAS_PROPERTIES));
+        let publisher = message.publisher.as_deref();
+        let has = properties.map_or(0, |_| HAS_PROPERTIES) | publisher.map_or(0, |_| HAS_PUBLISHER);
+        writer.byte(message.qos as u8 | retain | has);
         writer.optional(expires_at_millis);
         writer.number(message.origin.0);
         writer.text(message.topic.as_str());
         if let Some(properties) = properties {
             write_properties(properties, &mut writer);
+        }
+        if let Some(publisher) = publisher {
+            write_publisher(publisher, &mut writer);
         }
         writer.bytes(&message.payload);
     }
@@ -51,7 +57,7 @@ impl MessageRecord {
         }
         let flags = reader.byte()?;
         let qos = QoS::from_number(flags & 0b11).ok_or(Damaged)?;
-        if flags & !(0b11 | RETAIN | HAS_PROPERTIES) != 0 {
+        if flags & !(0b11 | RETAIN | HAS_PROPERTIES | HAS_PUBLISHER) != 0 {
             return Err(Damaged);
         }
         let expires_at_millis = reader.optional()?;
@@ -59,6 +65,10 @@ impl MessageRecord {
         let topic = Topic::parse(reader.bytes()?).map_err(|_| Damaged)?;
         let properties = match flags & HAS_PROPERTIES != 0 {
             true => Some(Box::new(read_properties(&mut reader)?)),
+            false => None,
+        };
+        let publisher = match flags & HAS_PUBLISHER != 0 {
+            true => Some(Box::new(read_publisher(&mut reader)?)),
             false => None,
         };
         let payload = Bytes::copy_from_slice(reader.bytes()?);
@@ -71,6 +81,7 @@ impl MessageRecord {
             properties,
             expires_at: None,
             origin,
+            publisher,
         };
         Ok(MessageRecord { message, expires_at_millis })
     }
@@ -85,6 +96,29 @@ impl MessageRecord {
         };
         Some(Message { expires_at, ..self.message })
     }
+}
+
+const CLIENT_ID: u8 = 1;
+const USER: u8 = 2;
+
+fn write_publisher(publisher: &Publisher, writer: &mut Writer<'_>) {
+    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    writer.byte(bit(publisher.client_id.is_some(), CLIENT_ID) | bit(publisher.user.is_some(), USER));
+    publisher.client_id.iter().for_each(|text| writer.text(text));
+    publisher.user.iter().for_each(|text| writer.text(text));
+    writer.number(publisher.published_at_millis);
+    writer.number(publisher.taken_at_millis);
+}
+
+fn read_publisher(reader: &mut Reader<'_>) -> Result<Publisher, Damaged> {
+    let flags = reader.byte()?;
+    let mut text = |bit: u8| match flags & bit != 0 {
+        true => reader.text().map(|text| Some(Box::from(text))),
+        false => Ok(None),
+    };
+    let (client_id, user) = (text(CLIENT_ID)?, text(USER)?);
+    let (published_at_millis, taken_at_millis) = (reader.number()?, reader.number()?);
+    Ok(Publisher { client_id, user, published_at_millis, taken_at_millis })
 }
 
 const CONTENT_TYPE: u8 = 1;
@@ -156,6 +190,18 @@ mod tests {
         )
     }
 
+    fn any_publisher() -> impl Strategy<Value = Publisher> {
+        let text = || proptest::option::of("[a-zü]{0,5}".prop_map(|text| Box::from(text.as_str())));
+        (text(), text(), any::<[u64; 2]>()).prop_map(
+            |(client_id, user, [published_at_millis, taken_at_millis])| Publisher {
+                client_id,
+                user,
+                published_at_millis,
+                taken_at_millis,
+            },
+        )
+    }
+
     proptest! {
         #[test]
         fn a_message_comes_back_as_it_was(
@@ -165,6 +211,7 @@ mod tests {
             retain in any::<bool>(),
             properties in proptest::option::of(any_properties().prop_map(Box::new)),
             origin in any::<u64>(),
+            publisher in proptest::option::of(any_publisher()),
             lifetime in proptest::option::of(1_u64..1_000_000),
         ) {
             let now = Instant::now();
@@ -176,6 +223,7 @@ mod tests {
                 properties,
                 expires_at: lifetime.map(|millis| now + Duration::from_millis(millis)),
                 origin: Origin(origin),
+                publisher: publisher.map(Box::new),
             };
             let mut bytes = Vec::new();
             MessageRecord::write(&message, now, 5000, &mut bytes);

@@ -31,6 +31,8 @@ pub struct SessionNote {
     pub settlement: Settlement,
     /// What bounds it.
     pub limits: SessionLimits,
+    /// Whether it is told who has published what it gets.
+    pub wants_publisher: bool,
     /// Whether a connection holds it.
     pub phase: SessionPhase,
 }
@@ -74,11 +76,11 @@ impl SessionRecord {
 
 /// The layout in which all sessions have the usual limits.
 const VERSION_1: u8 = 1;
-/// The layout that ends with what bounds the session.
+/// The layout that ends with what bounds the session, and whether it wants to know who publishes.
 const VERSION_2: u8 = 2;
 
-const USUAL: u8 = 0;
 const DISK: u8 = 1;
+const WANTS_PUBLISHER: u8 = 2;
 
 const AUTOMATIC: u8 = 0;
 const ABOVE_AT_MOST_ONCE: u8 = 1;
@@ -105,10 +107,8 @@ impl SessionNote {
                 writer.optional(will_at_millis);
             }
         }
-        writer.byte(match self.limits {
-            SessionLimits::Usual => USUAL,
-            SessionLimits::Disk => DISK,
-        });
+        let limits = if self.limits == SessionLimits::Disk { DISK } else { 0 };
+        writer.byte(limits | if self.wants_publisher { WANTS_PUBLISHER } else { 0 });
     }
 
     /// Reads a note.
@@ -134,20 +134,14 @@ impl SessionNote {
                 will_at_millis: reader.optional()?,
             },
         };
-        let limits = match version {
-            VERSION_1 => SessionLimits::Usual,
-            _ => limits(reader.byte()?)?,
-        };
+        let flags = if version == VERSION_1 { 0 } else { reader.byte()? };
+        if flags & !(DISK | WANTS_PUBLISHER) != 0 {
+            return Err(Damaged);
+        }
+        let limits = if flags & DISK != 0 { SessionLimits::Disk } else { SessionLimits::Usual };
+        let wants_publisher = flags & WANTS_PUBLISHER != 0;
         reader.finish()?;
-        Ok(SessionNote { identity, expiry, credit, settlement, limits, phase })
-    }
-}
-
-fn limits(byte: u8) -> Result<SessionLimits, Damaged> {
-    match byte {
-        USUAL => Ok(SessionLimits::Usual),
-        DISK => Ok(SessionLimits::Disk),
-        _ => Err(Damaged),
+        Ok(SessionNote { identity, expiry, credit, settlement, limits, wants_publisher, phase })
     }
 }
 
@@ -166,6 +160,7 @@ mod tests {
             credit: 9,
             settlement: Settlement::Always,
             limits: SessionLimits::Usual,
+            wants_publisher: false,
             phase: SessionPhase::Detached { ends_at_millis: Some(7), will_at_millis: None },
         };
         let mut bytes = Vec::new();

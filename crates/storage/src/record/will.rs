@@ -34,6 +34,7 @@ impl WillRecord {
             properties: will.properties.clone(),
             expires_at: None,
             origin: Origin(queue),
+            publisher: None,
         };
         let mut message_bytes = Vec::new();
         MessageRecord::write_expiring(&message, None, &mut message_bytes);

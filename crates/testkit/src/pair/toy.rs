@@ -5,9 +5,11 @@
 //! a delivery which never left the output does not count as received.
 
 mod answering;
+mod attaching;
 mod following;
 mod received;
 
+pub use attaching::{Attaching, session};
 pub use received::Got;
 
 use super::{Link, World};
@@ -15,12 +17,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidegate_broker::{Certificate, Entrance};
-use tidegate_message::{QoS, TopicFilter};
+use tidegate_message::{Publisher, QoS, TopicFilter};
 use tidegate_protocol::{
     Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close, CloseReason,
     Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence, Layout,
-    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, SessionLimits,
-    Settlement, Subscribe, Subscribed, Will, WillAction,
+    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Subscribe, Subscribed,
+    WillAction,
 };
 
 /// The consumer of the toy's session.
@@ -39,20 +41,6 @@ pub struct Toy {
     state: Rc<RefCell<State>>,
 }
 
-/// How a toy attaches; change what the test is about.
-#[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "the fields are those of Attach, which says what they mean")]
-pub struct Attaching {
-    pub consumer: ConsumerId,
-    pub client_id: String,
-    pub clean_start: bool,
-    pub expiry: Duration,
-    pub credit: u32,
-    pub settlement: Settlement,
-    pub will: Option<Will>,
-    pub limits: SessionLimits,
-}
-
 struct State {
     action: Option<Action>,
     will: WillAction,
@@ -67,73 +55,13 @@ struct State {
     checked: Option<Result<Authenticated, Denial>>,
     answers: Vec<Result<(), Refusal>>,
     held_back: usize,
+    publishers: Vec<Publisher>,
     detached: bool,
     /// Consumers that have asked for a session; those that have none are detached without effect.
     consumers: Vec<ConsumerId>,
 }
 
 struct Machine(Rc<RefCell<State>>);
-
-/// A session that lives for an hour and takes 10 unsettled deliveries.
-pub fn session(client_id: &str) -> Attaching {
-    let expiry = Duration::from_secs(3600);
-    let (consumer, settlement) = (SESSION, Settlement::AboveAtMostOnce);
-    let (client_id, clean_start, credit) = (client_id.to_owned(), false, 10);
-    Attaching {
-        consumer,
-        client_id,
-        clean_start,
-        expiry,
-        credit,
-        settlement,
-        will: None,
-        limits: SessionLimits::Usual,
-    }
-}
-
-impl Attaching {
-    /// Deliveries that may be unsettled at a time.
-    pub fn credit(mut self, credit: u32) -> Attaching {
-        self.credit = credit;
-        self
-    }
-
-    /// How long the session outlives its connection.
-    pub fn expiry(mut self, expiry: Duration) -> Attaching {
-        self.expiry = expiry;
-        self
-    }
-
-    /// Under another consumer than the first.
-    pub fn consumer(mut self, consumer: u32) -> Attaching {
-        self.consumer = ConsumerId(consumer);
-        self
-    }
-
-    /// Which deliveries have to be settled.
-    pub fn settlement(mut self, settlement: Settlement) -> Attaching {
-        self.settlement = settlement;
-        self
-    }
-
-    /// An existing session is ended first.
-    pub fn clean(mut self) -> Attaching {
-        self.clean_start = true;
-        self
-    }
-
-    /// Bounded by the disk only.
-    pub fn bounded_by_disk(mut self) -> Attaching {
-        self.limits = SessionLimits::Disk;
-        self
-    }
-
-    /// With a will.
-    pub fn will(mut self, will: Will) -> Attaching {
-        self.will = Some(will);
-        self
-    }
-}
 
 /// A subscription of the session's consumer, QoS 2, without retained messages, to change with `..`.
 pub fn subscription(filter: &TopicFilter) -> Subscribe<'_> {
@@ -197,6 +125,7 @@ impl World {
             checked: None,
             answers: Vec::new(),
             held_back: 0,
+            publishers: Vec::new(),
             detached: false,
             consumers: Vec::new(),
         }));
@@ -259,6 +188,7 @@ impl Toy {
                 settlement: attaching.settlement,
                 will: attaching.will,
                 limits: attaching.limits,
+                wants_publisher: attaching.wants_publisher,
             })
         })
     }
@@ -400,6 +330,11 @@ impl Toy {
         self.state.borrow_mut().checked.take()
     }
 
+    /// Who has published what it got since this was asked, as far as it was told.
+    pub fn take_publishers(&self) -> Vec<Publisher> {
+        std::mem::take(&mut self.state.borrow_mut().publishers)
+    }
+
     /// Whether the machine can be asked something now: it is open, waits for nothing and has room in its output.
     pub fn can_ask(&self, world: &mut World) -> bool {
         let (worker, key) = (self.link.worker(), self.link.key());
@@ -468,6 +403,7 @@ impl Connection for Machine {
             if delivery.attempt > 1 { format!("|attempt={}", delivery.attempt) } else { String::new() };
         let position =
             delivery.position.map(|position| format!("|{}|{}", position.token, position.is_after_gap));
+        self.0.borrow_mut().publishers.extend(delivery.publisher.cloned());
         let (consumer, redelivered, ids) = (delivery.consumer.0, delivery.redelivered, ids.join(" "));
         let rest =
             format!("|{consumer}|{redelivered}|{tag}|{ids}{attempt}{}\n", position.unwrap_or_default());

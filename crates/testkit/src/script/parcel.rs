@@ -123,6 +123,7 @@ impl Parcel {
             subscription_ids: &self.subscription_ids,
             tag: self.tag,
             position: self.position,
+            publisher: None,
         }
     }
 }

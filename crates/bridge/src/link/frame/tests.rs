@@ -65,6 +65,18 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn any_publisher() -> impl Strategy<Value = Publisher> {
+    let text = || proptest::option::of("[a-zü]{0,5}".prop_map(|text| Box::from(text.as_str())));
+    (text(), text(), any::<[u64; 2]>()).prop_map(
+        |(client_id, user, [published_at_millis, taken_at_millis])| Publisher {
+            client_id,
+            user,
+            published_at_millis,
+            taken_at_millis,
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn a_command_comes_out_as_it_went_in(command in any_command()) {
@@ -92,6 +104,7 @@ proptest! {
         tag in any::<u64>(),
         attempt in any::<u32>(),
         redelivered in any::<bool>(),
+        publisher in proptest::option::of(any_publisher()),
     ) {
         let now = Instant::now();
         let topic = Topic::parse(b"a/b").unwrap();
@@ -110,6 +123,7 @@ proptest! {
             subscription_ids: &[],
             tag: None,
             position: None,
+            publisher: publisher.as_ref(),
         };
         let tag = DeliveryTag(tag);
         let mut bytes = Vec::new();
@@ -124,6 +138,7 @@ proptest! {
             redelivered,
             attempt,
             expires_in: expiry,
+            publisher: publisher.map(Box::new),
         };
         let event = Event::take(&mut BytesMut::from(&bytes[..]));
         prop_assert_eq!(event, Ok(Some(Event::Delivered(Box::new(expected)))));

@@ -42,6 +42,7 @@ fn message(of_topic: u64) -> Arc<Message> {
         properties: None,
         expires_at: None,
         origin: Origin(0),
+        publisher: None,
     })
 }
 

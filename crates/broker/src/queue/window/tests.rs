@@ -24,6 +24,7 @@ fn message(payload: u64) -> Arc<Message> {
         properties: None,
         expires_at: None,
         origin: Origin(0),
+        publisher: None,
     })
 }
 

@@ -16,6 +16,7 @@ fn message(topic: &str) -> Arc<Message> {
         properties: None,
         expires_at: None,
         origin: Origin(0),
+        publisher: None,
     })
 }
 

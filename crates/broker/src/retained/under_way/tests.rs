@@ -53,6 +53,7 @@ fn message(topic: &str, payload: &str) -> Arc<Message> {
         properties: None,
         expires_at: None,
         origin: Origin(0),
+        publisher: None,
     })
 }
 

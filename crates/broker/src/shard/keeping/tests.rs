@@ -23,6 +23,7 @@ fn node_on(storage: &Arc<MemoryStorage>) -> Arc<Node> {
         topics: TopicPolicies::default(),
         storage: Some(storage.clone()),
         skip_damaged: false,
+        wall_millis: || 0,
     })
 }
 
@@ -39,6 +40,7 @@ fn message(text: &str) -> Arc<Message> {
         properties: None,
         expires_at: None,
         origin: Origin(0),
+        publisher: None,
     })
 }
 
