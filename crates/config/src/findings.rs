@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::diagnostic::{Diagnostic, Excerpt, Place, Report, Severity};
+use crate::secrets::masked;
 
 /// More findings than this help nobody; the rest is counted.
 const DIAGNOSTICS_MAX: usize = 100;
@@ -31,7 +32,7 @@ impl SourceFile {
             file: self.name.clone(),
             line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
             column: start + 1,
-            excerpt: Excerpt::new(line_text, start, length.chars().count()),
+            excerpt: Excerpt::new(&masked(line_text), start, length.chars().count()),
         }
     }
 }

@@ -44,6 +44,7 @@ mod overlay;
 mod reference;
 mod registry;
 mod schema;
+mod secrets;
 mod setting;
 #[cfg(test)]
 mod shipped;
