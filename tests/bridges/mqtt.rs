@@ -1,7 +1,9 @@
 //! Bridges to MQTT brokers: a Mosquitto, and another gateway.
 
 use super::{config, different};
-use crate::harness::{Gateway, mosquitto_pub, project_folder, received, subscribed_mosquitto};
+use crate::harness::{
+    Authority, Gateway, Scratch, mosquitto_pub, project_folder, received, subscribed_mosquitto, tidegate,
+};
 use tidegate_testkit::proxy::{Direction, Ending, Flow, Proxy};
 use tidegate_testkit::servers::Mosquitto;
 
@@ -124,8 +126,10 @@ fn a_reload_begins_changes_and_ends_bridges() {
     gateway.wait_for_log("the upstream answers");
     mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/x", "-m", "2"]);
     assert_eq!(received(&mut panel), "works/telemetry/x 2");
-    let refused = gateway.refused_reload(&begun.replace("mqtt://", "mqtts://"));
-    assert!(refused.contains("tls.ca"), "{refused}");
+    let without_authority = "kind = \"mqtt\"\ntls = { ca = \"not-there.pem\" }";
+    let mistaken = begun.replace("mqtt://", "mqtts://").replace("kind = \"mqtt\"", without_authority);
+    let refused = gateway.refused_reload(&mistaken);
+    assert!(refused.contains("not-there.pem: I/O error"), "{refused}");
     gateway.reload(&config(""));
     mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/x", "-m", "3"]);
     // What is forwarded after the bridge has gone would come before this.
@@ -134,6 +138,25 @@ fn a_reload_begins_changes_and_ends_bridges() {
     for expected in ["1", "2", "3"] {
         assert_eq!(received(&mut client), expected);
     }
+}
+
+/// Without `tls.ca` those count that the system trusts; which these are says a variable that every program on it knows.
+#[test]
+fn an_encrypted_bridge_trusts_the_authorities_of_the_system() {
+    let scratch = Scratch::new();
+    let [known, other] = ["known", "other"].map(|name| Authority::new(&scratch, name));
+    let server = known.sign(&scratch, &["localhost"]);
+    let (cert, key) = (server.certificate_file.display(), server.key_file.display());
+    let listener = format!("allow_anonymous = true\ntls = {{ cert = '{cert}', key = '{key}' }}");
+    let central = Gateway::start(&config("").replace("allow_anonymous = true", &listener));
+    let bridge = bridge_to(central.port("mqtt")).replace("mqtt://127.0.0.1", "mqtts://localhost");
+    let file = scratch.write("edge.toml", config(&bridge).replace("edge-1", "edge-2"));
+    let start = |trusted: &Authority| {
+        let mut command = tidegate();
+        Gateway::start_as(Scratch::new(), command.env("SSL_CERT_FILE", &trusted.certificate_file), &file)
+    };
+    start(&other).wait_for_log("UnknownIssuer");
+    start(&known).wait_for_log("the upstream answers");
 }
 
 /// `config/bridge-mqtt.toml`, which a user starts from, forwards and receives once its addresses are those of this machine.

@@ -3,9 +3,12 @@
 //! All bridges run on one thread with a runtime of their own, so that what an upstream does never holds up a worker. A bridge whose part of the
 //! configuration is another than before is ended and begun again; the others, and all clients, notice nothing.
 
+mod files;
 mod kinds;
 mod mqtt;
+mod password;
 mod running;
+mod tls;
 
 pub(crate) use kinds::{check_entries, upstream};
 pub(crate) use running::Bridges;

@@ -51,6 +51,7 @@ impl Live {
                 return error!("the configuration is not reloaded, nothing has changed: {refused}");
             }
         };
+        let has_bridges = config.bridges != self.config.bridges || !bridges.is_empty();
         if let Err(refused) = self.bridges.apply(&config, bridges) {
             error!("not every bridge could be begun: {refused}");
         }
@@ -67,6 +68,7 @@ impl Live {
         }
         let difference = Difference {
             has_passwords: access::have_changed(self.passwords.as_ref(), passwords.as_ref()),
+            has_bridges,
             ..Difference::between(&self.config, &config)
         };
         announce(&difference, &listeners);
@@ -109,7 +111,7 @@ fn keep_fixed(new: &mut Config, old: &Config) -> Vec<&'static str> {
     kept.into_iter().flatten().collect()
 }
 
-/// What is other than before, beside what the listeners' sockets tell. Passwords may be others in the same file.
+/// What is other than before, beside what the listeners' sockets tell. Passwords, also those of bridges, may be others in the same file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Difference {
     /// Listeners that stay open with other options.
@@ -137,7 +139,7 @@ impl Difference {
             has_rings: old.rings != new.rings,
             has_topics: old.topics != new.topics,
             has_queues: old.queues != new.queues,
-            has_bridges: old.bridges != new.bridges,
+            has_bridges: false,
             has_log_level: old.log.level != new.log.level,
             has_sys_interval: old.sys_interval != new.sys_interval,
         }

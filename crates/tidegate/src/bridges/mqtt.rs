@@ -2,18 +2,16 @@
 
 use super::envelope;
 use super::kinds::{Made, Parts, wrong};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
-use std::path::Path;
+use super::password::read_password;
+use super::tls::{Wanted, client_config};
 use std::sync::Arc;
 use tidegate_bridge::{Destination, Form, Template, TopicDestination, Vocabulary};
 use tidegate_bridge_mqtt::{Forwarded, MqttAddress, MqttOptions, MqttUpstream, Received, Secret, Version};
-use tidegate_config::{Bridge, BridgeError, BridgeTls};
+use tidegate_config::{Bridge, BridgeError};
 use tidegate_message::{QoS, TopicFilter};
 
 /// The keys that this kind knows of those that not every kind does.
-pub(super) const KEYS: &[&str] = &["client_id", "version", "topic", "retain", "filter"];
+pub(super) const KEYS: &[&str] = &["client_id", "password_file", "version", "topic", "retain", "filter"];
 
 /// The largest message that is taken from there.
 const PACKET_BYTES_MAX: usize = 256 << 20;
@@ -24,26 +22,17 @@ pub(super) fn make(bridge: &Bridge, node: &str) -> Made {
     let node_name: Arc<str> = node.into();
     let mut addresses = addresses(bridge, &mut errors);
     if let Some(file) = &bridge.password_file {
-        match read_password(file) {
+        match read_password(file).map(Secret::from) {
             Ok(secret) => addresses.iter_mut().for_each(|address| address.password = Some(secret.clone())),
             Err(error) => errors.push(wrong("password_file", error)),
         }
     }
-    let needs_tls = addresses.iter().any(|address| address.is_encrypted);
-    let tls = match &bridge.tls {
-        Some(_) if !needs_tls => {
-            errors.push(wrong("tls", "no address in `url` asks for encryption: they begin with `mqtts://`"));
-            None
-        }
-        Some(tls) => client_config(tls).map_err(|error| errors.push(error)).ok(),
-        None => {
-            if needs_tls {
-                let message = "an encrypted address needs `tls.ca`, the authorities that may have signed its certificate";
-                errors.push(wrong("url", message));
-            }
-            None
-        }
-    };
+    let is_encrypted = addresses.iter().any(|address| address.is_encrypted);
+    let wanted = if is_encrypted { Wanted::Yes } else { Wanted::No };
+    let tls = client_config(bridge, wanted, "mqtts://").unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
     let version = version(bridge, &mut errors);
     let forwards = forwards(bridge, &mut errors);
     let (receives, destinations) = receives(bridge, &node_name, &mut errors);
@@ -127,50 +116,4 @@ fn receives(
         }
     }
     (receives, destinations)
-}
-
-/// The first line of a file.
-fn read_password(file: &Path) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    match text.lines().next().filter(|line| !line.is_empty()) {
-        Some(line) => Ok(Secret::from(line.to_owned())),
-        None => Err(format!("{} is empty", file.display())),
-    }
-}
-
-fn client_config(tls: &BridgeTls) -> Result<Arc<ClientConfig>, BridgeError> {
-    let failed = |key: &str, file: &Path, error: &dyn std::fmt::Display| {
-        wrong(key, format!("{}: {error}", file.display()))
-    };
-    let Some(ca) = &tls.ca else {
-        return Err(wrong(
-            "tls",
-            "`ca` is missing: the authorities that may have signed the upstream's certificate",
-        ));
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| failed("tls.ca", ca, &error))? {
-        let certificate = certificate.map_err(|error| failed("tls.ca", ca, &error))?;
-        roots.add(certificate).map_err(|error| failed("tls.ca", ca, &error))?;
-    }
-    if roots.is_empty() {
-        return Err(failed("tls.ca", ca, &"no certificate is in it"));
-    }
-    let builder =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| wrong("tls", error))?
-            .with_root_certificates(roots);
-    let config = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => {
-            let chain =
-                CertificateDer::pem_file_iter(cert).map_err(|error| failed("tls.cert", cert, &error))?;
-            let chain =
-                chain.collect::<Result<Vec<_>, _>>().map_err(|error| failed("tls.cert", cert, &error))?;
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed("tls.key", key, &error))?;
-            builder.with_client_auth_cert(chain, secret).map_err(|error| failed("tls.cert", cert, &error))?
-        }
-        _ => builder.with_no_client_auth(),
-    };
-    Ok(Arc::new(config))
 }

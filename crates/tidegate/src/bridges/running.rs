@@ -1,5 +1,6 @@
 //! The bridges that run.
 
+use super::files::Files;
 use super::{envelope, upstream};
 use crate::gateway::Refused;
 use crate::registry;
@@ -32,6 +33,7 @@ pub(crate) struct Bridges {
 
 struct Running {
     config: tidegate_config::Bridge,
+    files: Files,
     status: Arc<BridgeStatus>,
     stop: watch::Sender<bool>,
     ended: std::sync::mpsc::Receiver<()>,
@@ -44,7 +46,25 @@ struct Thread {
 }
 
 /// Bridges that can be begun at once.
-pub(crate) struct Prepared(Vec<(tidegate_config::Bridge, Bridge<DuplexStream>, Arc<BridgeStatus>)>);
+pub(crate) struct Prepared(Vec<Ready>);
+
+struct Ready {
+    config: tidegate_config::Bridge,
+    files: Files,
+    bridge: Bridge<DuplexStream>,
+    status: Arc<BridgeStatus>,
+}
+
+impl Prepared {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn begins(&self, name: &str) -> bool {
+        self.0.iter().any(|ready| ready.config.name == name)
+    }
+}
 
 impl Bridges {
     /// None yet. `epoch` belongs to the store that numbers what is forwarded.
@@ -55,7 +75,8 @@ impl Bridges {
     /// Makes those ready that are new or other than before. Nothing has changed yet where one cannot be made.
     pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, Refused> {
         let is_new = |bridge: &&tidegate_config::Bridge| {
-            !self.running.iter().any(|running| running.config == **bridge)
+            let same = self.running.iter().find(|running| running.config == **bridge);
+            same.is_none_or(|running| running.files != Files::of(bridge))
         };
         let made = config.bridges.iter().filter(is_new).map(|bridge| self.make(bridge, &config.node));
         made.collect::<Result<Vec<_>, _>>().map(Prepared)
@@ -63,8 +84,10 @@ impl Bridges {
 
     /// Ends those that are gone or other than before, and begins what was prepared for the same configuration.
     pub(crate) fn apply(&mut self, config: &Config, prepared: Prepared) -> Result<(), Refused> {
-        let (stay, gone): (Vec<_>, Vec<_>) =
-            self.running.drain(..).partition(|running| config.bridges.contains(&running.config));
+        let stays = |running: &Running| {
+            config.bridges.contains(&running.config) && !prepared.begins(&running.config.name)
+        };
+        let (stay, gone): (Vec<_>, Vec<_>) = self.running.drain(..).partition(stays);
         self.running = stay;
         let before = gone.iter().flat_map(|running| forward_names(&running.config)).collect::<Vec<_>>();
         gone.into_iter().for_each(Running::end);
@@ -73,7 +96,7 @@ impl Bridges {
             let connect = self.connect();
             self.handle()?.spawn(forget(connect, name));
         }
-        for (config, bridge, status) in prepared.0 {
+        for Ready { config, files, bridge, status } in prepared.0 {
             let handle = self.handle()?;
             let (stop, stopped) = watch::channel(false);
             let (end, ended) = std::sync::mpsc::channel();
@@ -83,16 +106,14 @@ impl Bridges {
                 // Nobody waits for it where the bridge is ended from elsewhere.
                 let _ = end.send(());
             });
-            self.running.push(Running { config, status, stop, ended });
+            self.running.push(Running { config, files, status, stop, ended });
         }
         Ok(())
     }
 
-    fn make(
-        &self,
-        bridge: &tidegate_config::Bridge,
-        node: &str,
-    ) -> Result<(tidegate_config::Bridge, Bridge<DuplexStream>, Arc<BridgeStatus>), Refused> {
+    fn make(&self, bridge: &tidegate_config::Bridge, node: &str) -> Result<Ready, Refused> {
+        // Looked at first: what changes behind it is found by the next reload.
+        let files = Files::of(bridge);
         let refused = |message: String| Refused::Bridge { bridge: bridge.name.clone(), message };
         let parts = upstream(bridge, node).map_err(|errors| {
             let first = errors.into_iter().next();
@@ -133,7 +154,7 @@ impl Bridges {
         );
         let made = Bridge::new(options, parts.upstream, status.clone(), self.connect());
         let made = made.map_err(|error| refused(error.to_string()))?;
-        Ok((bridge.clone(), made, status))
+        Ok(Ready { config: bridge.clone(), files, bridge: made, status })
     }
 
     fn connect(&self) -> Connect<DuplexStream> {
