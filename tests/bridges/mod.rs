@@ -4,6 +4,7 @@
 //! `tidegate_testkit::proxy`.
 
 mod mqtt;
+mod rabbitmq;
 
 use crate::harness::{Program, received};
 

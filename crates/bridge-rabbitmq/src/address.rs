@@ -99,6 +99,15 @@ impl RabbitMqAddress {
         self.user.is_some()
     }
 
+    /// The same address, with another password for its user. Without a user nothing changes.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> RabbitMqAddress {
+        if let Some(user) = &mut self.user {
+            password.clone_into(&mut user.password);
+        }
+        self
+    }
+
     /// The host, as it is looked up and as its certificate has to name it.
     pub fn host(&self) -> &str {
         &self.host

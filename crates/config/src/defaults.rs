@@ -68,7 +68,7 @@ fn missing(setting: &Setting, parent: &str, path: &str, findings: &mut Findings<
 /// Lists default to empty; every other default is read like a variable.
 fn default_value(kind: &Kind, text: &str) -> Value {
     match kind {
-        Kind::List(_) | Kind::Paths => stand_in(kind),
+        Kind::List(_) | Kind::Paths | Kind::Texts(_) | Kind::Values => stand_in(kind),
         _ => read(kind, Input::Text(text), Path::new("")).unwrap_or_else(|_| stand_in(kind)),
     }
 }

@@ -17,7 +17,7 @@ use crate::registry::{ProtocolEntry, Registry};
 use crate::schema::Config;
 use crate::setting::{Kind, Problem, Section, Setting};
 use crate::suggest::{did_you_mean, nearest};
-use crate::value::{Input, expected, plain, read, stand_in, type_name, wrong_type};
+use crate::value::{Input, expected, plain, read, read_named, stand_in, type_name, wrong_type};
 
 /// Most tables of one list (listeners, server names).
 const TABLES_MAX: usize = 1000;
@@ -105,6 +105,7 @@ impl Walk<'_, '_> {
                 self.list(Kind::Text(form), path, items.iter())
             }
             (Kind::Paths, DeValue::Array(items)) => self.list(Kind::Path, path, items.iter()),
+            (Kind::Texts(_) | Kind::Values, DeValue::Table(table)) => self.named(&setting.kind, path, table),
             (Kind::Tables(_), DeValue::Table(_)) => {
                 let message = format!("expected {}, found a table", expected(&setting.kind));
                 self.problem(
@@ -113,9 +114,16 @@ impl Walk<'_, '_> {
                     Problem::with_suggestion(message, format!("write `[[{}]]`", setting.key)),
                 )
             }
-            (Kind::Table(_) | Kind::Tables(_) | Kind::List(_) | Kind::OneOrMore(_) | Kind::Paths, other) => {
-                self.problem(setting, path, wrong_type(&setting.kind, other))
-            }
+            (
+                Kind::Table(_)
+                | Kind::Tables(_)
+                | Kind::List(_)
+                | Kind::OneOrMore(_)
+                | Kind::Paths
+                | Kind::Texts(_)
+                | Kind::Values,
+                other,
+            ) => self.problem(setting, path, wrong_type(&setting.kind, other)),
             (kind, scalar) => match read(&kind, Input::Toml(scalar), self.folder) {
                 Ok(value) => value,
                 Err(problem) => self.problem(setting, path, problem),
@@ -173,6 +181,20 @@ impl Walk<'_, '_> {
             }
         }
         plain(list)
+    }
+
+    /// Values under names that the user chooses.
+    fn named(&mut self, kind: &Kind, path: &str, table: &DeTable<'_>) -> Value {
+        let mut map = Map::new();
+        for (key, value) in table {
+            let child = join_written(path, key.get_ref());
+            self.note(&child, key.span(), value.span());
+            match read_named(kind, value.get_ref()) {
+                Ok(value) => drop(map.insert(key.get_ref().to_string(), value)),
+                Err(problem) => self.findings.error(&child, Part::Value, problem.message, problem.suggestion),
+            }
+        }
+        plain(map)
     }
 
     fn protocol(&mut self, entry: &ProtocolEntry, path: &str, value: &DeValue<'_>) -> Value {

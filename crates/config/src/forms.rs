@@ -53,6 +53,12 @@ pub(crate) const DEAD_LETTER: Form =
 pub(crate) const BRIDGE_FILTER: Form =
     Form { name: "a topic filter such as \"plant/#\"", check: check_bridge_filter };
 
+/// What is made for each message that goes over a bridge.
+pub(crate) const TEMPLATE: Form = Form { name: "a template such as \"{topic[1]}\"", check: check_not_empty };
+
+/// A text that may be empty.
+pub(crate) const ANY: Form = Form { name: "a text", check: |_| Ok(()) };
+
 /// The address of an upstream.
 pub(crate) const BRIDGE_URL: Form =
     Form { name: "a URL such as \"mqtts://user:secret@broker.example\"", check: check_bridge_url };

@@ -123,6 +123,8 @@ fn describe(kind: &Kind) -> String {
         Kind::List(form) => format!("list; each item is {}", form.name),
         Kind::OneOrMore(form) => format!("{}, or a list of them", form.name),
         Kind::Paths => "list of paths".to_owned(),
+        Kind::Texts(form) => format!("table; each value is {}", form.name),
+        Kind::Values => "table of texts, numbers and switches".to_owned(),
         Kind::Table(_) | Kind::Protocols => "table".to_owned(),
         Kind::Tables(_) => "list of tables".to_owned(),
     }
@@ -133,7 +135,7 @@ fn default(setting: &Setting) -> String {
         (Presence::Required, _) => "required".to_owned(),
         (Presence::Optional(meaning), _) => meaning.to_owned(),
         (Presence::Default(_), Kind::List(_)) => "empty: all".to_owned(),
-        (Presence::Default(_), Kind::Paths) => "empty".to_owned(),
+        (Presence::Default(_), Kind::Paths | Kind::Texts(_) | Kind::Values) => "empty".to_owned(),
         (Presence::Default(_), Kind::Table(_) | Kind::Tables(_) | Kind::Protocols) => String::new(),
         (Presence::Default(text), Kind::Time { .. }) => quoted_default(text.parse::<TimeSpan>().ok(), text),
         (Presence::Default(text), Kind::Size { .. }) => quoted_default(text.parse::<ByteSize>().ok(), text),

@@ -4,10 +4,12 @@
 //! (two listeners on one port, a certificate and its key) is in `check`.
 
 mod bridges;
+mod declarations;
 mod limits;
 mod store;
 
-pub use bridges::{Bridge, BridgeTls, Forward, PayloadForm, Receive};
+pub use bridges::{Bridge, BridgeLogin, BridgeTls, Forward, PayloadForm, Persistence, Receive};
+pub use declarations::{Argument, Declarations, DeclaredBinding, DeclaredExchange, DeclaredQueue};
 pub(crate) use limits::PARTS_OF_MEMORY;
 pub use limits::{Limits, QueueOverflow};
 pub use store::{Acknowledge, DiskFull, Store, TopicPolicy};

@@ -61,6 +61,10 @@ pub(crate) enum Kind {
     OneOrMore(Form),
     /// A list of files; relative like a path.
     Paths,
+    /// A table of texts under names that the user chooses.
+    Texts(Form),
+    /// A table of texts, numbers and switches under names that the user chooses.
+    Values,
     /// A table.
     Table(&'static Section),
     /// A list of tables.

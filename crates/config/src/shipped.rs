@@ -24,15 +24,18 @@ fn declared(section: &'static Section, prefix: &str, keys: &mut BTreeMap<String,
             Kind::Protocols => {}
             _ => {
                 let default = match setting.presence {
-                    Presence::Default(text) if !matches!(setting.kind, Kind::List(_) | Kind::Paths) => {
-                        Some(text)
-                    }
+                    Presence::Default(text) if !is_several(&setting.kind) => Some(text),
                     _ => None,
                 };
                 keys.insert(path, default);
             }
         }
     }
+}
+
+/// Whether the default is none of them.
+fn is_several(kind: &Kind) -> bool {
+    matches!(kind, Kind::List(_) | Kind::Paths | Kind::Texts(_) | Kind::Values)
 }
 
 /// Every key of a file with the first value it has there.
@@ -54,6 +57,15 @@ fn written(value: &Value, path: &str, keys: &mut BTreeMap<String, String>) {
     }
 }
 
+/// Names that the user chooses are none of ours: the table in which they stand is.
+fn without_names(expected: &BTreeMap<String, Option<&'static str>>, found: &mut BTreeMap<String, String>) {
+    let table =
+        |key: &String| Some(key.rsplit_once('.')?.0.to_owned()).filter(|it| expected.contains_key(it));
+    let tables: Vec<_> = found.keys().filter_map(table).collect();
+    found.retain(|key, _| table(key).is_none());
+    found.extend(tables.into_iter().map(|table| (table, String::new())));
+}
+
 /// `#setting = …` and `#[table]` are settings that are switched off; `# text` is a comment.
 fn switched_on(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
@@ -73,6 +85,7 @@ fn example_file_is_complete() {
     let (mut expected, mut found) = (BTreeMap::new(), BTreeMap::new());
     declared(&Config::SECTION, "", &mut expected);
     written(&Value::Table(table), "", &mut found);
+    without_names(&expected, &mut found);
     for (key, default) in &expected {
         let shown = found.get(key).unwrap_or_else(|| panic!("config/tidegate.toml lacks `{key}`"));
         if let Some(default) = default.filter(|_| key != "listener[].allow_anonymous") {
@@ -110,7 +123,8 @@ fn declarations_agree_with_their_types() {
             let path = format!("{prefix}{}", setting.key);
             match (setting.kind, setting.presence) {
                 (Kind::Table(nested) | Kind::Tables(nested), _) => visit(nested, &format!("{path}.")),
-                (Kind::Protocols | Kind::List(_) | Kind::OneOrMore(_) | Kind::Paths, _) => {}
+                (Kind::Protocols | Kind::OneOrMore(_), _) => {}
+                (kind, _) if is_several(&kind) => {}
                 (kind, Presence::Default(text)) => {
                     let read = crate::value::read(&kind, crate::value::Input::Text(text), Path::new(""));
                     assert!(read.is_ok(), "{path}: default {text} is refused: {read:?}");

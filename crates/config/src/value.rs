@@ -53,6 +53,24 @@ pub(crate) fn item_kind(kind: &Kind) -> Option<Kind> {
     }
 }
 
+/// Reads one value of a table under a name that the user has chosen.
+pub(crate) fn read_named(kind: &Kind, value: &DeValue<'_>) -> Result<Value, Problem> {
+    match (kind, value) {
+        (Kind::Texts(form), _) => read(&Kind::Text(*form), Input::Toml(value), Path::new("")),
+        (_, DeValue::String(text)) => Ok(plain(text.as_ref())),
+        (_, DeValue::Boolean(value)) => Ok(plain(*value)),
+        (_, DeValue::Integer(number)) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Ok(plain(number)),
+            Err(_) => Err(Problem::new("the number is too large")),
+        },
+        (_, other) => {
+            let message =
+                format!("expected a text, a whole number, `true` or `false`, found {}", type_name(other));
+            Err(Problem::new(message))
+        }
+    }
+}
+
 /// What stands for a value that could not be read, so that the other settings can still be checked.
 pub(crate) fn stand_in(kind: &Kind) -> Value {
     match kind {
@@ -64,7 +82,9 @@ pub(crate) fn stand_in(kind: &Kind) -> Value {
         Kind::Address => plain("127.0.0.1:0"),
         Kind::Name | Kind::Path | Kind::Text(_) => plain(""),
         Kind::List(_) | Kind::OneOrMore(_) | Kind::Paths => plain(Vec::<Value>::new()),
-        Kind::Table(_) | Kind::Tables(_) | Kind::Protocols => plain(config::Map::<String, Value>::new()),
+        Kind::Table(_) | Kind::Tables(_) | Kind::Texts(_) | Kind::Values | Kind::Protocols => {
+            plain(config::Map::<String, Value>::new())
+        }
     }
 }
 
@@ -104,6 +124,8 @@ pub(crate) fn expected(kind: &Kind) -> String {
         Kind::List(form) => format!("a list; each item is {}", form.name),
         Kind::OneOrMore(form) => format!("{}, or a list of them", form.name),
         Kind::Paths => "a list of paths".to_owned(),
+        Kind::Texts(form) => format!("a table; each value is {}", form.name),
+        Kind::Values => "a table of texts, numbers and switches".to_owned(),
         Kind::Table(_) | Kind::Protocols => "a table".to_owned(),
         Kind::Tables(_) => "a list of tables".to_owned(),
     }

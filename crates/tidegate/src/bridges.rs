@@ -7,6 +7,7 @@ mod files;
 mod kinds;
 mod mqtt;
 mod password;
+mod rabbitmq;
 mod running;
 mod tls;
 

@@ -9,9 +9,10 @@ use crate::schema::{Bridge, Config};
 use crate::suggest::did_you_mean;
 
 /// The keys that only some kinds know, by the table in which they stand.
-const BRIDGE_KEYS: [&str; 2] = ["client_id", "version"];
-const FORWARD_KEYS: [&str; 2] = ["topic", "retain"];
-const RECEIVE_KEYS: [&str; 2] = ["filter", "retain"];
+const BRIDGE_KEYS: &[&str] = &["client_id", "version", "password_file", "login", "heartbeat", "declare"];
+const FORWARD_KEYS: &[&str] =
+    &["topic", "retain", "exchange", "routing_key", "headers", "persistence", "mandatory"];
+const RECEIVE_KEYS: &[&str] = &["filter", "retain", "queue", "prefetch", "exclusive"];
 
 pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Findings<'_>) {
     let mut names = Names::default();
@@ -94,12 +95,12 @@ fn check_parts(bridge: &Bridge, path: &str, findings: &mut Findings<'_>) {
 }
 
 fn check_kind(bridge: &Bridge, entry: &BridgeEntry, node: &str, path: &str, findings: &mut Findings<'_>) {
-    check_keys(path, &BRIDGE_KEYS, entry, findings);
+    check_keys(path, BRIDGE_KEYS, entry, findings);
     for index in 0..bridge.forwards.len() {
-        check_keys(&item(&join(path, "forward"), index), &FORWARD_KEYS, entry, findings);
+        check_keys(&item(&join(path, "forward"), index), FORWARD_KEYS, entry, findings);
     }
     for index in 0..bridge.receives.len() {
-        check_keys(&item(&join(path, "receive"), index), &RECEIVE_KEYS, entry, findings);
+        check_keys(&item(&join(path, "receive"), index), RECEIVE_KEYS, entry, findings);
     }
     for error in (entry.check)(bridge, node) {
         findings.error(&join(path, &error.key), Part::Value, error.message, error.suggestion);

@@ -3,13 +3,15 @@
 //! The keys of all kinds stand in one table each, so that a forward reads as one line of thought. Which of them a kind of upstream knows, and what
 //! they mean, is told by the [registry](crate::Registry).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tidegate_message::{ByteSize, TimeSpan};
 
+use super::declarations::Declarations;
 use super::{GIB, KIB, SECOND, count, size, time};
-use crate::forms::{BRIDGE_FILTER, BRIDGE_URL, DEAD_LETTER, NOT_EMPTY};
-use crate::setting::Kind::{Name, OneOrMore, Path, Switch, Table, Tables, Text, Word};
+use crate::forms::{ANY, BRIDGE_FILTER, BRIDGE_URL, DEAD_LETTER, NOT_EMPTY, TEMPLATE};
+use crate::setting::Kind::{Name, OneOrMore, Path, Switch, Table, Tables, Text, Texts, Word};
 use crate::setting::Presence::{Default, Optional, Required};
 use crate::setting::section;
 
@@ -24,14 +26,21 @@ section! {
         /// Where the upstream is, and as whom it is entered: `mqtts://user:secret@broker.example:8883`. Several addresses are tried in their order,
         /// and the first one again when it may be back.
         urls as "url": Vec<String> = OneOrMore(BRIDGE_URL), Required;
-        /// A file with the password, in place of one in `url`. The end of its first line ends it.
+        /// A file with the password of the user in `url`, in place of one that stands there. The end of its first line ends it. A reload reads it anew. For
+        /// MQTT and RabbitMQ.
         password_file: Option<PathBuf> = Path, Optional("the password in `url`, where there is one");
         /// Encryption, for the URLs that ask for it.
         tls: Option<BridgeTls> = Table(&BridgeTls::SECTION), Optional("the authorities of the system");
         /// What the gateway calls itself there.
         client_id: Option<String> = Text(NOT_EMPTY), Optional("the names of the node and of the bridge, with `-` between");
-        /// The version of the upstream's protocol, where it has several.
+        /// The version of the upstream's protocol, where it has several. For MQTT.
         version: Option<String> = Text(NOT_EMPTY), Optional("the newest");
+        /// What proves who the gateway is: user and password, or the certificate in `tls` (RabbitMQ's plugin `rabbitmq_auth_mechanism_ssl`). For RabbitMQ.
+        login: BridgeLogin = Word(&["password", "certificate"]), Default("password");
+        /// How long either side may be silent until the other one asks whether it is there, in whole seconds; `0s` leaves it to the upstream. For RabbitMQ.
+        heartbeat: TimeSpan = time(0, 600 * SECOND), Default("10s");
+        /// What is made there before it is used. What is there as described stays as it is. For RabbitMQ.
+        declarations as "declare": Declarations = Table(&Declarations::SECTION), Default("");
         /// How long an attempt to connect may take.
         connect_timeout: TimeSpan = time(100, 600 * SECOND), Default("10s");
         /// How long the upstream may say nothing until it is asked whether it is there.
@@ -79,6 +88,16 @@ section! {
         retained: bool = Switch, Default("false");
         /// The topic there. A template.
         topic: Option<String> = Text(NOT_EMPTY), Optional("for MQTT: `{topic}`");
+        /// The exchange, a template; `""` is the one that knows every queue by its name. For RabbitMQ.
+        exchange: Option<String> = Text(ANY), Optional("needed for RabbitMQ");
+        /// The routing key, a template; the levels of a topic stand with `.` between them. For RabbitMQ.
+        routing_key: Option<String> = Text(ANY), Optional("for RabbitMQ: `{topic}`");
+        /// Headers beside the user properties of a message, which they replace where both have a name. Templates. For RabbitMQ.
+        headers: BTreeMap<String, String> = Texts(TEMPLATE), Default("");
+        /// Which messages RabbitMQ writes to its disk. With `by-qos` they are those that were published at QoS 1 or 2. For RabbitMQ.
+        persistence: Persistence = Word(&["always", "by-qos", "never"]), Default("always");
+        /// Refuses messages that no queue takes. Otherwise RabbitMQ drops them and calls them confirmed. For RabbitMQ.
+        mandatory: bool = Switch, Default("true");
         /// Keeps the retain flag. For MQTT.
         retain: bool = Switch, Default("false");
         /// The payload as it is, or in an envelope ([page](envelopes.md)).
@@ -103,6 +122,12 @@ section! {
         name: Option<String> = Name, Optional("its number among the receives of its bridge, from 0");
         /// The topics there, with `+` and `#` as in a subscription. For MQTT.
         filter: Option<String> = Text(BRIDGE_FILTER), Optional("needed for MQTT");
+        /// The queue. For RabbitMQ.
+        queue: Option<String> = Text(NOT_EMPTY), Optional("needed for RabbitMQ");
+        /// Messages that may be on their way here without being acknowledged. For RabbitMQ.
+        prefetch: u16 = count(1, 2048), Default("500");
+        /// Lets nobody else consume the queue, which keeps its order. For RabbitMQ.
+        exclusive: bool = Switch, Default("false");
         /// The topic here. A template; values from there cannot bring levels or wildcards along.
         to: String = Text(NOT_EMPTY), Required;
         /// The highest level at which messages are taken and published here.
@@ -112,6 +137,28 @@ section! {
         /// What the payload is: the message itself, or an envelope around it ([page](envelopes.md)).
         payload: PayloadForm = Word(&["raw", "json", "cloudevents"]), Default("raw");
     }
+}
+
+/// How a gateway proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BridgeLogin {
+    /// By user and password.
+    Password,
+    /// By its certificate.
+    Certificate,
+}
+
+/// Which messages an upstream writes to its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Persistence {
+    /// All of them.
+    Always,
+    /// Those of QoS 1 and 2.
+    ByQos,
+    /// None of them.
+    Never,
 }
 
 /// What is sent as the payload of a message.

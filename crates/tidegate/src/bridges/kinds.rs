@@ -1,6 +1,6 @@
 //! The kinds of bridges that there are: one line each.
 
-use super::mqtt;
+use super::{mqtt, rabbitmq};
 use std::sync::Arc;
 use tidegate_bridge::{Destination, Upstream};
 use tidegate_config::{Bridge, BridgeEntry, BridgeError};
@@ -23,7 +23,10 @@ pub(crate) struct Parts {
 pub(super) type Made = Result<Parts, Vec<BridgeError>>;
 
 /// Every kind.
-const KINDS: &[Kind] = &[Kind { name: "mqtt", keys: mqtt::KEYS, make: mqtt::make }];
+const KINDS: &[Kind] = &[
+    Kind { name: "mqtt", keys: mqtt::KEYS, make: mqtt::make },
+    Kind { name: "rabbitmq", keys: rabbitmq::KEYS, make: rabbitmq::make },
+];
 
 /// The kinds as the configuration sees them. Whether a bridge can be made is asked by making it.
 pub(crate) fn check_entries() -> Vec<BridgeEntry> {
