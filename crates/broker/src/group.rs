@@ -98,7 +98,7 @@ impl Group {
     pub(crate) fn new(name: GroupName, queue: Arc<Queue>, named: Option<NamedQueue>) -> Group {
         let [turn, waiting, offered] = std::array::from_fn(|_| AtomicUsize::new(0));
         let members = Mutex::default();
-        queue.number_from((queue.id << PLACES_PER_QUEUE).max(1));
+        queue.number_places_from((queue.id << PLACES_PER_QUEUE).max(1));
         Group { named, name, queue, members, turn, waiting, offered }
     }
 

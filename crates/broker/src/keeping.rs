@@ -4,6 +4,7 @@
 //! a queue its messages, the retained store its own. What happens in one event goes into one change (`shard/keeping.rs`), so that after
 //! a crash it has happened as a whole or not at all.
 
+use crate::numbering::Numbering;
 use crate::reading::Reading;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(crate) struct Keeper {
     next_in_retained: AtomicU64,
     next_in_queues: AtomicU64,
     pub(crate) reading: Reading,
+    pub(crate) numbering: Arc<Numbering>,
 }
 
 impl Keeper {
@@ -31,6 +33,7 @@ impl Keeper {
             next_in_retained: next(StreamId::RETAINED),
             next_in_queues: next(StreamId::QUEUES),
             reading: Reading::default(),
+            numbering: Arc::new(Numbering::new(storage.clone())),
             storage,
         }
     }

@@ -21,6 +21,7 @@ mod mailbox;
 mod metrics;
 mod named_queue;
 mod node;
+mod numbering;
 mod pace;
 mod queue;
 mod queue_policy;

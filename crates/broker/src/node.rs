@@ -212,7 +212,8 @@ impl Node {
 
     pub(crate) fn new_queue(&self, home: u8) -> Arc<Queue> {
         let queue = Queue::new(self.next_id(), home, self.total.clone());
-        if self.keeper.is_some() {
+        if let Some(keeper) = &self.keeper {
+            queue.remember_numbers(&keeper.numbering);
             queue.number_from(1);
         }
         Arc::new(queue)

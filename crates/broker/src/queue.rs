@@ -17,6 +17,7 @@ mod window;
 
 use crate::budget::{Room, TotalBytes};
 use crate::filters::Filters;
+use crate::numbering::Numbering;
 use crate::queued::{Queued, needs_settling};
 pub(crate) use address::Address;
 pub(crate) use conflation::{Lens, Seen, Superseded};
@@ -25,8 +26,8 @@ use grouped::Grouped;
 pub(crate) use grouped::{Claim, Reserved};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 pub(crate) use tail::{Aim, Ask};
 use tidegate_message::QoS;
@@ -50,6 +51,10 @@ pub(crate) struct Queue {
     /// The number of its next entry in the store, which is the tag of its delivery as well; 0 where there is no store and consumers
     /// number what they deliver by themselves.
     next_number: AtomicU64,
+    /// The number that its own are counted from where it is a group's, and 0 where it is a session's.
+    first_place: AtomicU64,
+    /// What remembers them over the end of the process, where there is a store.
+    numbering: OnceLock<Arc<Numbering>>,
     /// Whether anything was written into its stream of the store.
     has_entries: AtomicBool,
     /// Whether nothing but the disk bounds what is kept of it.
@@ -174,6 +179,8 @@ impl Queue {
             origin: AtomicU64::new(id),
             survives: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
+            first_place: AtomicU64::new(0),
+            numbering: OnceLock::new(),
             has_entries: AtomicBool::new(false),
             is_bounded_by_disk: AtomicBool::new(false),
             wants_publisher: AtomicBool::new(false),

@@ -1,12 +1,12 @@
 //! Everything in a store, one JSON object a line.
 //!
-//! What describes comes before what it describes: sessions with their things, named queues, retained messages, then the messages of each queue. A message
+//! What describes comes before what it describes: sessions with their things, named queues, how far their numbers have come, retained messages, then the messages of each queue. A message
 //! that waits in several queues is told for each. The last line says that nothing is missing behind it.
 
 use crate::Contents;
 use crate::entries::{Entries, Problem};
 use crate::form::{
-    Clock, EndLine, FORMAT, Line, NamedQueueLine, RetainedLine, SavedLine, SessionLine, StoreLine,
+    Clock, EndLine, FORMAT, GivenLine, Line, NamedQueueLine, RetainedLine, SavedLine, SessionLine, StoreLine,
     SubscriptionLine, Waiting, WillLine,
 };
 use crate::names::{Names, described};
@@ -49,6 +49,8 @@ pub fn export(
     export.stream(StreamId::QUEUES, |entry, clock| {
         NamedQueueLine::read(entry, clock).map(|queue| Some(Line::Queue(queue)))
     })?;
+    export
+        .stream(StreamId::GIVEN, |entry, _| GivenLine::read(entry).map(|given| Some(Line::Given(given))))?;
     export.stream(StreamId::RETAINED, |entry, clock| {
         RetainedLine::read(entry, clock).map(|retained| Some(Line::Retained(retained)))
     })?;

@@ -269,6 +269,11 @@ impl Import<'_> {
                 queue.write(&mut body);
                 self.append(StreamId::QUEUES, number, &bytes, &body)
             }
+            Line::Given(line) => {
+                let mut bytes = Vec::new();
+                line.hear()?.write(&mut bytes);
+                self.append(StreamId::GIVEN, line.number, &bytes, b"")
+            }
             Line::Retained(line) => {
                 let record = line.message.hear(self.clock)?;
                 self.message(StreamId::RETAINED, line.number, b"", &record)

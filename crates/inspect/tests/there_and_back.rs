@@ -12,8 +12,8 @@ use tidegate_inspect::{
 use tidegate_message::{Message, Origin, Properties, Publisher, QoS, Topic, TopicFilter};
 use tidegate_protocol::{CredentialStamp, Identity, Proof, SessionLimits, Settlement, Will};
 use tidegate_storage::record::{
-    DeliveryNote, Description, MessageRecord, QueueNote, QueueRecord, SavedPart, SavedRecord, SessionNote,
-    SessionPhase, SessionRecord, SubscriptionRecord, WillRecord,
+    DeliveryNote, Description, GivenNote, MessageRecord, QueueNote, QueueRecord, SavedPart, SavedRecord,
+    SessionNote, SessionPhase, SessionRecord, SubscriptionRecord, WillRecord,
 };
 use tidegate_storage::{Change, MemoryStorage, ReadMax, Storage, StreamId, Urgency};
 
@@ -122,7 +122,9 @@ fn full() -> MemoryStorage {
     QueueRecord { queue: UNUSED, topic: Topic::parse(b"$queue/unused").unwrap() }.write(&mut body);
     QueueNote { used_at_millis: 300 }.write(&mut note);
     change.append(&[(StreamId::QUEUES, 2, &note)], &body);
-    let mut body = Vec::new();
+    let (mut body, mut note) = (Vec::new(), Vec::new());
+    GivenNote { sessions: 70_000, groups: 3 }.write(&mut note);
+    change.append(&[(StreamId::GIVEN, 1, &note)], &[]);
     MessageRecord::write_expiring(&message("state", b"on"), None, &mut body);
     change.append(&[(StreamId::RETAINED, 4, b"")], &body);
     waiting(&mut change, SESSION, 7, &message("a/b", b"text \xc3\xa4"), Some(2500));
@@ -159,11 +161,11 @@ fn assert_refused(text: &str, line: usize, piece: &str) {
 fn an_import_makes_the_same_store() {
     let storage = full();
     let text = exported(&storage);
-    assert_eq!(text.lines().count(), 13, "{text}");
-    assert!(text.ends_with("{\"end\":{\"things\":11}}\n"), "{text}");
+    assert_eq!(text.lines().count(), 14, "{text}");
+    assert!(text.ends_with("{\"end\":{\"things\":12}}\n"), "{text}");
     let other = MemoryStorage::new();
     other.advance_millis(1000);
-    assert_eq!(import(&other, &mut text.as_bytes()).unwrap().things, 11);
+    assert_eq!(import(&other, &mut text.as_bytes()).unwrap().things, 12);
     assert_eq!(contents(&other), contents(&storage));
 }
 
@@ -230,7 +232,7 @@ fn a_queue_is_looked_into_and_emptied() {
     assert_eq!((first.number(), first.topic(), first.text()), (7, "a/b", Some("text ä")));
     assert_eq!((first.attempt(), first.qos(), first.expires_in_millis()), (3, 1, Some(1500)));
     assert_eq!(purge(&storage, StreamId(SESSION)).unwrap(), 2);
-    assert_eq!((peek(&Open(&storage), &names, StreamId(SESSION), 1).total, storage.streams().len()), (0, 4));
+    assert_eq!((peek(&Open(&storage), &names, StreamId(SESSION), 1).total, storage.streams().len()), (0, 5));
 }
 
 /// What is no record is named, or left out where that is wanted.
@@ -315,8 +317,8 @@ fn the_last_line_tells_what_is_missing_in_between() {
     let text = exported(&full());
     let end = text.lines().last().unwrap();
     let retained = text.lines().find(|line| line.contains("\"retained\"")).unwrap();
-    assert_refused(&text.replace(&format!("{retained}\n"), ""), 12, "11 things, and 10 stand before");
-    assert_refused(&format!("{text}{end}"), 14, "ends there");
+    assert_refused(&text.replace(&format!("{retained}\n"), ""), 13, "12 things, and 11 stand before");
+    assert_refused(&format!("{text}{end}"), 15, "ends there");
 }
 
 /// JSON has a line of its own for each line.
@@ -333,10 +335,11 @@ fn numbers_without_a_successor_are_refused_wherever_they_stand() {
     let text = exported(&full());
     let many = u64::MAX.to_string();
     for (line, from, to) in [
-        (9, "\"origin\":3", format!("\"origin\":{many}")),
+        (9, "\"sessions\":70000", format!("\"sessions\":{many}")),
+        (10, "\"origin\":3", format!("\"origin\":{many}")),
         (7, "\"queue\":2000", format!("\"queue\":{many}")),
-        (10, "[2001,8]", format!("[{many},8]")),
-        (10, "[2001,8]", format!("[2001,{many}]")),
+        (11, "[2001,8]", format!("[{many},8]")),
+        (11, "[2001,8]", format!("[2001,{many}]")),
     ] {
         let changed: Vec<String> = text
             .lines()

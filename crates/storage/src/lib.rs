@@ -35,6 +35,8 @@ impl StreamId {
     pub const RETAINED: StreamId = StreamId(2);
     /// Which named queues exist.
     pub const QUEUES: StreamId = StreamId(3);
+    /// Which numbers queues may have given.
+    pub const GIVEN: StreamId = StreamId(4);
     /// The lowest number of a queue's stream.
     pub const FIRST_QUEUE: StreamId = StreamId(1024);
 }

@@ -1,12 +1,14 @@
 //! The numbers of a queue's entries in the store.
 //!
 //! Taken by whichever worker writes an entry, so that what one publisher sends is numbered in its order; what several send may come in
-//! another order than that of the numbers.
+//! another order than that of the numbers. Those of a queue that is kept are remembered ([`Numbering`]).
 
 use super::Queue;
+use crate::numbering::{Numbering, Series};
 use crate::queued::Queued;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Queue {
@@ -15,12 +17,41 @@ impl Queue {
         self.next_number.fetch_max(number, Ordering::Relaxed);
     }
 
+    /// It is a group's, whose numbers are the places in its order: they begin here, or behind what earlier processes may have given.
+    pub(crate) fn number_places_from(&self, place: u64) {
+        self.first_place.store(place, Ordering::Relaxed);
+        let given = self.numbering.get().map_or(0, |numbering| numbering.first(Series::Groups));
+        self.number_from(place.saturating_add(given));
+    }
+
+    /// Has its numbers remembered, as far as it is kept itself.
+    pub(crate) fn remember_numbers(&self, numbering: &Arc<Numbering>) {
+        self.numbering.get_or_init(|| numbering.clone());
+    }
+
+    /// It is kept from now on, with the numbers that it has given.
+    pub(crate) fn note_numbers(&self) {
+        self.note_number(self.next_number.load(Ordering::Relaxed));
+    }
+
+    fn note_number(&self, number: u64) {
+        let Some(numbering) = self.numbering.get() else { return };
+        match self.first_place.load(Ordering::Relaxed) {
+            0 => numbering.give(Series::Sessions, number),
+            first => numbering.give(Series::Groups, number.saturating_sub(first)),
+        }
+    }
+
     /// The next number; nothing where there is no store.
     pub(crate) fn take_number(&self) -> Option<NonZeroU64> {
-        match self.next_number.load(Ordering::Relaxed) {
-            0 => None,
-            _ => NonZeroU64::new(self.next_number.fetch_add(1, Ordering::Relaxed)),
+        if !self.is_numbered() {
+            return None;
         }
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        if self.survives() || self.has_entries() {
+            self.note_number(number);
+        }
+        NonZeroU64::new(number)
     }
 
     /// Whether there are numbers, and so a store.
@@ -32,6 +63,7 @@ impl Queue {
     pub(crate) fn note_entry(&self) {
         if !self.has_entries() {
             self.has_entries.store(true, Ordering::Relaxed);
+            self.note_numbers();
         }
     }
 

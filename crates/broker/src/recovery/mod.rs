@@ -8,6 +8,7 @@
 
 mod contents;
 mod entries;
+mod given;
 mod queues;
 mod retained;
 mod sessions;
@@ -15,6 +16,7 @@ mod sessions;
 use crate::keeping::Keeper;
 use crate::mailbox::Letter;
 use crate::node::{Node, NodeOptions};
+use crate::numbering::Series;
 use crate::queue::Queue;
 use crate::sessions::SessionKey;
 use foldhash::fast::RandomState;
@@ -133,11 +135,13 @@ impl<'a> Recovery<'a> {
     }
 
     fn run(mut self) -> Result<Recovered, RecoveryError> {
+        self.recover_given()?;
         // Before the sessions, which come back as their members.
         self.recover_queues()?;
         self.recover_sessions()?;
         self.recover_retained()?;
         self.recover_contents()?;
+        self.note_given();
         self.end_unowned_queues();
         self.finish();
         Ok(self.found)
@@ -161,7 +165,11 @@ impl<'a> Recovery<'a> {
         self.note_id(id);
         let queue = Arc::new(Queue::new(id, self.home_of(id), self.node.total.clone()));
         let contents = self.keeper.storage().summary(StreamId(id));
+        queue.remember_numbers(&self.keeper.numbering);
         queue.number_from(contents.map_or(1, |contents| contents.last.saturating_add(1)));
+        if consumer.is_some() {
+            queue.number_from(self.keeper.numbering.first(Series::Sessions));
+        }
         contents.into_iter().for_each(|_| queue.note_entry());
         self.queues.insert(id, KnownQueue { queue: queue.clone(), consumer });
         queue

@@ -98,6 +98,8 @@ impl Session {
         match &self.kept {
             Some(kept) => scribe.change.amend(StreamId::SESSIONS, kept.entry.get(), &note),
             None => {
+                // In front of the session, so that it never comes back without them.
+                self.queue.note_numbers();
                 let mut body = Vec::new();
                 SessionRecord::write_of(key.protocol, &key.client_id, self.queue.id, &mut body);
                 let entry = scribe.append(&note, &body);

@@ -57,9 +57,9 @@ fn a_session_has_its_messages_again() {
         kept.world.run();
         assert_eq!(tagged(&ann.got()), [(5, "4", true), (6, "6", true)]);
         publish(&mut kept, "a", &["7"], qos);
-        // New numbers are above all that were given.
-        assert_eq!(tagged(&ann.got()), [(7, "7", false)]);
-        for tag in [5, 6, 7] {
+        let new = ann.got();
+        assert!(matches!(tagged(&new)[..], [(7.., "7", false)]));
+        for tag in [5, 6, new[0].tag.unwrap()] {
             ann.accept(&mut kept.world, tag);
         }
         assert_eq!((left(&kept), left(&kept.kill())), (0, 0));

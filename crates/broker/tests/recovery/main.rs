@@ -5,6 +5,7 @@
 
 mod contents;
 mod model;
+mod numbers;
 mod sessions;
 mod starting;
 mod subscriptions;
@@ -65,9 +66,10 @@ impl Kept {
         self.world.node().gauges().subscriptions
     }
 
-    /// Living entries of the whole store.
+    /// Living entries of the whole store, but for the one that says which numbers were given.
     fn entries(&self) -> usize {
-        use tidegate_storage::Storage;
-        self.storage.streams().iter().map(|stream| stream.entries).sum()
+        use tidegate_storage::{Storage, StreamId};
+        let streams = self.storage.streams().into_iter().filter(|found| found.stream != StreamId::GIVEN);
+        streams.map(|found| found.entries).sum()
     }
 }

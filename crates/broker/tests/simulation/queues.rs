@@ -406,7 +406,7 @@ impl Run {
         let gauges = self.world.node().gauges();
         let held = [gauges.named_queues, gauges.named_queue_messages, gauges.queued_messages];
         assert_eq!((held, gauges.queued_bytes, gauges.subscriptions), ([0; 3], 0, 0));
-        let left = self.store.map(|store| store.storage.streams());
+        let left = self.store.map(|store| store.living());
         assert!(left.as_ref().is_none_or(Vec::is_empty), "{left:?}");
     }
 }

@@ -313,7 +313,7 @@ impl Run {
         for worker in 0..self.world.workers() {
             assert_eq!(self.world.shard(worker).connection_count(), 0);
         }
-        let left = self.store.map(|store| store.storage.streams());
+        let left = self.store.map(|store| store.living());
         assert!(left.as_ref().is_none_or(Vec::is_empty), "{left:?}");
     }
 }

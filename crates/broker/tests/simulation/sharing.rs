@@ -380,7 +380,7 @@ impl Run {
         self.world.end_everything(DAY);
         let gauges = self.world.node().gauges();
         assert_eq!((gauges.sessions, gauges.subscriptions, gauges.queued_bytes), (0, 0, 0));
-        let left = self.store.map(|store| store.storage.streams());
+        let left = self.store.map(|store| store.living());
         assert!(left.as_ref().is_none_or(Vec::is_empty), "{left:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_broker::Limits;
 use tidegate_protocol::Answer;
-use tidegate_storage::MemoryStorage;
+use tidegate_storage::{MemoryStorage, Storage, StreamId, StreamSummary};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::Toy;
 use tidegate_testkit::random::Random;
@@ -54,6 +54,12 @@ impl<Id: Ord + Copy + Debug> Store<Id> {
         let world = World::on_storage(workers, limits.clone(), storage.clone());
         let (unsynced, unanswered) = (BTreeSet::new(), HashMap::new());
         (world, Store { storage, limits, unsynced, unanswered })
+    }
+
+    /// What lives in it, but for the note of which numbers were given.
+    pub(crate) fn living(&self) -> Vec<StreamSummary> {
+        let streams = self.storage.streams().into_iter();
+        streams.filter(|found| found.stream != StreamId::GIVEN).collect()
     }
 
     /// A request of a client was taken, and may be answered later.

@@ -1,7 +1,9 @@
 //! One line of an export.
 
 use super::message::is_default;
-use super::{NamedQueueLine, RetainedLine, SavedLine, SessionLine, SubscriptionLine, Waiting, WillLine};
+use super::{
+    GivenLine, NamedQueueLine, RetainedLine, SavedLine, SessionLine, SubscriptionLine, Waiting, WillLine,
+};
 use serde::{Deserialize, Serialize};
 
 /// The version of the lines.
@@ -18,6 +20,7 @@ pub(crate) enum Line {
     Saved(SavedLine),
     Will(WillLine),
     Queue(NamedQueueLine),
+    Given(GivenLine),
     Retained(RetainedLine),
     Message(Waiting),
     /// The last line.

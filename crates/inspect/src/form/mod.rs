@@ -13,7 +13,7 @@ pub(crate) use line::{EndLine, FORMAT, Line, StoreLine};
 pub(crate) use message::MessageForm;
 pub(crate) use session::{SavedLine, SessionLine, SubscriptionLine, WillLine};
 pub use waiting::Waiting;
-pub(crate) use waiting::{NamedQueueLine, RetainedLine};
+pub(crate) use waiting::{GivenLine, NamedQueueLine, RetainedLine};
 
 use data_encoding::BASE64;
 use std::time::Duration;

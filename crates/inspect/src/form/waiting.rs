@@ -1,11 +1,11 @@
-//! A message in the place where it stands, a queue or the retained messages; and a named queue.
+//! A message in the place where it stands, a queue or the retained messages; a named queue; and how far the queues have come.
 
 use super::message::{is_default, qos};
 use super::{self as form, Clock, FormError, MessageForm};
 use crate::Problem;
 use serde::{Deserialize, Serialize};
 use tidegate_message::Topic;
-use tidegate_storage::record::{DeliveryNote, MessageRecord, QueueNote, QueueRecord};
+use tidegate_storage::record::{DeliveryNote, GivenNote, MessageRecord, QueueNote, QueueRecord};
 use tidegate_storage::{Damaged, Entry, StreamId};
 
 /// A message that waits in a queue, or that was delivered from it and is not settled.
@@ -149,5 +149,27 @@ impl NamedQueueLine {
         }
         let used_at_millis = clock.now_millis.saturating_sub(self.unused_for_millis);
         Ok((QueueRecord { queue: self.queue, topic }, QueueNote { used_at_millis }))
+    }
+}
+
+/// Which numbers queues may have given, so that none is given again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GivenLine {
+    pub(crate) number: u64,
+    sessions: u64,
+    groups: u64,
+}
+
+impl GivenLine {
+    pub(crate) fn read(entry: &Entry) -> Result<GivenLine, Problem> {
+        let unreadable = |Damaged| Problem::Record { stream: StreamId::GIVEN, number: entry.number };
+        let GivenNote { sessions, groups } = GivenNote::read(&entry.note).map_err(unreadable)?;
+        Ok(GivenLine { number: entry.number, sessions, groups })
+    }
+
+    pub(crate) fn hear(self) -> Result<GivenNote, FormError> {
+        let sessions = form::number("sessions", self.sessions)?;
+        Ok(GivenNote { sessions, groups: form::number("groups", self.groups)? })
     }
 }

@@ -5,6 +5,7 @@
 
 mod delivery;
 mod description;
+mod given;
 mod identity;
 mod message;
 mod queue;
@@ -16,6 +17,7 @@ mod will;
 
 pub use delivery::DeliveryNote;
 pub use description::Description;
+pub use given::GivenNote;
 pub use message::MessageRecord;
 pub use queue::{QueueNote, QueueRecord};
 pub use saved::{SavedPart, SavedRecord};
