@@ -15,7 +15,6 @@ use tidegate_message::{QoS, Topic};
 use tidegate_protocol::{
     Answer, Attachment, Consume, ConsumerId, DeliveryTag, Outcome, Settlement, Subscribe,
 };
-use tidegate_storage::Storage;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Got, SESSION, Toy, filter, session, subscription};
 use tidegate_testkit::random::Random;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tidegate_broker::Limits;
 use tidegate_message::{QoS, Topic};
 use tidegate_protocol::{Attachment, Publish, Refusal, RetainedDelivery, WillAction};
-use tidegate_storage::Storage;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Attaching, Toy, filter, message, session};
 use tidegate_testkit::random::Random;

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use tidegate_broker::Limits;
 use tidegate_message::{QoS, Topic};
 use tidegate_protocol::{Answer, Attachment, Subscribe};
-use tidegate_storage::Storage;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{Attaching, Got, Toy, filter, session};
 use tidegate_testkit::random::Random;
