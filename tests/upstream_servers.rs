@@ -1,22 +1,12 @@
 //! The servers that bridges are tested against, each asked by somebody else's client: they start, keep what they say they
-//! keep, and stop with the test.
+//! keep, and stop with the test. RabbitMQ, which takes seconds to start, is killed in `bridges`.
 
-use tidegate_testkit::servers::{Kafka, KafkaServer, Mosquitto, RabbitMq};
+use tidegate_testkit::servers::{Kafka, KafkaServer, Mosquitto};
 
 use crate::harness::{Program, mosquitto_pub, python, received, subscribed_mosquitto};
 
 fn check(script: &str, arguments: &[&str]) {
     Program::start(python(script).args(arguments)).succeed();
-}
-
-/// What RabbitMQ has confirmed as persistent is there after a kill, in the virtual host that it was sent to.
-#[test]
-fn rabbitmq_keeps_what_it_has_confirmed() {
-    let mut server = RabbitMq::start();
-    let uri = server.uri(&server.vhost());
-    check("tests/clients/amqp_checks.py", &["publish", &uri, "kept", "before"]);
-    server.kill_and_restart();
-    check("tests/clients/amqp_checks.py", &["consume", &uri, "kept", "before"]);
 }
 
 /// Mosquitto writes what it keeps when it ends.

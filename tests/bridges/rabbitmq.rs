@@ -208,6 +208,52 @@ fn a_conflict_of_declarations_is_told_and_a_reload_mends_changes_and_ends_the_br
     }
 }
 
+/// RabbitMQ asks for a certificate, which is the login as well, and is killed under the bridge. What it had confirmed is there again, and the
+/// rest is sent again under the ids that it had.
+#[test]
+fn a_kill_of_rabbitmq_loses_nothing_and_only_who_has_a_certificate_gets_in() {
+    let mut server = RabbitMq::start();
+    let (vhost, files) = (server.vhost(), server.certificates());
+    let uri = server.uri(&vhost);
+    amqp(&["publish", &uri, "kept", "before"]);
+    let with = |more: &str| {
+        let ca = files.authority.display();
+        let tls = format!("login = \"certificate\"\ntls = {{ ca = '{ca}', {more} }}\nretry_first");
+        config(&bridge_to(&server.encrypted_uri(&vhost)).replacen("retry_first", &tls, 1))
+    };
+    let certified =
+        with(&format!("cert = '{}', key = '{}'", files.client.display(), files.client_key.display()));
+    let stranger =
+        with("").replace("login = \"certificate\"\n", "").replace("localhost", "guest:guest@localhost");
+    let mut gateway = Gateway::start(&stranger);
+    let refused = gateway.wait_for_log("the upstream refuses the bridge; trying again");
+    let why = refused["fields"]["why"].as_str().expect("it says why");
+    assert!(why.contains("CertificateRequired"), "{why}");
+    gateway.reload(&certified);
+    gateway.wait_for_log("the upstream answers");
+    publish(&gateway, "telemetry/line-1/pump", "before", &["--repeat", "100"]);
+    let port = gateway.port("mqtt");
+    let device = std::thread::spawn(move || {
+        let arguments = ["-q", "1", "-t", "telemetry/line-1/pump", "-m", "meanwhile", "--repeat", "100"];
+        mosquitto_pub(port, &arguments);
+    });
+    server.kill_and_restart();
+    device.join().expect("the device was acknowledged everything");
+    gateway.wait_for_log("the upstream answers");
+    publish(&gateway, "telemetry/line-1/pump", "after", &[]);
+    let mut inbox = follow(&uri, "inbox");
+    let mut ids = std::collections::HashMap::new();
+    while ids.len() < 201 {
+        let message = next(&mut inbox);
+        let (id, body) = (message["message_id"].to_string(), message["body"].clone());
+        let known = ids.insert(id, body.clone());
+        assert!(known.is_none_or(|known| known == body), "one id is one message");
+    }
+    let count = |text: &str| ids.values().filter(|body| *body == text).count();
+    assert_eq!((count("before"), count("meanwhile"), count("after")), (100, 100, 1));
+    amqp(&["consume", &uri, "kept", "before"]);
+}
+
 /// Everything that is wrong with a bridge is said with its line, before anything starts.
 #[test]
 fn mistakes_in_a_bridge_to_rabbitmq_are_errors_with_their_lines() {

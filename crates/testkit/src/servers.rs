@@ -8,6 +8,7 @@
 //! What goes wrong at a server can be had on purpose: [`Server::kill_and_restart`], [`Server::stop_and_restart`],
 //! [`Server::pause`]. What goes wrong on the way to it is the business of [`crate::proxy`].
 
+mod certificates;
 mod kafka;
 mod mosquitto;
 mod ports;
@@ -21,6 +22,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+pub use certificates::Certificates;
 pub use kafka::{Kafka, KafkaServer};
 pub use mosquitto::Mosquitto;
 pub use rabbitmq::RabbitMq;

@@ -1,4 +1,4 @@
-//! RabbitMQ, Debian's package `rabbitmq-server`, with a node, a port mapper, a cookie and a database of its own.
+//! RabbitMQ, Debian's package `rabbitmq-server`, with a node, a port mapper, a cookie, a database and a certificate authority of its own.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use super::certificates::{CERTIFIED_USER, Certificates};
 use super::{Launch, Server, write};
 
 /// Virtual hosts that exist from the first start: to make one later costs a second of a command in Erlang.
@@ -56,6 +57,17 @@ impl RabbitMq {
     pub fn uri(&self, vhost: &str) -> String {
         format!("amqp://guest:guest@{}/{vhost}", self.server.address())
     }
+
+    /// The same, encrypted and without a user. Nobody gets in without a certificate, which is also the login of a user who asks for that
+    /// (SASL EXTERNAL).
+    pub fn encrypted_uri(&self, vhost: &str) -> String {
+        format!("amqps://localhost:{}/{vhost}", self.server.ports[3])
+    }
+
+    /// What a client of [`RabbitMq::encrypted_uri`] needs.
+    pub fn certificates(&self) -> Certificates {
+        Certificates::within(self.server.folder())
+    }
 }
 
 impl Launch for Options {
@@ -63,9 +75,9 @@ impl Launch for Options {
         "rabbitmq-server"
     }
 
-    /// For clients, for other nodes and tools, and for the port mapper.
+    /// For clients, for other nodes and tools, for the port mapper, and for clients with certificates.
     fn ports(&self) -> usize {
-        3
+        4
     }
 
     fn command(&self, folder: &Path, ports: &[u16]) -> Command {
@@ -73,8 +85,9 @@ impl Launch for Options {
         let definitions = write(folder, "definitions.json", &definitions());
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{clients}\nload_definitions = {}\nlog.file = false\nlog.console = true\n\
-             log.console.level = info\n{}\n",
+             log.console.level = info\n{}\n{}\n",
             definitions.display(),
+            encryption(&Certificates::made(folder), ports[3]),
             self.extra
         );
         // The mapper in the foreground belongs to the server's group; Erlang would start one that outlives it.
@@ -92,7 +105,10 @@ impl Launch for Options {
             .env("RABBITMQ_DIST_PORT", nodes.to_string())
             .env("RABBITMQ_CONFIG_FILE", write(folder, "rabbitmq.conf", &config))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", write(folder, "enabled_plugins", "[]."))
+            .env(
+                "RABBITMQ_ENABLED_PLUGINS_FILE",
+                write(folder, "enabled_plugins", "[rabbitmq_auth_mechanism_ssl]."),
+            )
             .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
             .env("RABBITMQ_LOG_BASE", folder)
             // One scheduler that sleeps when there is nothing to do: the machine belongs to the gateway under test.
@@ -108,16 +124,39 @@ impl Launch for Options {
     }
 }
 
-/// The user and the virtual hosts, as RabbitMQ imports them when it starts.
+/// A port on which a certificate is asked for, and is a login.
+fn encryption(certificates: &Certificates, port: u16) -> String {
+    format!(
+        "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n\
+         ssl_cert_login_from = common_name\nauth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = EXTERNAL",
+        certificates.authority.display(),
+        certificates.server.display(),
+        certificates.server_key.display(),
+    )
+}
+
+/// The users and the virtual hosts, as RabbitMQ imports them when it starts.
 fn definitions() -> String {
     let names: Vec<String> =
         std::iter::once("/".to_owned()).chain((0..VHOSTS).map(|n| format!("test-{n}"))).collect();
     let vhosts: Vec<String> = names.iter().map(|name| format!(r#"{{"name":"{name}"}}"#)).collect();
-    let permission =
-        |name| format!(r#"{{"user":"guest","vhost":"{name}","configure":".*","write":".*","read":".*"}}"#);
-    let permissions: Vec<String> = names.iter().map(permission).collect();
+    let permission = |name: &String| {
+        ["guest", CERTIFIED_USER].map(|user| {
+            format!(r#"{{"user":"{user}","vhost":"{name}","configure":".*","write":".*","read":".*"}}"#)
+        })
+    };
+    let permissions: Vec<String> = names.iter().flat_map(permission).collect();
+    let user = |name: &str, hash: &str| {
+        format!(
+            r#"{{"name":"{name}","password_hash":"{hash}","hashing_algorithm":"rabbit_password_hashing_sha256","tags":["administrator"]}}"#
+        )
+    };
+    // An empty hash is no password: nobody gets in by one.
+    let users = [user("guest", GUEST_HASH), user(CERTIFIED_USER, "")];
     format!(
-        r#"{{"users":[{{"name":"guest","password_hash":"{GUEST_HASH}","hashing_algorithm":"rabbit_password_hashing_sha256","tags":["administrator"]}}],"vhosts":[{}],"permissions":[{}]}}"#,
+        r#"{{"users":[{}],"vhosts":[{}],"permissions":[{}]}}"#,
+        users.join(","),
         vhosts.join(","),
         permissions.join(",")
     )
