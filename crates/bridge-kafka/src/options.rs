@@ -13,12 +13,15 @@ use tidegate_bridge::Template;
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
+/// The longest client id of a gateway that receives: the number of the receive stands behind it.
+const CLIENT_ID_BYTES_MAX: usize = 200;
+
 /// How a bridge to Kafka works.
 #[derive(Debug, Clone)]
 pub struct KafkaOptions {
     /// The clusters, the preferred one first: each by the servers that are asked first.
     pub addresses: Vec<Bootstrap>,
-    /// By which name the gateway is known there: in its logs and quotas.
+    /// By which name the gateway is known there: in its logs and quotas, and in its consumer groups, where nobody else may have it.
     pub client_id: String,
     /// Files for TLS, which an address asks for by `kafka+tls://`.
     pub tls: Tls,
@@ -154,6 +157,11 @@ pub enum Finding {
     /// There is nowhere to go.
     #[error("a bridge to Kafka needs an address")]
     NoAddress,
+    /// Consumer groups know no such member.
+    #[error(
+        "a gateway that receives is known by its client id, which has up to {CLIENT_ID_BYTES_MAX} of the characters `a-z`, `A-Z`, `0-9`, `.`, `_`, `-`"
+    )]
+    ClientId,
     /// Half of an identity.
     #[error("a client certificate needs its key, and a key its certificate")]
     HalfAnIdentity,
@@ -200,6 +208,8 @@ impl KafkaOptions {
         let mut findings = Vec::new();
         let mut find = |is_wrong: bool, finding| findings.extend(is_wrong.then_some(finding));
         find(self.addresses.is_empty(), Finding::NoAddress);
+        let is_member = self.client_id.len() <= CLIENT_ID_BYTES_MAX && is_topic_name(&self.client_id);
+        find(!self.receives.is_empty() && !is_member, Finding::ClientId);
         find(self.tls.cert.is_some() != self.tls.key.is_some(), Finding::HalfAnIdentity);
         let wants_tls = self.addresses.iter().any(Bootstrap::is_encrypted);
         find(self.tls != Tls::default() && !wants_tls, Finding::TlsWithoutAddress);
@@ -284,6 +294,19 @@ mod tests {
             Finding::Timeout { name: "answer" },
         ];
         assert_eq!(wrong.findings(), expected);
+    }
+
+    #[test]
+    fn a_member_of_a_group_has_a_name_that_kafka_can_have() {
+        let named = |client_id: &str, receives| {
+            KafkaOptions { client_id: client_id.to_owned(), receives, ..options() }.findings()
+        };
+        let source =
+            ReceiveSource { topics: vec!["t".to_owned()], group: "g".to_owned(), start: Start::Earliest };
+        assert_eq!(named("plant 7", vec![source.clone()]), [Finding::ClientId]);
+        assert_eq!(named(&"x".repeat(201), vec![source.clone()]), [Finding::ClientId]);
+        assert_eq!(named("plant-7", vec![source]), []);
+        assert_eq!(named("plant 7", vec![]), []);
     }
 
     #[test]

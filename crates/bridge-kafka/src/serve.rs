@@ -156,7 +156,7 @@ fn make(kafka: &Kafka, address: usize, voice: Arc<Voice>) -> Result<Made, KafkaE
     }
     let mut waiting = Vec::new();
     for (lane, source) in options.receives.iter().enumerate() {
-        let config = settings::consumer(options, address, source);
+        let config = settings::consumer(options, address, lane, source);
         let consumer = Waiting::new(&config, source, lane, voice.clone())?;
         questions.push(Question { asker: consumer.asker(), topics: source.topics.clone() });
         waiting.push(consumer);

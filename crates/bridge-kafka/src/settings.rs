@@ -42,10 +42,18 @@ pub(crate) fn producer(options: &KafkaOptions, address: &Bootstrap, batch_bytes:
     config
 }
 
-/// For the consumer of one receive.
-pub(crate) fn consumer(options: &KafkaOptions, address: &Bootstrap, source: &ReceiveSource) -> ClientConfig {
+/// For the consumer of the receive with this number.
+pub(crate) fn consumer(
+    options: &KafkaOptions,
+    address: &Bootstrap,
+    lane: usize,
+    source: &ReceiveSource,
+) -> ClientConfig {
     let mut config = shared(options, address);
     config.set("group.id", &source.group);
+    // Whoever comes back is the member that it was, with its partitions, at once: otherwise a gateway that was killed would wait for its own
+    // session to run out.
+    config.set("group.instance.id", format!("{}-{lane}", options.client_id));
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
     config.set("auto.offset.reset", start(source.start));
@@ -164,7 +172,7 @@ mod tests {
                 producer(&options, &address, 1).create_native_config().unwrap();
                 let source =
                     ReceiveSource { topics: Vec::new(), group: "g".to_owned(), start: Start::Latest };
-                consumer(&options, &address, &source).create_native_config().unwrap();
+                consumer(&options, &address, 0, &source).create_native_config().unwrap();
             }
         }
         for each in
