@@ -57,9 +57,10 @@ pub use overlay::{Override, OverrideError};
 pub use reference::reference_page;
 pub use registry::{BridgeEntry, BridgeError, OptionError, ProtocolEntry, Registry};
 pub use schema::{
-    Access, AccessRule, Acknowledge, Argument, Bridge, BridgeLogin, BridgeTls, ClientAuth, ClientIdentity,
-    Config, Declarations, DeclaredBinding, DeclaredExchange, DeclaredQueue, DiskFull, Forward, Http, Limits,
-    Listener, Log, LogFormat, LogLevel, NamedQueue, NamedQueueOverflow, PayloadForm, Permission, Persistence,
-    QueueOverflow, Receive, Replay, RuleAction, ServerName, Store, Tls, TopicPolicy, Transport, WebSocket,
+    Access, AccessRule, Acknowledge, Argument, Bridge, BridgeLogin, BridgeSasl, BridgeTls, ClientAuth,
+    ClientIdentity, Compression, Config, Declarations, DeclaredBinding, DeclaredExchange, DeclaredQueue,
+    DiskFull, Forward, Http, Limits, Listener, Log, LogFormat, LogLevel, NamedQueue, NamedQueueOverflow,
+    PayloadForm, Permission, Persistence, QueueOverflow, Receive, ReceiveStart, Replay, RuleAction,
+    SaslMechanism, ServerName, Store, Tls, TopicPolicy, Transport, WebSocket,
 };
 pub use tidegate_message::{ByteSize, TimeSpan, UnitError};

@@ -8,7 +8,10 @@ mod declarations;
 mod limits;
 mod store;
 
-pub use bridges::{Bridge, BridgeLogin, BridgeTls, Forward, PayloadForm, Persistence, Receive};
+pub use bridges::{
+    Bridge, BridgeLogin, BridgeSasl, BridgeTls, Compression, Forward, PayloadForm, Persistence, Receive,
+    ReceiveStart, SaslMechanism,
+};
 pub use declarations::{Argument, Declarations, DeclaredBinding, DeclaredExchange, DeclaredQueue};
 pub(crate) use limits::PARTS_OF_MEMORY;
 pub use limits::{Limits, QueueOverflow};

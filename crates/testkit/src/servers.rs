@@ -101,10 +101,15 @@ impl Server {
 
     /// SIGTERM, its own ending, and a start on the same ports: for servers that write their data when they end.
     pub fn stop_and_restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// SIGTERM, and its own ending. [`Server::start_again`] brings it back.
+    pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             process.terminate();
         }
-        self.start_again();
     }
 
     /// SIGKILL. [`Server::start_again`] brings it back.
@@ -112,7 +117,7 @@ impl Server {
         self.process = None;
     }
 
-    /// Starts it behind [`Server::kill`], on the same ports and with the same data.
+    /// Starts it behind [`Server::stop`] or [`Server::kill`], on the same ports and with the same data.
     pub fn start_again(&mut self) {
         let command = self.launch.command(&self.folder, &self.ports);
         let started =

@@ -4,6 +4,7 @@
 //! configuration is another than before is ended and begun again; the others, and all clients, notice nothing.
 
 mod files;
+mod kafka;
 mod kinds;
 mod mqtt;
 mod password;

@@ -9,10 +9,30 @@ use crate::schema::{Bridge, Config};
 use crate::suggest::did_you_mean;
 
 /// The keys that only some kinds know, by the table in which they stand.
-const BRIDGE_KEYS: &[&str] = &["client_id", "version", "password_file", "login", "heartbeat", "declare"];
-const FORWARD_KEYS: &[&str] =
-    &["topic", "retain", "exchange", "routing_key", "headers", "persistence", "mandatory"];
-const RECEIVE_KEYS: &[&str] = &["filter", "retain", "queue", "prefetch", "exclusive"];
+const BRIDGE_KEYS: &[&str] = &[
+    "client_id",
+    "version",
+    "password_file",
+    "login",
+    "heartbeat",
+    "declare",
+    "sasl",
+    "compression",
+    "session_timeout",
+];
+const FORWARD_KEYS: &[&str] = &[
+    "topic",
+    "retain",
+    "exchange",
+    "routing_key",
+    "headers",
+    "persistence",
+    "mandatory",
+    "key",
+    "partition",
+];
+const RECEIVE_KEYS: &[&str] =
+    &["filter", "retain", "queue", "prefetch", "exclusive", "topics", "group", "start"];
 
 pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Findings<'_>) {
     let mut names = Names::default();

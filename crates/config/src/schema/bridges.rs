@@ -24,13 +24,16 @@ section! {
         /// What the upstream speaks.
         kind: String = Text(NOT_EMPTY), Required;
         /// Where the upstream is, and as whom it is entered: `mqtts://user:secret@broker.example:8883`. Several addresses are tried in their order,
-        /// and the first one again when it may be back.
+        /// and the first one again when it may be back. An address of Kafka names some servers of one cluster:
+        /// `kafka://one.example:9092,two.example:9092`, or `kafka+tls://…`; its user stands in `sasl`.
         urls as "url": Vec<String> = OneOrMore(BRIDGE_URL), Required;
         /// A file with the password of the user in `url`, in place of one that stands there. The end of its first line ends it. A reload reads it anew. For
         /// MQTT and RabbitMQ.
         password_file: Option<PathBuf> = Path, Optional("the password in `url`, where there is one");
         /// Encryption, for the URLs that ask for it.
         tls: Option<BridgeTls> = Table(&BridgeTls::SECTION), Optional("the authorities of the system");
+        /// As whom the gateway comes. For Kafka.
+        sasl: Option<BridgeSasl> = Table(&BridgeSasl::SECTION), Optional("the gateway does not say who it is");
         /// What the gateway calls itself there.
         client_id: Option<String> = Text(NOT_EMPTY), Optional("the names of the node and of the bridge, with `-` between");
         /// The version of the upstream's protocol, where it has several. For MQTT.
@@ -41,6 +44,11 @@ section! {
         heartbeat: TimeSpan = time(0, 600 * SECOND), Default("10s");
         /// What is made there before it is used. What is there as described stays as it is. For RabbitMQ.
         declarations as "declare": Declarations = Table(&Declarations::SECTION), Default("");
+        /// How batches are packed. For Kafka.
+        compression: Compression = Word(&["none", "gzip", "snappy", "lz4", "zstd"]), Default("none");
+        /// How long the gateway may be away or silent until its consumer group gives its partitions to another member. Kafka's servers allow 6 s to 30 min
+        /// unless they are told otherwise. For Kafka.
+        session_timeout: TimeSpan = time(SECOND, 300 * SECOND), Default("45s");
         /// How long an attempt to connect may take.
         connect_timeout: TimeSpan = time(100, 600 * SECOND), Default("10s");
         /// How long the upstream may say nothing until it is asked whether it is there.
@@ -75,6 +83,20 @@ section! {
 }
 
 section! {
+    /// As whom the gateway comes to Kafka.
+    pub struct BridgeSasl {
+        /// How the password is proved. `plain` sends it as it is, which needs an encrypted address.
+        mechanism: SaslMechanism = Word(&["plain", "scram-sha-256", "scram-sha-512"]), Default("scram-sha-512");
+        /// Who.
+        user: String = Text(NOT_EMPTY), Required;
+        /// The password.
+        password: Option<String> = Text(NOT_EMPTY), Optional("the one in `password_file`");
+        /// A file with the password. The end of its first line ends it. A reload reads it anew.
+        password_file: Option<PathBuf> = Path, Optional("the password in `password`");
+    }
+}
+
+section! {
     /// Messages that go from here to the upstream. What a kind of upstream does not know is refused. Values in which templates may stand are
     /// explained in [a page of their own](templates.md).
     pub struct Forward {
@@ -86,13 +108,18 @@ section! {
         qos: u32 = count(0, 1), Default("1");
         /// Forwards the retained messages that match as well when the forward is new.
         retained: bool = Switch, Default("false");
-        /// The topic there. A template.
-        topic: Option<String> = Text(NOT_EMPTY), Optional("for MQTT: `{topic}`");
+        /// The topic there. A template. Kafka has no levels, and names of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-` only. For MQTT and Kafka.
+        topic: Option<String> = Text(NOT_EMPTY), Optional("for MQTT: `{topic}`; needed for Kafka");
+        /// The key, by which Kafka's partition is chosen as Java's clients do it: what has one key stays in order. A template. For Kafka.
+        key: Option<String> = Text(TEMPLATE), Optional("the topic here");
+        /// The number of the partition, in place of the key's choice. A template. For Kafka.
+        partition: Option<String> = Text(TEMPLATE), Optional("the key chooses");
         /// The exchange, a template; `""` is the one that knows every queue by its name. For RabbitMQ.
         exchange: Option<String> = Text(ANY), Optional("needed for RabbitMQ");
         /// The routing key, a template; the levels of a topic stand with `.` between them. For RabbitMQ.
         routing_key: Option<String> = Text(ANY), Optional("for RabbitMQ: `{topic}`");
-        /// Headers beside the user properties of a message, which they replace where both have a name. Templates. For RabbitMQ.
+        /// Headers beside the user properties of a message. Where both have a name RabbitMQ gets this one, and Kafka this one behind the other. Templates. For
+        /// RabbitMQ and Kafka.
         headers: BTreeMap<String, String> = Texts(TEMPLATE), Default("");
         /// Which messages RabbitMQ writes to its disk. With `by-qos` they are those that were published at QoS 1 or 2. For RabbitMQ.
         persistence: Persistence = Word(&["always", "by-qos", "never"]), Default("always");
@@ -128,6 +155,12 @@ section! {
         prefetch: u16 = count(1, 2048), Default("500");
         /// Lets nobody else consume the queue, which keeps its order. For RabbitMQ.
         exclusive: bool = Switch, Default("false");
+        /// The topics there, by their names. For Kafka.
+        topics: Option<Vec<String>> = OneOrMore(NOT_EMPTY), Optional("needed for Kafka");
+        /// The consumer group, which remembers how far the gateway has come. Two gateways in one group share what comes. For Kafka.
+        group: Option<String> = Text(NOT_EMPTY), Optional("needed for Kafka");
+        /// Where a group begins that has never been here. For Kafka.
+        start: ReceiveStart = Word(&["earliest", "latest"]), Default("earliest");
         /// The topic here. A template; values from there cannot bring levels or wildcards along.
         to: String = Text(NOT_EMPTY), Required;
         /// The highest level at which messages are taken and published here.
@@ -159,6 +192,46 @@ pub enum Persistence {
     ByQos,
     /// None of them.
     Never,
+}
+
+/// How batches of messages are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// By gzip.
+    Gzip,
+    /// By Snappy.
+    Snappy,
+    /// By LZ4.
+    Lz4,
+    /// By Zstandard.
+    Zstd,
+}
+
+/// How a password is proved by SASL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub enum SaslMechanism {
+    /// It is sent as it is.
+    #[serde(rename = "plain")]
+    Plain,
+    /// A proof of it is sent, by SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// A proof of it is sent, by SHA-512.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
+/// Where a consumer group begins that is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReceiveStart {
+    /// At the oldest message that is there.
+    Earliest,
+    /// Behind the newest one.
+    Latest,
 }
 
 /// What is sent as the payload of a message.

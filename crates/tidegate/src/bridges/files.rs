@@ -21,7 +21,8 @@ impl Files {
         let tls = bridge.tls.as_ref();
         let of_tls = tls.map(|tls| [&tls.ca, &tls.cert, &tls.key]).into_iter().flatten();
         let mut context = Context::new(&SHA256);
-        for file in std::iter::once(&bridge.password_file).chain(of_tls).flatten() {
+        let of_sasl = bridge.sasl.as_ref().map(|sasl| &sasl.password_file);
+        for file in [&bridge.password_file].into_iter().chain(of_sasl).chain(of_tls).flatten() {
             let bytes = read(file).unwrap_or_default();
             // The length in front keeps the end of one from being the beginning of the next.
             context.update(&bytes.len().to_be_bytes());

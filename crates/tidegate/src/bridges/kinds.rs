@@ -1,6 +1,6 @@
 //! The kinds of bridges that there are: one line each.
 
-use super::{mqtt, rabbitmq};
+use super::{kafka, mqtt, rabbitmq};
 use std::sync::Arc;
 use tidegate_bridge::{Destination, Upstream};
 use tidegate_config::{Bridge, BridgeEntry, BridgeError};
@@ -26,6 +26,7 @@ pub(super) type Made = Result<Parts, Vec<BridgeError>>;
 const KINDS: &[Kind] = &[
     Kind { name: "mqtt", keys: mqtt::KEYS, make: mqtt::make },
     Kind { name: "rabbitmq", keys: rabbitmq::KEYS, make: rabbitmq::make },
+    Kind { name: "kafka", keys: kafka::KEYS, make: kafka::make },
 ];
 
 /// The kinds as the configuration sees them. Whether a bridge can be made is asked by making it.
