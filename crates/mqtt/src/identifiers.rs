@@ -5,12 +5,37 @@
 //! to write that down before it was sent. Only where that identifier is in use still, 65 535 messages later, the next free one is taken.
 
 use crate::in_flight::{Entry, InFlight};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU16;
 use tidegate_protocol::DeliveryTag;
 
 /// How many identifiers there are: 1 to 65 535.
 const IDS: u64 = 65_535;
+
+/// So much room is kept for identifiers although few are in use.
+const KEPT: usize = 256;
+
+/// By the identifier. Which ones are in use is the gateway's choice, so no peer can make them collide.
+type ById = HashMap<NonZeroU16, Entry, BuildHasherDefault<Spread>>;
+
+/// Spreads identifiers, which mostly follow each other.
+#[derive(Debug, Default)]
+pub(crate) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u16(u16::from(*byte)));
+    }
+
+    fn write_u16(&mut self, id: u16) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The identifiers in use, and what they stand for.
 #[derive(Debug)]
@@ -18,14 +43,14 @@ pub(crate) enum Identifiers {
     /// One after the other.
     InSequence(InFlight),
     /// By the tag.
-    ByTag(BTreeMap<NonZeroU16, Entry>),
+    ByTag(ById),
 }
 
 impl Identifiers {
     /// None in use, and at most `window` at a time.
     pub(crate) fn new(window: u16, is_durable: bool) -> Identifiers {
         match is_durable {
-            true => Identifiers::ByTag(BTreeMap::new()),
+            true => Identifiers::ByTag(ById::default()),
             false => Identifiers::InSequence(InFlight::new(window)),
         }
     }
@@ -74,7 +99,13 @@ impl Identifiers {
     pub(crate) fn remove(&mut self, id: NonZeroU16) -> Option<Entry> {
         match self {
             Identifiers::InSequence(ring) => ring.remove(id),
-            Identifiers::ByTag(entries) => entries.remove(&id),
+            Identifiers::ByTag(entries) => {
+                let entry = entries.remove(&id);
+                if entries.capacity() > KEPT && entries.len() < entries.capacity() / 8 {
+                    entries.shrink_to(2 * entries.len());
+                }
+                entry
+            }
         }
     }
 
@@ -98,7 +129,7 @@ fn derived(tag: DeliveryTag) -> NonZeroU16 {
 }
 
 /// The first identifier from this one on that is free, around the end.
-fn free_from(entries: &BTreeMap<NonZeroU16, Entry>, wanted: NonZeroU16) -> Option<NonZeroU16> {
+fn free_from(entries: &ById, wanted: NonZeroU16) -> Option<NonZeroU16> {
     let mut id = wanted;
     for _ in 0..=entries.len() {
         if !entries.contains_key(&id) {
