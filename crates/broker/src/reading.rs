@@ -91,9 +91,11 @@ pub(crate) struct FoundEntry {
 }
 
 impl FoundEntry {
-    fn new(stream: StreamId, entry: &Entry) -> FoundEntry {
-        let record = MessageRecord::read(&entry.body);
-        let content = record.ok().map(|record| (record, entry.note.clone()));
+    /// Reads an entry that stands behind another one, of which most have the same topic.
+    fn new(stream: StreamId, entry: Entry, before: Option<&FoundEntry>) -> FoundEntry {
+        let topic = before.and_then(|before| Some(&before.content.as_ref()?.0.message.topic));
+        let record = MessageRecord::read_after(&entry.body, topic);
+        let content = record.ok().map(|record| (record, entry.note));
         if content.is_none() {
             return FoundEntry::damaged(stream, entry.number);
         }
@@ -264,13 +266,16 @@ fn read(storage: &dyn Storage, stream: StreamId, ask: &Ask) -> io::Result<Found>
             // Whether those before it could be read is not said, so they are read one by one.
             Err(ReadError::Damaged { .. }) => max.entries = 1,
             Ok(entries) => {
+                let last = entries.last().map(|last| last.number);
                 bytes += entries.iter().map(|entry| entry.body.len()).sum::<usize>();
-                found.entries.extend(entries.iter().map(|entry| FoundEntry::new(stream, entry)));
+                found.entries.reserve(entries.len());
+                for entry in entries {
+                    let entry = FoundEntry::new(stream, entry, found.entries.last());
+                    found.entries.push(entry);
+                }
                 let is_full = found.entries.len() >= ask.max.entries || bytes >= ask.max.bytes;
-                let Some(last) = entries.last().filter(|_| max.entries <= 1 && !is_full) else {
-                    return Ok(found);
-                };
-                from = last.number.saturating_add(1);
+                let Some(last) = last.filter(|_| max.entries <= 1 && !is_full) else { return Ok(found) };
+                from = last.saturating_add(1);
             }
         }
     }

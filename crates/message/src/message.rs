@@ -55,6 +55,7 @@ pub struct Message {
 
 impl Message {
     /// What the message weighs in memory, in bytes: the figure that queue and retained limits count.
+    #[inline]
     pub fn weight_bytes(&self) -> usize {
         let properties = self.properties.as_ref();
         size_of::<Message>()

@@ -35,7 +35,7 @@ pub enum Op<'a> {
     /// Entries with one body.
     Append {
         /// The stream, the number and the note of each.
-        claims: Vec<(StreamId, u64, &'a [u8])>,
+        claims: Claims<'a>,
         /// The body.
         body: &'a [u8],
     },
@@ -45,6 +45,47 @@ pub enum Op<'a> {
     Amend(StreamId, u64, &'a [u8]),
     /// A stream ends.
     End(StreamId),
+}
+
+/// The entries with one body: the stream, the number and the note of each. One at least where anything is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claims<'a> {
+    count: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Claims<'a> {
+    /// Reads claims that are whole.
+    fn read(reader: &mut Reader<'a>) -> Result<Claims<'a>, Damaged> {
+        let count = usize::try_from(reader.number()?).map_err(|_| Damaged)?;
+        let bytes = reader.rest();
+        for _ in 0..count {
+            Claims::read_one(reader)?;
+        }
+        let length = bytes.len() - reader.rest().len();
+        Ok(Claims { count, bytes: bytes.get(..length).unwrap_or_default() })
+    }
+
+    fn read_one(reader: &mut Reader<'a>) -> Result<(StreamId, u64, &'a [u8]), Damaged> {
+        Ok((StreamId(reader.number()?), reader.number()?, reader.bytes()?))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = (StreamId, u64, &'a [u8])> + use<'a> {
+        let mut reader = Reader::new(self.bytes);
+        // They were read once, so that they can be read again.
+        std::iter::from_fn(move || Claims::read_one(&mut reader).ok())
+    }
 }
 
 /// Bytes that are no change.
@@ -126,19 +167,16 @@ impl<'a> Ops<'a> {
         Ops { reader: Reader::new(bytes), has_ended: false }
     }
 
+    /// How many bytes were not read yet.
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.reader.rest().len()
+    }
+
     fn read(&mut self) -> Result<Op<'a>, Damaged> {
         let reader = &mut self.reader;
         let stream = |reader: &mut Reader<'a>| reader.number().map(StreamId);
         match reader.byte()? {
-            APPEND => {
-                let count = reader.number()?;
-                // Grows with what is there, not with what is claimed to be there.
-                let mut claims = Vec::new();
-                for _ in 0..count {
-                    claims.push((stream(reader)?, reader.number()?, reader.bytes()?));
-                }
-                Ok(Op::Append { claims, body: reader.bytes()? })
-            }
+            APPEND => Ok(Op::Append { claims: Claims::read(reader)?, body: reader.bytes()? }),
             SETTLE => Ok(Op::Settle(stream(reader)?, reader.number()?)),
             AMEND => Ok(Op::Amend(stream(reader)?, reader.number()?, reader.bytes()?)),
             END => Ok(Op::End(stream(reader)?)),
@@ -172,18 +210,13 @@ mod tests {
         change.settle(StreamId(2000), 6);
         change.amend(StreamId(2000), 7, b"two");
         change.end(StreamId(9));
-        let ops: Vec<_> = change.ops().map(Result::unwrap).collect();
+        let mut ops = change.ops().map(Result::unwrap);
+        let Some(Op::Append { claims, body: b"body" }) = ops.next() else { panic!("no entries") };
+        assert_eq!(claims.len(), 2);
+        assert!(claims.iter().eq([(StreamId(2000), 7, &b"n"[..]), (StreamId(2001), u64::MAX, b"")]));
         assert_eq!(
-            ops,
-            [
-                Op::Append {
-                    claims: vec![(StreamId(2000), 7, &b"n"[..]), (StreamId(2001), u64::MAX, b"")],
-                    body: b"body"
-                },
-                Op::Settle(StreamId(2000), 6),
-                Op::Amend(StreamId(2000), 7, b"two"),
-                Op::End(StreamId(9)),
-            ]
+            ops.collect::<Vec<_>>(),
+            [Op::Settle(StreamId(2000), 6), Op::Amend(StreamId(2000), 7, b"two"), Op::End(StreamId(9)),]
         );
     }
 

@@ -15,7 +15,7 @@ mod log;
 mod memory;
 pub mod record;
 
-pub use change::{Change, Damaged, Op, Ops};
+pub use change::{Change, Claims, Damaged, Op, Ops};
 pub use log::{
     Damage, DamageKind, Inspection, Log, LogOptions, News, OpenError, OpenReport, SegmentReport, StoppedLog,
     TornTail, Watcher,

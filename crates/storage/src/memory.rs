@@ -49,7 +49,7 @@ impl State {
             match op {
                 Op::Append { claims, body } => {
                     let body = Bytes::copy_from_slice(body);
-                    for (stream, number, note) in claims {
+                    for (stream, number, note) in claims.iter() {
                         let stream = self.streams.entry(stream).or_default();
                         stream.last = stream.last.max(number);
                         stream.entries.insert(number, (Bytes::copy_from_slice(note), body.clone()));

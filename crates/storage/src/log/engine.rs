@@ -1,6 +1,6 @@
 //! Holds the parts together: what whoever appends, whoever reads and the one who writes share.
 
-use super::reading::{self, Picked};
+use super::reading::{self, Left, Picked};
 use super::reclaim::{More, Reclaim};
 use super::room::Pressure;
 use super::state::{State, Work};
@@ -22,6 +22,8 @@ pub(super) struct Engine {
     pub(super) clock: Arc<dyn Clock>,
     reclaim: Mutex<Reclaim>,
     time: Mutex<StoreTime>,
+    /// Where the last answer has ended.
+    left: Mutex<Option<Left>>,
     bell: Mutex<Option<Bell>>,
     watcher: Mutex<Option<Watcher>>,
     /// There is something to write.
@@ -38,6 +40,7 @@ impl Engine {
             clock,
             reclaim: Mutex::default(),
             time: Mutex::new(time),
+            left: Mutex::default(),
             bell: Mutex::default(),
             watcher: Mutex::default(),
             awake: Condvar::new(),
@@ -68,7 +71,10 @@ impl Engine {
             let state = self.state.lock();
             (state.key, Picked::pick(&state.index, &state.buffer, stream, from, max))
         };
-        reading::read(key, stream, &picked)
+        let mut left = self.left.lock().take();
+        let read = reading::read(key, stream, &picked, &mut left);
+        *self.left.lock() = left;
+        read
     }
 
     pub(super) fn usage(&self) -> Usage {

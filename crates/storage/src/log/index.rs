@@ -25,8 +25,8 @@ impl Index {
         for op in Ops::new(change) {
             match op {
                 Ok(Op::Append { claims, body }) => {
-                    for (stream, number, note) in &claims {
-                        self.put(*stream, *number, Place::new(at, claims.len(), note, body), note);
+                    for (stream, number, note) in claims.iter() {
+                        self.put(stream, number, Place::new(at, claims.len(), note, body), note);
                     }
                 }
                 Ok(Op::Settle(stream, number)) => self.settle(stream, number),
@@ -73,15 +73,15 @@ impl Index {
     pub(super) fn relocate(&mut self, change: &[u8], from: Position, to: Position) {
         for op in Ops::new(change).map_while(Result::ok) {
             let Op::Append { claims, body } = op else { continue };
-            for (id, number, note) in &claims {
-                if !self.lives_at(*id, *number, from) {
+            for (id, number, note) in claims.iter() {
+                if !self.lives_at(id, number, from) {
                     continue;
                 }
-                let present = self.streams.get(id).and_then(|stream| stream.note(*number)).map(Box::from);
+                let present = self.streams.get(&id).and_then(|stream| stream.note(number)).map(Box::from);
                 let place = Place::new(to, claims.len(), note, body);
-                self.put(*id, *number, place, note);
+                self.put(id, number, place, note);
                 // A note that was changed meanwhile stays what it is.
-                present.into_iter().for_each(|note: Box<[u8]>| self.amend(*id, *number, &note));
+                present.into_iter().for_each(|note: Box<[u8]>| self.amend(id, number, &note));
             }
         }
     }
@@ -95,15 +95,14 @@ impl Index {
     /// What is alive of the change that stands at this position, with the notes of today.
     pub(super) fn copy_living(&self, change: &[u8], at: Position, into: &mut Change) {
         for op in Ops::new(change).map_while(Result::ok) {
-            let Op::Append { mut claims, body } = op else { continue };
-            claims.retain_mut(|(id, number, note)| {
-                let stream = self.streams.get(id).filter(|_| self.lives_at(*id, *number, at));
-                let present = stream.and_then(|stream| stream.note(*number));
-                *note = present.unwrap_or(note);
-                stream.is_some()
+            let Op::Append { claims, body } = op else { continue };
+            let living = claims.iter().filter_map(|(id, number, note)| {
+                let stream = self.streams.get(&id).filter(|_| self.lives_at(id, number, at))?;
+                Some((id, number, stream.note(number).unwrap_or(note)))
             });
-            if !claims.is_empty() {
-                into.append(&claims, body);
+            let living: Vec<_> = living.collect();
+            if !living.is_empty() {
+                into.append(&living, body);
             }
         }
     }

@@ -174,13 +174,21 @@ impl Segments {
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Segment> {
-        let index = self.list.partition_point(|segment| segment.number < number);
-        self.list.get(index).filter(|segment| segment.number == number)
+        self.list.get(self.place_of(number)?)
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Segment> {
-        let index = self.list.partition_point(|segment| segment.number < number);
-        self.list.get_mut(index).filter(|segment| segment.number == number)
+        let place = self.place_of(number)?;
+        self.list.get_mut(place)
+    }
+
+    /// Numbers follow each other as long as no segment was given up: then the distance from the oldest is the place.
+    fn place_of(&self, number: u64) -> Option<usize> {
+        let distance = usize::try_from(number.checked_sub(self.oldest_number())?).ok()?;
+        match self.list.get(distance) {
+            Some(segment) if segment.number == number => Some(distance),
+            _ => self.list.binary_search_by_key(&number, |segment| segment.number).ok(),
+        }
     }
 
     /// An entry stands at a place from now on.

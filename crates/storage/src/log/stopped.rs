@@ -37,7 +37,7 @@ impl StoppedLog {
     /// As [`Storage::read`](crate::Storage::read).
     pub fn read(&self, stream: StreamId, from: u64, max: ReadMax) -> Result<Vec<Entry>, ReadError> {
         let picked = Picked::pick(&self.recovered.index, &Buffer::default(), stream, from, max);
-        reading::read(self.recovered.key, stream, &picked)
+        reading::read(self.recovered.key, stream, &picked, &mut None)
     }
 
     /// As [`Storage::streams`](crate::Storage::streams).

@@ -39,13 +39,17 @@ impl Chunk {
         self.places.get(self.rank(bit)).filter(|_| self.present & bit != 0)
     }
 
-    fn put(&mut self, bit: u64, place: Place) {
+    /// Puts an entry at its place; the answer is where it stood before.
+    fn put(&mut self, bit: u64, place: Place) -> Option<Place> {
         let rank = self.rank(bit);
-        match self.places.get_mut(rank) {
-            Some(present) if self.present & bit != 0 => *present = place,
-            _ => self.places.insert(rank, place),
+        match self.places.get_mut(rank).filter(|_| self.present & bit != 0) {
+            Some(present) => Some(std::mem::replace(present, place)),
+            None => {
+                self.places.insert(rank, place);
+                self.present |= bit;
+                None
+            }
         }
-        self.present |= bit;
     }
 
     fn take(&mut self, bit: u64) -> Option<Place> {
@@ -79,12 +83,12 @@ impl Stream {
 
     /// Puts an entry at its place; the answer is where it stood before.
     pub(super) fn put(&mut self, number: u64, place: Place, note: &[u8]) -> Option<Place> {
-        let before = self.remove(number);
+        let (key, bit) = split(number);
+        let before = self.chunks.entry(key).or_default().put(bit, place);
+        before.into_iter().for_each(|before| self.discount(number, before));
         if place.note_bytes().is_none() {
             self.set_note(number, note);
         }
-        let (chunk, bit) = split(number);
-        self.chunks.entry(chunk).or_default().put(bit, place);
         self.last = self.last.max(number);
         self.entries += 1;
         self.bytes += place.body_bytes() + note.len() as u64;
@@ -99,10 +103,17 @@ impl Stream {
         if chunk.places.is_empty() {
             self.chunks.remove(&key);
         }
+        self.discount(number, place);
+        Some(place)
+    }
+
+    /// An entry that stood at this place does not count any more.
+    fn discount(&mut self, number: u64, place: Place) {
         self.entries -= 1;
         self.bytes -= place.body_bytes() + self.note_bytes(number, place);
-        self.notes_bytes -= self.notes.remove(&number).map_or(0, |note| note.len());
-        Some(place)
+        if !self.notes.is_empty() {
+            self.notes_bytes -= self.notes.remove(&number).map_or(0, |note| note.len());
+        }
     }
 
     fn set_note(&mut self, number: u64, note: &[u8]) {

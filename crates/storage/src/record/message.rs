@@ -20,21 +20,63 @@ pub struct MessageRecord {
     pub expires_at_millis: Option<u64>,
 }
 
+/// What is written of a message, in whatever memory it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageParts<'a> {
+    /// Where it was published.
+    pub topic: &'a Topic,
+    /// What was published.
+    pub payload: &'a [u8],
+    /// The level at which it was published.
+    pub qos: QoS,
+    /// Whether it was published as a retained message.
+    pub retain: bool,
+    /// What else was said of it.
+    pub properties: Option<&'a Properties>,
+    /// When it expires.
+    pub expires_at: Option<Instant>,
+    /// Who has published it.
+    pub origin: Origin,
+    /// Who that was in words.
+    pub publisher: Option<&'a Publisher>,
+}
+
+impl<'a> From<&'a Message> for MessageParts<'a> {
+    fn from(message: &'a Message) -> MessageParts<'a> {
+        MessageParts {
+            topic: &message.topic,
+            payload: &message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: message.properties.as_deref(),
+            expires_at: message.expires_at,
+            origin: message.origin,
+            publisher: message.publisher.as_deref(),
+        }
+    }
+}
+
 impl MessageRecord {
     /// Writes a message as a record; at `now` the store's time is `now_millis`.
-    pub fn write(message: &Message, now: Instant, now_millis: u64, out: &mut Vec<u8>) {
+    pub fn write<'a>(message: impl Into<MessageParts<'a>>, now: Instant, now_millis: u64, out: &mut Vec<u8>) {
+        let message = message.into();
         let left = message.expires_at.map(|at| at.saturating_duration_since(now).as_millis());
         let at = left.map(|left| now_millis.saturating_add(u64::try_from(left).unwrap_or(u64::MAX)));
         MessageRecord::write_expiring(message, at, out);
     }
 
     /// The same for a message whose deadline is told in the store's time, whatever it says itself.
-    pub fn write_expiring(message: &Message, expires_at_millis: Option<u64>, out: &mut Vec<u8>) {
+    pub fn write_expiring<'a>(
+        message: impl Into<MessageParts<'a>>,
+        expires_at_millis: Option<u64>,
+        out: &mut Vec<u8>,
+    ) {
+        let message = message.into();
         let mut writer = Writer::new(out);
         writer.byte(VERSION);
-        let properties = message.properties.as_deref();
+        let properties = message.properties;
         let retain = if message.retain { RETAIN } else { 0 };
-        let publisher = message.publisher.as_deref();
+        let publisher = message.publisher;
         let has = properties.map_or(0, |_| HAS_PROPERTIES) | publisher.map_or(0, |_| HAS_PUBLISHER);
         writer.byte(message.qos as u8 | retain | has);
         writer.optional(expires_at_millis);
@@ -46,11 +88,16 @@ impl MessageRecord {
         if let Some(publisher) = publisher {
             write_publisher(publisher, &mut writer);
         }
-        writer.bytes(&message.payload);
+        writer.bytes(message.payload);
     }
 
     /// Reads a record.
     pub fn read(bytes: &[u8]) -> Result<MessageRecord, Damaged> {
+        MessageRecord::read_after(bytes, None)
+    }
+
+    /// Reads a record behind that of a message with this topic, which the two of them share where they have the same.
+    pub fn read_after(bytes: &[u8], topic: Option<&Topic>) -> Result<MessageRecord, Damaged> {
         let mut reader = Reader::new(bytes);
         if reader.byte()? != VERSION {
             return Err(Damaged);
@@ -62,7 +109,11 @@ impl MessageRecord {
         }
         let expires_at_millis = reader.optional()?;
         let origin = Origin(reader.number()?);
-        let topic = Topic::parse(reader.bytes()?).map_err(|_| Damaged)?;
+        let text = reader.bytes()?;
+        let topic = match topic.filter(|topic| topic.as_str().as_bytes() == text) {
+            Some(topic) => topic.clone(),
+            None => Topic::parse(text).map_err(|_| Damaged)?,
+        };
         let properties = match flags & HAS_PROPERTIES != 0 {
             true => Some(Box::new(read_properties(&mut reader)?)),
             false => None,
@@ -231,6 +282,10 @@ mod tests {
             prop_assert_eq!(record.clone().at(now, 5000), Some(message.clone()));
             if let Some(lifetime) = lifetime {
                 prop_assert_eq!(record.at(now, 5000 + lifetime), None);
+            }
+            for before in ["a", message.topic.as_str()] {
+                let before = Topic::parse(before.as_bytes()).unwrap();
+                prop_assert_eq!(&MessageRecord::read_after(&bytes, Some(&before)).unwrap().message.topic, &message.topic);
             }
             for cut in 0..bytes.len() {
                 prop_assert_eq!(MessageRecord::read(&bytes[..cut]), Err(Damaged));

@@ -18,7 +18,7 @@ mod will;
 pub use delivery::DeliveryNote;
 pub use description::Description;
 pub use given::GivenNote;
-pub use message::MessageRecord;
+pub use message::{MessageParts, MessageRecord};
 pub use queue::{QueueNote, QueueRecord};
 pub use saved::{SavedPart, SavedRecord};
 pub use session::{SessionNote, SessionPhase, SessionRecord};

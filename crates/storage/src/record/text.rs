@@ -4,7 +4,7 @@ use crate::Damaged;
 use std::time::Duration;
 
 /// The most bytes that a number takes: seven bits each.
-const NUMBER_BYTES_MAX: u32 = 10;
+const NUMBER_BYTES_MAX: usize = 10;
 
 /// Writes behind what stands in a buffer.
 #[derive(Debug)]
@@ -89,6 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn byte(&mut self) -> Result<u8, Damaged> {
         let (first, rest) = self.rest.split_first().ok_or(Damaged)?;
         self.rest = rest;
@@ -96,21 +97,38 @@ impl<'a> Reader<'a> {
     }
 
     /// A number. Only its shortest form is taken.
+    #[inline]
     pub fn number(&mut self) -> Result<u64, Damaged> {
-        let mut number = 0;
-        for place in 0..NUMBER_BYTES_MAX {
-            let byte = self.byte()?;
+        match self.rest.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, Damaged> {
+        let (mut number, mut shift) = (0, 0);
+        for (place, byte) in self.rest.iter().take(NUMBER_BYTES_MAX).enumerate() {
             let bits = u64::from(byte & 0x7f);
-            let shifted = bits << (7 * place);
-            if shifted >> (7 * place) != bits || (byte == 0 && place > 0) {
+            // Of the tenth byte one bit is left.
+            if place + 1 == NUMBER_BYTES_MAX && bits > 1 {
                 return Err(Damaged);
             }
-            number |= shifted;
-            if byte & 0x80 == 0 {
-                return Ok(number);
+            number |= bits << shift;
+            if *byte < 0x80 {
+                self.rest = self.rest.get(place + 1..).unwrap_or_default();
+                return if *byte == 0 && place > 0 { Err(Damaged) } else { Ok(number) };
             }
+            shift += 7;
         }
         Err(Damaged)
+    }
+
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// Bytes behind their number.

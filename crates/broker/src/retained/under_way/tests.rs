@@ -133,7 +133,7 @@ impl Event {
         if let Some((message, number)) = message.zip(entries.number) {
             if entries.is_entry {
                 let mut record = Vec::new();
-                MessageRecord::write(message, now, 0, &mut record);
+                MessageRecord::write(&**message, now, 0, &mut record);
                 self.change.append(&[(StreamId::RETAINED, number.get(), b"")], &record);
             }
             self.numbers.push((message.topic.clone(), number));

@@ -8,5 +8,6 @@ mod errors;
 mod format;
 mod making_room;
 mod opening;
+mod reading;
 mod reclaiming;
 mod world;

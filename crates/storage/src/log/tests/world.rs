@@ -62,7 +62,7 @@ pub(super) fn apply(entries: &mut Entries, change: &[u8]) {
             Op::Append { claims, body } => entries.extend(
                 claims
                     .iter()
-                    .map(|(stream, number, note)| ((*stream, *number), (note.to_vec(), body.to_vec()))),
+                    .map(|(stream, number, note)| ((stream, number), (note.to_vec(), body.to_vec()))),
             ),
             Op::Settle(stream, number) => drop(entries.remove(&(stream, number))),
             Op::Amend(stream, number, note) => {
