@@ -37,6 +37,14 @@ impl Queue {
         Ok(dropped)
     }
 
+    /// Whether a delivery of this weight that needs no memory would be taken without another one making room.
+    pub(super) fn has_room_on_disk(&self, waiting: &Waiting, weight: usize) -> bool {
+        match self.limits() {
+            SessionLimits::Usual => self.is_within_limits(waiting.len(), waiting.all_bytes(), weight),
+            SessionLimits::Disk => true,
+        }
+    }
+
     /// Drops the oldest deliveries until one of this weight has room, and so much memory; returns those that were in memory. Nothing where
     /// that is not wanted or cannot help.
     fn make_room(&self, waiting: &mut Waiting, queued: &Queued, memory: usize) -> Option<Vec<Queued>> {

@@ -179,14 +179,35 @@ impl Queue {
 
     /// Leaves a delivery to the tail where that is its place. Returns whether it was.
     pub(super) fn keep_on_disk(&self, waiting: &mut Waiting, queued: &Queued) -> bool {
-        let Some(number) = waiting.number_on_disk(queued, &self.total) else { return false };
+        let number = waiting.number_on_disk(queued, &self.total);
+        let Some((entry, number)) = queued.entry.as_ref().zip(number) else { return false };
+        self.append_to_tail(waiting, entry, number, queued.weight_bytes());
+        true
+    }
+
+    /// Leaves a delivery of this weight, which nobody has made yet, to the tail, where something is in there before it. Returns whether it was:
+    /// if not, nothing has happened, and [`Queue::push`] says what is to.
+    pub(crate) fn leave_on_disk(&self, entry: &Entry, weight: usize) -> bool {
+        if !self.has_tail() {
+            return false;
+        }
+        let (mut waiting, number) = (self.waiting.lock(), entry.number.get());
+        let is_behind = waiting.tail_first().is_some_and(|first| number > first);
+        if !is_behind || waiting.has_ended || !self.has_room_on_disk(&waiting, weight) {
+            return false;
+        }
+        waiting.note_attempt();
+        self.append_to_tail(&mut waiting, entry, number, weight);
+        true
+    }
+
+    fn append_to_tail(&self, waiting: &mut Waiting, entry: &Entry, number: u64, weight: usize) {
         let before = waiting.on_disk();
         let rest = waiting.rest.get_or_insert_default();
-        rest.tail.append(number, queued.weight_bytes());
-        rest.newest = queued.entry.as_ref().and_then(|entry| entry.change.clone());
+        rest.tail.append(number, weight);
+        rest.newest.clone_from(&entry.change);
         self.total.change_on_disk(before, rest.on_disk());
         self.has_tail.store(true, Ordering::Relaxed);
-        true
     }
 
     /// Gives up the oldest delivery of the tail for a newer one. Returns whether there was any.

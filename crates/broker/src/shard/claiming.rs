@@ -117,7 +117,7 @@ impl Shard {
         if entries.is_empty() {
             return;
         }
-        keeping.append(&entries, &publication.message(), &**keeper.storage(), now);
+        keeping.append(&entries, publication.parts(), &**keeper.storage(), now);
         if publication.claims.is_none() {
             return;
         }
@@ -228,7 +228,7 @@ impl Shard {
         keeping.start();
         let stream = StreamId(queue.id);
         let note_place = keeping.note(note);
-        keeping.append(&[(stream, number, note_place)], message, &**storage, now);
+        keeping.append(&[(stream, number, note_place)], message.into(), &**storage, now);
         // Who receives at level 2 waits for the disk.
         let urgency = if note.qos == QoS::ExactlyOnce { Urgency::Synced } else { Urgency::Lazy };
         keeping.urgency = keeping.urgency.max(urgency);

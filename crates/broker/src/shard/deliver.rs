@@ -143,8 +143,7 @@ impl Shard {
         if !may_send || !make_room(slot, &self.metrics, self.limits.output_bytes) {
             slot.starved |= !is_early;
             consumer.backlog = true;
-            let queued = Queued { entry, ..Queued::live(publication.message(), grant) };
-            let accepted = self.enqueue(queue, queued, publication.generation);
+            let accepted = self.enqueue_live(queue, grant, entry, publication);
             if is_early {
                 self.list(key);
             }
@@ -250,8 +249,9 @@ impl Shard {
             self.metrics.count_dropped("offline", 1);
             return Accepted::Yes;
         }
-        let queued = Queued { entry, ..Queued::live(publication.message(), grant) };
-        self.enqueue_remotely(queue, queued, publication.generation)
+        let accepted = self.enqueue_live(queue, grant, entry, publication);
+        self.wake_anywhere(queue);
+        accepted
     }
 
     /// As [`Shard::deliver_offline`], for a delivery whose message is made already.
@@ -279,6 +279,24 @@ impl Shard {
         if address.consumer.is_some() {
             self.letter_to(address.worker, Letter::Wake(queue.clone()));
         }
+    }
+
+    /// Puts the delivery of a live message into a queue; what only the disk is to have is not even made.
+    fn enqueue_live(
+        &mut self,
+        queue: &Arc<Queue>,
+        grant: &Grant,
+        entry: Option<Entry>,
+        publication: &mut Publication<'_>,
+    ) -> Accepted {
+        if let Some(entry) = &entry
+            && queue.leave_on_disk(entry, publication.queued_bytes())
+        {
+            self.read_ahead(queue);
+            return Accepted::Yes;
+        }
+        let queued = Queued { entry, ..Queued::live(publication.message(), grant) };
+        self.enqueue(queue, queued, publication.generation)
     }
 
     pub(super) fn enqueue(&mut self, queue: &Arc<Queue>, queued: Queued, generation: u64) -> Accepted {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Topic};
 use tidegate_protocol::Refusal;
-use tidegate_storage::record::{DeliveryNote, MessageRecord};
+use tidegate_storage::record::{DeliveryNote, MessageParts, MessageRecord};
 use tidegate_storage::{Change, Lsn, NoRoom, Storage, StreamId, Urgency};
 
 /// Bytes that the place where records are written keeps for the next one.
@@ -81,7 +81,7 @@ impl Keeping {
     pub(super) fn append(
         &mut self,
         entries: &[NewEntry],
-        message: &Message,
+        message: MessageParts<'_>,
         storage: &dyn Storage,
         now: Instant,
     ) {
@@ -96,7 +96,7 @@ impl Keeping {
         self.change.append(&claims, &self.record);
     }
 
-    fn write_record(&mut self, message: &Message, storage: &dyn Storage, now: Instant) {
+    fn write_record(&mut self, message: MessageParts<'_>, storage: &dyn Storage, now: Instant) {
         // Asked only where it is needed: it may cost a look at a clock.
         let now_millis = message.expires_at.map_or(0, |_| storage.time_millis());
         self.record.clear();
@@ -247,7 +247,7 @@ impl Shard {
         now: Instant,
     ) {
         let Some(keeper) = &self.node.keeper else { return };
-        self.keeping.write_record(message, &**keeper.storage(), now);
+        self.keeping.write_record(message.into(), &**keeper.storage(), now);
         self.keeping.change.append(claims, &self.keeping.record);
     }
 }

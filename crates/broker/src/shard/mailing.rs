@@ -18,7 +18,7 @@ impl Shard {
         while workers != 0 {
             let worker = workers.trailing_zeros() as u8;
             workers &= workers - 1;
-            // What is kept was made a message for that, so it travels as one.
+            // What is kept travels with its entries, which have no place in a parcel.
             if Parcel::suits(publication) {
                 self.pack(worker, publication);
                 continue;

@@ -51,10 +51,11 @@ impl Parcel {
         self.weight_bytes
     }
 
-    /// Whether a message should travel in a parcel: it is small, and nobody has made one that can be shared, as is done where somebody wants to
-    /// know who has published it.
+    /// Whether a message should travel in a parcel: it is small, nothing is kept of it, and nobody has made one that can be shared, as is done
+    /// where somebody wants to know who has published it.
     pub(super) fn suits(publication: &Publication<'_>) -> bool {
-        publication.payload.len() <= PAYLOAD_MAX && publication.message.is_none()
+        let is_bare = publication.message.is_none() && publication.claims.is_none();
+        publication.payload.len() <= PAYLOAD_MAX && is_bare
     }
 
     pub(super) fn is_full(&self) -> bool {

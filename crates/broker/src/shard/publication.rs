@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tidegate_message::{Message, Origin, Properties, Publisher, QoS, Topic};
 use tidegate_protocol::{Delivery, Encoded, Publish, Refused};
 use tidegate_storage::Urgency;
+use tidegate_storage::record::MessageParts;
 
 /// Whose a delivery is.
 #[derive(Clone, Copy, Default)]
@@ -165,6 +166,20 @@ impl<'a> Publication<'a> {
             + self.payload.len()
             + properties
             + self.publisher.map_or(0, Publisher::weight_bytes)
+    }
+
+    /// What the store gets of it.
+    pub(super) fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
+            topic: self.topic,
+            payload: self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties,
+            expires_at: self.expires_at,
+            origin: Origin(self.origin),
+            publisher: self.publisher,
+        }
     }
 
     /// The message as it can be kept: copied out of the read buffer, once.
