@@ -4,6 +4,7 @@
 //! `tidegate_testkit::proxy`.
 
 mod kafka;
+mod looking;
 mod mqtt;
 mod rabbitmq;
 

@@ -1,7 +1,7 @@
 //! The metric families, declared once: what is exposed and the reference page both come from here.
 //!
-//! Names follow OpenMetrics: base units, and a counter's family has no `_total`, which its samples get. Label values are the
-//! names of protocols and fixed words, never text from a peer, so the number of series is bounded.
+//! Names follow OpenMetrics: base units, and a counter's family has no `_total`, which its samples get. Label values are
+//! names of protocols and of the configuration, and fixed words, never text from a peer, so the number of series is bounded.
 
 use prometheus_client::metrics::MetricType;
 
@@ -192,6 +192,114 @@ pub(crate) const STORE_SYNCS: Family =
     Family::counter("tidegate_store_syncs", &[], "Times that the disk was made to keep what was written.");
 pub(crate) const STORE_ERRORS: Family =
     Family::counter("tidegate_store_errors", &[], "Errors with which the disk has answered the store.");
+const BRIDGE: &[&str] = &["bridge"];
+const FORWARD: &[&str] = &["bridge", "forward"];
+const RECEIVE: &[&str] = &["bridge", "receive"];
+
+pub(crate) const BRIDGE_STATE: Family = Family::gauge(
+    "tidegate_bridge_state",
+    &["bridge", "kind", "state"],
+    "1 for the state that the bridge is in, 0 for the others.",
+);
+pub(crate) const BRIDGE_ADDRESS: Family = Family::gauge(
+    "tidegate_bridge_address",
+    BRIDGE,
+    "To which of the configured addresses the connection stands, or is tried; the first is 0.",
+);
+pub(crate) const BRIDGE_ANSWER_AGE: Family = Family::gauge(
+    "tidegate_bridge_answer_age_seconds",
+    BRIDGE,
+    "How long ago the upstream has answered last; no series before it did.",
+);
+pub(crate) const BRIDGE_FAILURES: Family = Family::counter(
+    "tidegate_bridge_connection_failures",
+    BRIDGE,
+    "Times that the connection to the upstream was lost or could not be had.",
+);
+pub(crate) const BRIDGE_BACKLOG_MESSAGES: Family = Family::gauge(
+    "tidegate_bridge_backlog_messages",
+    FORWARD,
+    "Messages that the upstream has not confirmed: waiting in memory or on the disk, or on their way.",
+);
+pub(crate) const BRIDGE_BACKLOG_BYTES: Family =
+    Family::gauge("tidegate_bridge_backlog_bytes", FORWARD, "Bytes of these messages, headers included.");
+pub(crate) const BRIDGE_BACKLOG_OLDEST: Family = Family::gauge(
+    "tidegate_bridge_backlog_oldest_seconds",
+    FORWARD,
+    "How long ago the oldest of these messages was published; no series where none waits.",
+);
+pub(crate) const BRIDGE_BACKLOG_DRAINED: Family = Family::gauge(
+    "tidegate_bridge_backlog_drained_seconds",
+    FORWARD,
+    "In how long nothing will wait any more, as it goes now; no series where it does not become less.",
+);
+pub(crate) const BRIDGE_IN_FLIGHT: Family = Family::gauge(
+    "tidegate_bridge_in_flight_messages",
+    FORWARD,
+    "Messages of the backlog that the bridge has in its memory.",
+);
+pub(crate) const BRIDGE_WAITING: Family = Family::gauge(
+    "tidegate_bridge_waiting_seconds",
+    FORWARD,
+    "For how long nothing has come of what is on its way, while a connection stood; no series where nothing is.",
+);
+pub(crate) const BRIDGE_CONFIRMED: Family =
+    Family::counter("tidegate_bridge_confirmed", FORWARD, "Messages that the upstream has confirmed.");
+pub(crate) const BRIDGE_CONFIRMED_RATE: Family = Family::gauge(
+    "tidegate_bridge_confirmed_rate",
+    FORWARD,
+    "Messages a second that the upstream confirms, over about the last ten seconds.",
+);
+pub(crate) const BRIDGE_RETRIED: Family = Family::counter(
+    "tidegate_bridge_retried",
+    FORWARD,
+    "Messages that were sent again, because a connection was lost or the upstream did not take them.",
+);
+pub(crate) const BRIDGE_TURNED_AWAY: Family = Family::counter(
+    "tidegate_bridge_turned_away",
+    FORWARD,
+    "Times that the upstream did not take a message for the moment.",
+);
+pub(crate) const BRIDGE_REFUSED: Family = Family::counter(
+    "tidegate_bridge_refused",
+    &["bridge", "forward", "reason"],
+    "Messages that the upstream refused for good, or that cannot be said there.",
+);
+pub(crate) const BRIDGE_FORWARD_DROPPED: Family = Family::counter(
+    "tidegate_bridge_forward_dropped",
+    &["bridge", "forward", "reason"],
+    "Messages that were not forwarded and are no dead letters either.",
+);
+pub(crate) const BRIDGE_DEAD_LETTERS: Family = Family::counter(
+    "tidegate_bridge_dead_letters",
+    FORWARD,
+    "Refused messages that were published as dead letters.",
+);
+pub(crate) const BRIDGE_RECEIVED: Family = Family::counter(
+    "tidegate_bridge_received",
+    RECEIVE,
+    "Messages that came from the upstream, those that came again among them.",
+);
+pub(crate) const BRIDGE_RECEIVED_RATE: Family = Family::gauge(
+    "tidegate_bridge_received_rate",
+    RECEIVE,
+    "Messages a second that come from the upstream, over about the last ten seconds.",
+);
+pub(crate) const BRIDGE_PUBLISHED: Family = Family::counter(
+    "tidegate_bridge_published",
+    RECEIVE,
+    "Messages from the upstream that were published here.",
+);
+pub(crate) const BRIDGE_DUPLICATES: Family = Family::counter(
+    "tidegate_bridge_duplicates",
+    RECEIVE,
+    "Messages that came again and were recognised by their id, and so not published again.",
+);
+pub(crate) const BRIDGE_RECEIVE_DROPPED: Family = Family::counter(
+    "tidegate_bridge_receive_dropped",
+    &["bridge", "receive", "reason"],
+    "Messages from the upstream that were not published here; what would go in circles is among them.",
+);
 pub(crate) const ROUTE_CACHE_HITS: Family = Family::counter(
     "tidegate_route_cache_hits",
     &[],
@@ -230,7 +338,7 @@ pub(crate) const OPEN_FILES: Family =
 
 /// Every family, in the order in which it is exposed.
 #[cfg(test)]
-pub(crate) const ALL: [&Family; 48] = [
+pub(crate) const ALL: [&Family; 70] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -272,6 +380,28 @@ pub(crate) const ALL: [&Family; 48] = [
     &STORE_WRITTEN_BYTES,
     &STORE_SYNCS,
     &STORE_ERRORS,
+    &BRIDGE_STATE,
+    &BRIDGE_ADDRESS,
+    &BRIDGE_ANSWER_AGE,
+    &BRIDGE_FAILURES,
+    &BRIDGE_BACKLOG_MESSAGES,
+    &BRIDGE_BACKLOG_BYTES,
+    &BRIDGE_IN_FLIGHT,
+    &BRIDGE_BACKLOG_OLDEST,
+    &BRIDGE_BACKLOG_DRAINED,
+    &BRIDGE_WAITING,
+    &BRIDGE_CONFIRMED,
+    &BRIDGE_RETRIED,
+    &BRIDGE_TURNED_AWAY,
+    &BRIDGE_DEAD_LETTERS,
+    &BRIDGE_CONFIRMED_RATE,
+    &BRIDGE_REFUSED,
+    &BRIDGE_FORWARD_DROPPED,
+    &BRIDGE_RECEIVED,
+    &BRIDGE_PUBLISHED,
+    &BRIDGE_DUPLICATES,
+    &BRIDGE_RECEIVED_RATE,
+    &BRIDGE_RECEIVE_DROPPED,
     &ROUTE_CACHE_HITS,
     &ROUTE_CACHE_MISSES,
     &DELIVERY_LATENCY,

@@ -3,6 +3,9 @@
 //! The workers count for themselves; a scrape sums over them and stops nobody. Numbers are read one after the other, so two of
 //! them may differ by what happened in between.
 
+mod bridging;
+
+use crate::bridges::BridgeSource;
 use crate::families::{self, Family};
 use crate::process;
 use prometheus_client::collector::Collector;
@@ -24,6 +27,7 @@ const MICROSECONDS_PER_SECOND: f64 = 1e6;
 pub(crate) struct NodeCollector {
     pub(crate) node: Arc<Node>,
     pub(crate) started: SystemTime,
+    pub(crate) bridges: BridgeSource,
 }
 
 impl Collector for NodeCollector {
@@ -34,6 +38,7 @@ impl Collector for NodeCollector {
         self.encode_gauges(&mut exposition)?;
         self.encode_replay(&mut exposition)?;
         self.encode_store(&mut exposition)?;
+        bridging::encode(&self.bridges.reports(&self.node).bridges, &mut exposition)?;
         self.encode_routing(&mut exposition)?;
         self.encode_process(&mut exposition)
     }
@@ -246,10 +251,10 @@ impl Exposition<'_> {
         self.0.encode_descriptor(family.name, family.help, None, family.kind)
     }
 
-    fn counters<const LABELS: usize>(
+    fn counters<'v, const LABELS: usize>(
         &mut self,
         family: &'static Family,
-        series: impl IntoIterator<Item = ([&'static str; LABELS], impl EncodeCounterValue)>,
+        series: impl IntoIterator<Item = ([&'v str; LABELS], impl EncodeCounterValue)>,
     ) -> fmt::Result {
         let mut encoder = self.family(family)?;
         for (values, count) in series {
@@ -260,10 +265,10 @@ impl Exposition<'_> {
         Ok(())
     }
 
-    fn gauges<const LABELS: usize>(
+    fn gauges<'v, const LABELS: usize>(
         &mut self,
         family: &'static Family,
-        series: impl IntoIterator<Item = ([&'static str; LABELS], u64)>,
+        series: impl IntoIterator<Item = ([&'v str; LABELS], impl EncodeGaugeValue)>,
     ) -> fmt::Result {
         let mut encoder = self.family(family)?;
         for (values, value) in series {
@@ -296,7 +301,7 @@ impl Exposition<'_> {
     }
 }
 
-fn labels(family: &Family, values: &[&'static str]) -> Vec<(&'static str, &'static str)> {
+fn labels<'v>(family: &Family, values: &[&'v str]) -> Vec<(&'static str, &'v str)> {
     family.labels.iter().copied().zip(values.iter().copied()).collect()
 }
 
@@ -304,7 +309,7 @@ fn labels(family: &Family, values: &[&'static str]) -> Vec<(&'static str, &'stat
 fn in_series(
     encoder: &mut MetricEncoder<'_>,
     family: &Family,
-    values: &[&'static str],
+    values: &[&str],
     encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
 ) -> fmt::Result {
     if values.is_empty() {

@@ -12,8 +12,8 @@ const INTRODUCTION: &str = "\
 <!-- Written from the declarations in crates/admin/src/families.rs by `UPDATE=1 cargo test -p tidegate-admin`. -->
 
 `GET /metrics` on the HTTP port answers in the OpenMetrics text format 1.0, which Prometheus reads. Every family is there from the
-start with its help text; families with a `reason` label have no series until something happened for that reason, and those of the store
-have none where there is no store. Counters begin
+start with its help text; families with a `reason` label have no series until something happened for that reason, those of the store
+have none where there is no store, and those of bridges none where there is no bridge. Counters begin
 at 0 when the gateway starts. Numbers of one scrape are read one after the other, so two of them may differ by what happened in
 between.
 
@@ -29,6 +29,10 @@ A histogram is exposed as `…_bucket` (with the label `le`), `…_sum` and `…
 `GET /healthz` answers 200 as long as the process answers. `GET /readyz` answers 200 while clients are welcome, with a word as its body: `ready`, or
 `degraded: the store is failing` while the disk answers with errors: what needs no disk is served on, and what would have to be kept is refused. It
 answers 503 with `starting` and `stopping`.
+
+Bridges count for neither: a gateway whose upstream is gone does what it is there for, it takes messages and keeps them, and to send clients elsewhere
+or to start it again would help nobody. Whoever wants to be told asks `tidegate_bridge_state`, `GET /bridges`, or `tidegate bridges`, which ends with
+exit code 1 where a bridge does not move ([guide](../guides/bridges.md#looking-at-it)).
 
 ## Labels
 
@@ -51,6 +55,11 @@ answers 503 with `starting` and `stopping`.
   `dead_letter_unmatched` (nobody has subscribed to where it went), `retain_refused` (for a queue), `too_many_queues` and
   `not_authorized` (its sender or its receiver has no right to the topic). For dead letters `delivery_limit`, `expired`, `rejected`, `overflow`
   (it made room for a newer one), `too_large_for_peer`, `not_expressible` and `no_identifier_free` (its consumer's protocol could not take it).
+  Of bridges `refused` by their upstream: `unroutable`, `too_large`, `not_authorised`, `not_expressible`; `dropped` in either direction: `loop_back`,
+  `loop_circle` and `too_many_hops` (it would go in circles), `bad_path` (nobody knows where it has been); when receiving also `misplaced` (it
+  has no topic here) and `refused_here` (the gateway does not take it); when forwarding also what was refused while there is no `dead_letter`.
+- `bridge`, `forward`, `receive`: names of the configuration, or their numbers.
+- `state`: `connecting`, `live`, `draining`, `stalled`, `rejecting` or `stopped`.
 - `start`: `began` (now, as a new subscription), `continued` (behind the message whose token the client gave) or `gap` (now, although the
   client gave a token: what follows its message is gone, or the token is of another run of the gateway).
 - `action`: `publish`, `will`, `subscribe` or `receive`.

@@ -1,15 +1,16 @@
 //! What is answered to which request.
 
+use crate::bridges::BridgeSource;
 use crate::metrics::NodeCollector;
 use crate::pages::Pages;
 use crate::readiness::{Readiness, Stage};
 use crate::store::{Count, Looking};
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ const DEGRADED: &str = "degraded: the store is failing";
 struct Exposed {
     node: Arc<Node>,
     looking: Looking,
+    bridges: BridgeSource,
     registry: Registry,
     readiness: Readiness,
     pages: Pages,
@@ -33,13 +35,14 @@ struct Exposed {
 
 /// The routes. An unknown path is answered with 404, another method than GET and HEAD with 405.
 pub(crate) fn router(collector: NodeCollector, readiness: Readiness, pages: Pages) -> Router {
-    let node = collector.node.clone();
+    let (node, bridges) = (collector.node.clone(), collector.bridges.clone());
     let mut registry = Registry::default();
     registry.register_collector(Box::new(collector));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/bridges", get(told_bridges))
         .route("/store", get(store))
         .route("/store/queues", get(store_queues))
         .route("/store/queues/{*name}", get(store_messages))
@@ -47,6 +50,7 @@ pub(crate) fn router(collector: NodeCollector, readiness: Readiness, pages: Page
         .with_state(Arc::new(Exposed {
             looking: Looking::new(node.clone()),
             node,
+            bridges,
             registry,
             readiness,
             pages,
@@ -81,6 +85,10 @@ async fn metrics(State(exposed): State<Arc<Exposed>>) -> Response {
     }
 }
 
+async fn told_bridges(State(exposed): State<Arc<Exposed>>) -> Response {
+    Json(exposed.bridges.reports(&exposed.node)).into_response()
+}
+
 async fn store(State(exposed): State<Arc<Exposed>>) -> Response {
     exposed.looking.clone().info().await
 }
@@ -100,6 +108,7 @@ async fn store_messages(
 async fn page(State(exposed): State<Arc<Exposed>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let answer = exposed.pages.answer(&method, uri.path(), &headers);
     answer.unwrap_or_else(|| {
-        (StatusCode::NOT_FOUND, "not found: there are /healthz, /readyz, /metrics and /store").into_response()
+        (StatusCode::NOT_FOUND, "not found: there are /healthz, /readyz, /metrics, /bridges and /store")
+            .into_response()
     })
 }

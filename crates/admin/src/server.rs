@@ -3,6 +3,7 @@
 //! A connection carries one request. So a single deadline bounds what a slow or hostile client can hold, and stopping waits
 //! for answers that are under way, never for idle connections. There is no TLS and no authentication here.
 
+use crate::bridges::BridgeSource;
 use crate::metrics::NodeCollector;
 use crate::pages::Pages;
 use crate::readiness::Readiness;
@@ -95,16 +96,17 @@ impl Bound {
         node: Arc<Node>,
         readiness: Readiness,
         pages: Pages,
+        bridges: BridgeSource,
     ) -> Result<AdminServer, ServeError> {
-        self.serve_within(LIMITS, node, readiness, pages)
+        self.serve_within(LIMITS, readiness, pages, |started| NodeCollector { node, started, bridges })
     }
 
     fn serve_within(
         self,
         limits: Limits,
-        node: Arc<Node>,
         readiness: Readiness,
         pages: Pages,
+        collector: impl FnOnce(SystemTime) -> NodeCollector,
     ) -> Result<AdminServer, ServeError> {
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(ServeError::Runtime)?;
@@ -112,7 +114,7 @@ impl Bound {
             let _entered = runtime.enter();
             TcpListener::from_std(self.listener).map_err(ServeError::Runtime)?
         };
-        let router = routes::router(NodeCollector { node, started: self.started }, readiness, pages);
+        let router = routes::router(collector(self.started), readiness, pages);
         let (stop, stopped) = oneshot::channel();
         let acceptor =
             Acceptor { socket, router, limits, places: Arc::new(Semaphore::new(limits.connections)) };

@@ -61,6 +61,12 @@ impl Flight {
         self.next_ticket
     }
 
+    /// When the first of them was published, in the time of the gateway, where that is known.
+    pub(crate) fn oldest_taken_at_millis(&self) -> Option<u64> {
+        let (_, held) = self.held.first_key_value()?;
+        held.delivered.publisher.as_ref().map(|publisher| publisher.taken_at_millis)
+    }
+
     /// Whether something was sent that has no verdict.
     pub(crate) fn is_on_its_way(&self) -> bool {
         !self.tickets.is_empty()

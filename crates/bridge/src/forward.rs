@@ -434,6 +434,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn note_flight(&mut self) {
         let (status, now) = (self.seat.status.clone(), Instant::now());
         status.in_flight.store(self.flight.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        status.set_oldest_held(self.flight.oldest_taken_at_millis());
         self.is_turned_away &= self.flight.len() > 0;
         status.set_rejected(self.is_turned_away || self.refusals >= REFUSALS);
         let was_answered = std::mem::take(&mut self.was_answered);

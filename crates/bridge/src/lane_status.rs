@@ -1,6 +1,7 @@
 //! What one forward or receive of a bridge counts, and what is known of how it fares.
 
 use crate::dead_letter::shortened;
+use crate::rate::Rate;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +38,17 @@ pub struct LaneStatus {
     /// Messages that were thrown away, by the reason.
     dropped: Mutex<BTreeMap<&'static str, u64>>,
     waiting_since: Mutex<Option<Instant>>,
+    oldest_held_at_millis: Mutex<Option<u64>>,
     problem: Mutex<Option<Problem>>,
+    rates: Mutex<Rates>,
+}
+
+#[derive(Debug, Default)]
+struct Rates {
+    /// Of messages that are confirmed, or received.
+    done: Rate,
+    /// Of what waits.
+    backlog: Rate,
 }
 
 /// Something that went wrong.
@@ -103,6 +114,15 @@ impl LaneStatus {
         *self.waiting_since.lock() = since;
     }
 
+    /// When the oldest message that it has in memory was published, in the time of the gateway.
+    pub(crate) fn set_oldest_held(&self, taken_at_millis: Option<u64>) {
+        *self.oldest_held_at_millis.lock() = taken_at_millis;
+    }
+
+    pub(crate) fn oldest_held_at_millis(&self) -> Option<u64> {
+        *self.oldest_held_at_millis.lock()
+    }
+
     pub(crate) fn note_problem(&self, text: &str) {
         *self.problem.lock() = Some(Problem::new(text, Instant::now()));
     }
@@ -130,6 +150,33 @@ impl LaneStatus {
     /// Since when nothing has come of what is under way; nothing where nothing is. Time without a connection does not count.
     pub fn waiting_since(&self) -> Option<Instant> {
         *self.waiting_since.lock()
+    }
+
+    /// How many messages are done with and how many wait, about once a second.
+    pub(crate) fn sample(&self, done: u64, backlog: u64, now: Instant) {
+        let mut rates = self.rates.lock();
+        rates.done.observe(done as f64, now);
+        rates.backlog.observe(backlog as f64, now);
+    }
+
+    /// How many messages are done with in a second.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.rates.lock().done.per_second().unwrap_or(0.0).max(0.0)
+    }
+
+    /// In how many seconds a backlog of so many messages is gone: while what waited is on its way by how fast it becomes less, else by how fast
+    /// messages leave.
+    pub(crate) fn drained_in_seconds(&self, backlog: u64) -> Option<f64> {
+        if backlog == 0 {
+            return Some(0.0);
+        }
+        let rates = self.rates.lock();
+        let per_second = match self.is_draining() {
+            true => -rates.backlog.per_second()?,
+            false => rates.done.per_second()?,
+        };
+        // Slower than one in a quarter of an hour is not at all.
+        (per_second > 0.001).then(|| backlog as f64 / per_second)
     }
 
     /// What went wrong last.

@@ -32,10 +32,13 @@ mod name;
 mod pace;
 mod path;
 mod patience;
+mod rate;
 mod receive;
 mod recent;
+mod report;
 mod seen_ids;
 mod status;
+mod system;
 mod template;
 mod upstream;
 
@@ -56,6 +59,7 @@ pub use name::{NAME_BYTES_MAX, NameError};
 pub use pace::PaceOptions;
 pub use path::{HOPS_MAX_DEFAULT, Loop, LoopGuard, PATH_BYTES_MAX, PATH_PROPERTY, Path, PathError};
 pub use receive::{Destination, Misplaced, ReceiveOptions};
+pub use report::{BridgeReport, BridgeReports, ForwardReport, Now, ReceiveReport, Said, Waiting};
 pub use seen_ids::{SeenIds, SeenIdsError, Sighting};
 pub use status::{BridgeState, BridgeStatus, ConnectionStatus};
 pub use template::{

@@ -55,4 +55,5 @@ pub use reading::StoreReader;
 pub use recovery::{Recovered, RecoveryError};
 pub use ring::RingOptions;
 pub use shard::{Fed, Outlet, PublishLimits, Shard, SlotKey};
+pub use system::SystemSource;
 pub use topic_policy::{DiskFull, TopicPolicies, TopicPolicy};

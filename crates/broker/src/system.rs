@@ -2,7 +2,8 @@
 //!
 //! Nothing of it is stored. Once an interval worker 0 reads the counters and publishes each topic that a subscription reaches; whoever
 //! subscribes in between gets the values of that moment as retained messages. The load averages need the interval even when nobody
-//! listens, so it goes on: a dozen sums. The numbers are those of the metrics; see `reading`.
+//! listens, so it goes on: a dozen sums. The numbers are those of the metrics; see `reading`. What the broker does not know of is told by
+//! whoever does ([`SystemSource`]).
 
 mod load;
 mod reading;
@@ -14,14 +15,24 @@ use crate::node::Node;
 use load::LoadAverages;
 use parking_lot::Mutex;
 use reading::Reading;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tidegate_message::{FilterLevel, Message, TopicFilter};
-use topics::{ROOT, Values};
+use tidegate_message::{FilterLevel, Message, Topic, TopicFilter};
+use topics::{ROOT, Values, message};
 
-/// The clock of `$SYS`, and what it has to remember from one interval to the next.
-#[derive(Debug, Default)]
-pub(crate) struct System(Mutex<Option<Clock>>);
+/// Tells more under `$SYS`: names below that level, with the values of this moment. Asked on a worker's thread, so it must not wait.
+pub type SystemSource = Box<dyn Fn(&Node) -> Vec<(String, String)> + Send + Sync>;
+
+/// The clock of `$SYS`, and what it has to remember from one interval to the next; and who tells more.
+#[derive(Default)]
+pub(crate) struct System(Mutex<Option<Clock>>, OnceLock<SystemSource>);
+
+impl fmt::Debug for System {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("System").field(&self.0).finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug)]
 struct Clock {
@@ -86,9 +97,26 @@ impl Node {
         self.look_at_agenda();
     }
 
+    /// Has somebody tell more under `$SYS` for as long as the node lives. The first one stays.
+    pub fn set_system_source(&self, source: SystemSource) {
+        let _ = self.system.1.set(source);
+    }
+
     /// What is to be published under `$SYS` because an interval has passed.
     pub(crate) fn due_system_messages(&self, now: Instant) -> Vec<Arc<Message>> {
-        self.system.tick(self, now).map(|values| values.messages(|_| true)).unwrap_or_default()
+        let Some(values) = self.system.tick(self, now) else { return Vec::new() };
+        let mut messages = values.messages(|_| true);
+        messages.extend(self.sourced_messages(|_| true));
+        messages
+    }
+
+    fn sourced_messages(&self, is_wanted: impl Fn(&Topic) -> bool) -> Vec<Arc<Message>> {
+        let told = self.system.1.get().map(|source| source(self)).unwrap_or_default();
+        let named = told.into_iter().filter_map(|(name, value)| {
+            let topic = Topic::parse(format!("{ROOT}/{name}").as_bytes()).ok()?;
+            is_wanted(&topic).then(|| message(topic, value))
+        });
+        named.collect()
     }
 
     /// The present values of the topics under `$SYS` that a filter selects; a filter has to name `$SYS` ([MQTT-4.7.2-1]).
@@ -97,9 +125,15 @@ impl Node {
             return Vec::new();
         }
         let reading = Reading::of(self);
-        let mut clock = self.system.0.lock();
-        let Some(clock) = clock.as_mut().filter(|clock| !clock.interval.is_zero()) else { return Vec::new() };
-        clock.values(reading, now).messages(|topic| filter.matches(topic))
+        let mut messages = {
+            let mut clock = self.system.0.lock();
+            let Some(clock) = clock.as_mut().filter(|clock| !clock.interval.is_zero()) else {
+                return Vec::new();
+            };
+            clock.values(reading, now).messages(|topic| filter.matches(topic))
+        };
+        messages.extend(self.sourced_messages(|topic| filter.matches(topic)));
+        messages
     }
 }
 
@@ -177,6 +211,26 @@ mod tests {
         for text in ["#", "+/broker/uptime", "a/$SYS/#"] {
             assert!(node.system_messages(&filter(text), later).is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn whoever_knows_more_tells_it_at_the_same_moments() {
+        let (node, now) = (node(), Instant::now());
+        node.set_system_source(Box::new(|node| {
+            let count = node.protocols().len();
+            vec![
+                ("others/count".to_owned(), count.to_string()),
+                ("others/+".to_owned(), "no topic".to_owned()),
+            ]
+        }));
+        assert!(node.system_messages(&filter("$SYS/#"), now).is_empty(), "it is switched off");
+        node.set_system_interval(10 * SECOND, now);
+        let one = node.system_messages(&filter("$SYS/others/#"), now);
+        assert_eq!((one.len(), value(&one, "$SYS/others/count").as_deref()), (1, Some("1")));
+        assert!(node.system_messages(&filter("$SYS/broker/version"), now).len() == 1);
+        assert!(node.due_system_messages(now + 9 * SECOND).is_empty());
+        let due = node.due_system_messages(now + 10 * SECOND);
+        assert_eq!(value(&due, "$SYS/others/count").as_deref(), Some("1"));
     }
 
     #[test]

@@ -9,11 +9,15 @@ mod kinds;
 mod mqtt;
 mod password;
 mod rabbitmq;
+mod roster;
 mod running;
+mod show;
 mod tls;
 
 pub(crate) use kinds::{check_entries, upstream};
+pub(crate) use roster::Roster;
 pub(crate) use running::Bridges;
+pub(crate) use show::{Show, show};
 
 use tidegate_config::PayloadForm;
 

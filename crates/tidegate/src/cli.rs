@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
+use crate::bridges::Show;
 use crate::demo::DemoArgs;
 use crate::passwd::Passwd;
 use crate::store::Store;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     /// Manage the users of a password file.
     #[command(subcommand)]
     Passwd(Passwd),
+    /// Say how the bridges of a gateway that runs fare.
+    Bridges(Show),
     /// Look into a store, check it, take it elsewhere, empty queues.
     #[command(subcommand)]
     Store(Store),

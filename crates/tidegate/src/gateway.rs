@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tidegate_admin::{AdminServer, Bound, Pages, Readiness, Stage};
+use tidegate_admin::{AdminServer, Bound, BridgeSource, Pages, Readiness, Stage};
 use tidegate_broker::{Limits, Overflow, PublishLimits};
 use tidegate_config::{
     ClientAuth, ClientIdentity, Config, Listener, Loaded, QueueOverflow, Sources, Tls, Transport, load,
@@ -186,7 +186,9 @@ impl Gateway {
         server.node().set_system_interval(config.sys_interval.duration(), Instant::now());
         let running = server.start()?;
         let epoch = store.as_ref().map_or_else(durable::passing_epoch, Store::epoch);
-        let mut bridges = Bridges::new(running.inside(), epoch);
+        let mut bridges = Bridges::new(running.inside(), running.node().clone(), epoch);
+        let roster = bridges.roster();
+        running.node().set_system_source(Box::new(move |node| roster.system_topics(node)));
         bridges.apply(&config, bridges.prepare(&config)?)?;
         let configuration = configuration.clone();
         let live = Live { configuration, config, passwords, running, level, store, bridges };
@@ -212,7 +214,9 @@ impl Gateway {
         *http = match std::mem::replace(http, Http::None) {
             Http::Bound(bound) => {
                 info!(listener = "http", address = %bound.address(), transport = "http", "listening");
-                Http::Served(bound.serve(live.running.node().clone(), readiness.clone(), pages)?)
+                let roster = live.bridges.roster();
+                let bridges = BridgeSource::new(move |node| roster.reports(node));
+                Http::Served(bound.serve(live.running.node().clone(), readiness.clone(), pages, bridges)?)
             }
             other => other,
         };

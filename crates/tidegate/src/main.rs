@@ -1,7 +1,7 @@
 //! The gateway binary: command line, wiring, start and stop.
 //!
 //! Everything that the gateway does is in the libraries; here it is decided which of it runs. `registry` is the visible list of
-//! protocols, `gateway` turns a configuration into a running server, `durable` is the store that it keeps things in and `store` looks into one, `access` and `passwd` are about its users, `bench` is the load generator,
+//! protocols, `gateway` turns a configuration into a running server, `durable` is the store that it keeps things in and `store` looks into one, `bridges` what connects it to other brokers, `access` and `passwd` are about its users, `bench` is the load generator,
 //! `demo` a gateway with simulated devices and a web page.
 
 mod access;
@@ -16,9 +16,11 @@ mod passwd;
 mod queues;
 mod registry;
 mod reload;
+mod remote;
 mod rings;
 mod rules;
 mod store;
+mod table;
 mod topics;
 
 use clap::Parser;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(Command::Bridges(arguments)) => bridges::show(&arguments, cli.configuration),
         Some(Command::Store(command)) => store::run(command, cli.configuration),
         Some(Command::Demo(arguments)) => demo::run(&arguments, cli.configuration),
         Some(Command::Bench(arguments)) => match bench::run(arguments) {

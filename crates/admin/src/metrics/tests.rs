@@ -4,7 +4,8 @@ use super::*;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tidegate_bridge::{BridgeReports, BridgeStatus, Now, Waiting};
 use tidegate_broker::{Limits, NodeOptions, QueuePolicies, TopicPolicies};
 use tidegate_storage::{MemoryStorage, NoRoom, Storage};
 
@@ -30,11 +31,22 @@ pub(crate) fn node_on(storage: Option<Arc<dyn Storage>>) -> Arc<Node> {
     })
 }
 
+/// A bridge that has just begun, with what waits for it.
+pub(crate) fn bridges() -> BridgeSource {
+    let (forwards, receives) = (["central.up".to_owned()], ["central.down".to_owned()]);
+    let status = BridgeStatus::new("central".into(), "toy", Duration::from_secs(1), forwards, receives);
+    BridgeSource::new(move |_| {
+        let waiting = Waiting { messages: 7, bytes: 700, oldest_taken_at_millis: Some(500) };
+        let now = Now { instant: Instant::now(), gateway_millis: 2000 };
+        BridgeReports { bridges: vec![status.report(now, |_| waiting)] }
+    })
+}
+
 /// What is exposed of a node, by a process that started at 1 700 000 000.25 s.
 pub(crate) fn text_of(node: &Arc<Node>) -> String {
     let started = UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(NodeCollector { node: node.clone(), started }));
+    registry.register_collector(Box::new(NodeCollector { node: node.clone(), started, bridges: bridges() }));
     let mut exposition = String::new();
     text::encode(&mut exposition, &registry).unwrap();
     exposition
@@ -313,4 +325,32 @@ fn the_store_is_told_where_there_is_one() {
     storage.set_room(Err(NoRoom::Failing));
     let text = text_of(&node_on(Some(storage)));
     assert_eq!(samples(&text, "tidegate_store_failing"), ["tidegate_store_failing 1"]);
+}
+
+/// Every state is there from the start, what is not known has no series, and names are those of the configuration.
+#[test]
+fn bridges_are_told_by_name() {
+    let text = text_of(&node());
+    let states = samples(&text, "tidegate_bridge_state");
+    let of = |state: &str, value: u64| {
+        format!("tidegate_bridge_state{{bridge=\"central\",kind=\"toy\",state=\"{state}\"}} {value}")
+    };
+    let others = ["live", "draining", "stalled", "rejecting", "stopped"].map(|state| of(state, 0));
+    assert_eq!(states, [vec![of("connecting", 1)], others.to_vec()].concat());
+    let labels = "{bridge=\"central\",forward=\"up\"}";
+    for (family, value) in [
+        ("backlog_messages", "7"),
+        ("backlog_bytes", "700"),
+        ("backlog_oldest_seconds", "1.5"),
+        ("in_flight_messages", "0"),
+    ] {
+        let family = format!("tidegate_bridge_{family}");
+        assert_eq!(samples(&text, &family), [format!("{family}{labels} {value}")]);
+    }
+    assert_eq!(samples(&text, "tidegate_bridge_backlog_drained_seconds"), [""; 0], "nothing has moved yet");
+    assert_eq!(samples(&text, "tidegate_bridge_answer_age_seconds"), [""; 0], "nobody has answered yet");
+    assert_eq!(
+        samples(&text, "tidegate_bridge_duplicates"),
+        ["tidegate_bridge_duplicates_total{bridge=\"central\",receive=\"down\"} 0"]
+    );
 }

@@ -18,10 +18,15 @@ const NEVER: Duration = Duration::from_secs(3600);
 const PATIENT: Limits =
     Limits { header_timeout: NEVER, connection_timeout: NEVER, stop_timeout: DEADLINE, ..LIMITS };
 
+/// What is told of a node without bridges.
+fn of(node: Arc<Node>) -> impl FnOnce(SystemTime) -> NodeCollector {
+    |started| NodeCollector { node, started, bridges: BridgeSource::default() }
+}
+
 fn serve(limits: Limits) -> (AdminServer, Readiness) {
     let readiness = Readiness::default();
     let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    (bound.serve_within(limits, node(), readiness.clone(), Pages::default()).unwrap(), readiness)
+    (bound.serve_within(limits, readiness.clone(), Pages::default(), of(node())).unwrap(), readiness)
 }
 
 /// A server with two files and a way to the first.
@@ -31,7 +36,7 @@ fn serve_pages() -> AdminServer {
     pages.add("/demo/main.js", "text/javascript", "start();");
     pages.redirect("/", "/demo/");
     let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    bound.serve_within(PATIENT, node(), Readiness::default(), pages).unwrap()
+    bound.serve_within(PATIENT, Readiness::default(), pages, of(node())).unwrap()
 }
 
 fn connect(server: &AdminServer) -> TcpStream {
@@ -86,7 +91,7 @@ fn a_failing_store_leaves_the_gateway_ready() {
     let readiness = Readiness::default();
     let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let node = node_on(Some(storage.clone()));
-    let server = bound.serve_within(PATIENT, node, readiness.clone(), Pages::default()).unwrap();
+    let server = bound.serve_within(PATIENT, readiness.clone(), Pages::default(), of(node)).unwrap();
     readiness.set(Stage::Ready);
     let ready = || {
         let (status, answer) = ask(&server, "GET", "/readyz");
@@ -355,7 +360,7 @@ fn the_store_is_looked_into() {
     storage.append(&mut change, Urgency::Lazy);
     let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let node = node_on(Some(Arc::new(storage)));
-    let server = bound.serve_within(PATIENT, node, Readiness::default(), Pages::default()).unwrap();
+    let server = bound.serve_within(PATIENT, Readiness::default(), Pages::default(), of(node)).unwrap();
     let (status, answer) = ask(&server, "GET", "/store");
     assert!(status == 200 && body_has(&answer, "\"named_queues\":1"), "{answer}");
     let (status, answer) = ask(&server, "GET", "/store/queues?count=5");
@@ -374,6 +379,30 @@ fn the_store_is_looked_into() {
     let (status, answer) = ask(&without, "GET", "/store");
     assert!(status == 404 && body_has(&answer, "no `data_dir` is set"), "{answer}");
     without.stop();
+}
+
+/// What bridges tell is told in JSON, as it is at that moment.
+#[test]
+fn bridges_are_told() {
+    let (without, _) = serve(PATIENT);
+    let (status, answer) = ask(&without, "GET", "/bridges");
+    assert_eq!((status, body(&answer)), (200, "{\"bridges\":[]}"));
+    assert_eq!(ask(&without, "POST", "/bridges").0, 405);
+    without.stop();
+    let bound = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let bridges = crate::metrics::tests::bridges();
+    let collector = |started| NodeCollector { node: node(), started, bridges };
+    let server = bound.serve_within(PATIENT, Readiness::default(), Pages::default(), collector).unwrap();
+    let (status, answer) = ask(&server, "GET", "/bridges");
+    assert!(
+        status == 200 && body_has(&answer, r#""name":"central","kind":"toy","state":"connecting""#),
+        "{answer}"
+    );
+    assert!(
+        body_has(&answer, r#""backlog_messages":7,"backlog_bytes":700,"oldest_seconds":1.5"#),
+        "{answer}"
+    );
+    server.stop();
 }
 
 fn body_has(answer: &str, piece: &str) -> bool {

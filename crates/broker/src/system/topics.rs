@@ -102,7 +102,7 @@ pub(crate) fn load_name(load: &str, window: &str) -> String {
 }
 
 /// Level 0: the next value comes with the next interval, and what nobody reads must not wait.
-fn message(topic: Topic, value: String) -> Arc<Message> {
+pub(crate) fn message(topic: Topic, value: String) -> Arc<Message> {
     Arc::new(Message {
         topic,
         payload: Bytes::from(value),

@@ -1,7 +1,7 @@
 //! The bridges that run.
 
 use super::files::Files;
-use super::{envelope, upstream};
+use super::{Roster, envelope, upstream};
 use crate::gateway::Refused;
 use crate::registry;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tidegate_bridge::{
     Bridge, BridgeOptions, BridgeStatus, Connect, ForwardOptions, Link, LinkProtocol, PaceOptions,
     ReceiveOptions, RetryOptions,
 };
+use tidegate_broker::Node;
 use tidegate_config::{Config, Forward};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_net::Inside;
@@ -25,8 +26,10 @@ const END: Duration = Duration::from_secs(10);
 /// All bridges of a gateway.
 pub(crate) struct Bridges {
     inside: Inside,
+    node: Arc<Node>,
     epoch: u64,
     running: Vec<Running>,
+    roster: Roster,
     /// The thread on which they run, and what ends it; only where there ever were any.
     thread: Option<Thread>,
 }
@@ -68,8 +71,13 @@ impl Prepared {
 
 impl Bridges {
     /// None yet. `epoch` belongs to the store that numbers what is forwarded.
-    pub(crate) fn new(inside: Inside, epoch: u64) -> Bridges {
-        Bridges { inside, epoch, running: Vec::new(), thread: None }
+    pub(crate) fn new(inside: Inside, node: Arc<Node>, epoch: u64) -> Bridges {
+        Bridges { inside, node, epoch, running: Vec::new(), roster: Roster::default(), thread: None }
+    }
+
+    /// Those that run, at any time.
+    pub(crate) fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
     /// Makes those ready that are new or other than before. Nothing has changed yet where one cannot be made.
@@ -96,18 +104,21 @@ impl Bridges {
             let connect = self.connect();
             self.handle()?.spawn(forget(connect, name));
         }
-        for Ready { config, files, bridge, status } in prepared.0 {
+        for Ready { config: own, files, bridge, status } in prepared.0 {
             let handle = self.handle()?;
             let (stop, stopped) = watch::channel(false);
             let (end, ended) = std::sync::mpsc::channel();
-            info!(bridge = %config.name, kind = %config.kind, "the bridge begins");
+            info!(bridge = %own.name, kind = %own.kind, "the bridge begins");
             handle.spawn(async move {
                 bridge.run(stopped).await;
                 // Nobody waits for it where the bridge is ended from elsewhere.
                 let _ = end.send(());
             });
-            self.running.push(Running { config, files, status, stop, ended });
+            self.running.push(Running { config: own, files, status, stop, ended });
         }
+        let place = |running: &Running| config.bridges.iter().position(|bridge| *bridge == running.config);
+        self.running.sort_by_key(place);
+        self.roster.set(self.running.iter().map(|running| running.status.clone()).collect());
         Ok(())
     }
 
@@ -171,7 +182,8 @@ impl Bridges {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Refused::Bridges)?;
         let (handle, (stop, stopped)) = (runtime.handle().clone(), watch::channel(false));
         let thread = std::thread::Builder::new().name("bridges".to_owned());
-        let join = thread.spawn(move || run(&runtime, stopped)).map_err(Refused::Bridges)?;
+        let (roster, node) = (self.roster.clone(), self.node.clone());
+        let join = thread.spawn(move || run(&runtime, &roster, &node, stopped)).map_err(Refused::Bridges)?;
         self.thread = Some(Thread { handle: handle.clone(), stop, join });
         Ok(handle)
     }
@@ -191,8 +203,13 @@ impl Bridges {
     }
 }
 
-fn run(runtime: &Runtime, mut stopped: watch::Receiver<bool>) {
-    let _ = runtime.block_on(stopped.wait_for(|stopped| *stopped));
+fn run(runtime: &Runtime, roster: &Roster, node: &Node, mut stopped: watch::Receiver<bool>) {
+    runtime.block_on(async {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+            () = roster.sample(node) => {}
+        }
+    });
 }
 
 impl Running {

@@ -1,8 +1,8 @@
 //! `tidegate store check`: every record of every file, and then every entry.
 
 use super::stopped::{StoppedError, expect_store};
-use super::tables::{self, counted};
 use super::{Found, StoreError, tell};
+use crate::table::{self, counted};
 use serde::Serialize;
 use std::io;
 use std::path::Path;
@@ -88,7 +88,7 @@ fn table(checked: &Checked) -> String {
     let row = |file: &CheckedFile| {
         [file.file.clone(), file.bytes.to_string(), file.filled.to_string(), file.records.to_string()]
     };
-    let mut text = tables::table(head, checked.files.iter().map(row));
+    let mut text = table::table(head, checked.files.iter().map(row));
     if let Some(tail) = &checked.torn_tail {
         text += &format!(
             "{}: {} bytes from {} on were not on the disk as a whole when the machine went down; this is no damage\n",

@@ -4,14 +4,14 @@
 //! without a gateway only: the lock of the store sees to that.
 
 mod check;
-mod live;
 mod stopped;
 mod tables;
 
 use crate::cli::{Configuration, complain, say};
 use crate::gateway;
+use crate::remote::{Gateway, LiveError};
+use crate::table::counted;
 use clap::{Args, Subcommand};
-use live::{Gateway, LiveError};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -184,16 +184,16 @@ fn carry_out(store: Store, before: Configuration) -> Result<Found, StoreError> {
                 Some(path) => import(&place, path)?,
                 None => stopped::import_into(&place, &mut io::stdin().lock())?,
             };
-            complain(&format!("{} imported", tables::counted(imported.things, "thing")));
+            complain(&format!("{} imported", counted(imported.things, "thing")));
             if imported.left_out > 0 {
-                let left_out = tables::counted(imported.left_out, "damaged thing");
+                let left_out = counted(imported.left_out, "damaged thing");
                 complain(&format!("{left_out} had been left out of the export"));
             }
             Ok(Found::Whole)
         }
         Store::Purge { queue, folder, skip_damaged } => {
             let (thrown, found) = stopped::empty(&folder.place(before)?, &queue, skip_damaged)?;
-            complain(&format!("{} thrown away", tables::counted(thrown, "message")));
+            complain(&format!("{} thrown away", counted(thrown, "message")));
             Ok(found)
         }
     }
