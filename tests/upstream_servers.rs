@@ -38,13 +38,13 @@ fn a_paused_server_answers_later() {
 fn kafka_servers_give_back_what_they_took() {
     for kind in KafkaServer::under_test() {
         let mut kafka = Kafka::start(kind);
-        let address = kafka.address().to_string();
-        check("tests/clients/kafka_checks.py", &["produce", &address, "topic", "before"]);
+        let (address, topic) = (kafka.address().to_string(), Kafka::topic("kept"));
+        check("tests/clients/kafka_checks.py", &["produce", &address, &topic, "before"]);
         // Tansu forgets everything when it ends.
         if let Some(server) = kafka.server().filter(|_| kind != KafkaServer::Tansu) {
             server.stop_and_restart();
         }
-        check("tests/clients/kafka_checks.py", &["consume", &address, "topic", "before"]);
+        check("tests/clients/kafka_checks.py", &["consume", &address, &topic, "before"]);
     }
 }
 

@@ -1,23 +1,21 @@
 //! Bridges to Kafka: servers that speak it, asked by confluent-kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use serde_json::Value;
 use tidegate_message::QoS;
 use tidegate_mqtt::codec::Version;
+use tidegate_testkit::proxy::Proxy;
 use tidegate_testkit::random::Random;
 use tidegate_testkit::servers::{Kafka, KafkaServer};
 
 use super::config;
 use crate::harness::{
-    Gateway, MqttClient, Program, Scratch, Session, mosquitto_pub, project_folder, python, received,
-    run_tidegate, subscribed_mosquitto,
+    Authority, Gateway, MqttClient, Program, Scratch, Session, mosquitto_pub, project_folder, python,
+    received, run_tidegate, subscribed_mosquitto,
 };
-
-/// A topic of its own for each run: a server that is given may have been here before.
-fn topic(what: &str) -> String {
-    format!("{what}-{}", std::process::id())
-}
 
 /// What `kafka_records.py` has printed.
 fn records(kafka: &Kafka, topic: &str, action: &[&str]) -> String {
@@ -126,7 +124,7 @@ fn publish(gateway: &Gateway, numbers: std::ops::Range<usize>) {
 #[test]
 fn what_devices_publish_is_in_kafka_with_key_headers_and_an_id_of_its_own() {
     for kind in KafkaServer::under_test() {
-        let (kafka, topic) = (Kafka::start(kind), topic("plant"));
+        let (kafka, topic) = (Kafka::start(kind), Kafka::topic("plant"));
         records(&kafka, &topic, &["topic", "3"]);
         let mut gateway = Gateway::start(&config(&bridge_to(&kafka, &forward_to(&topic))));
         gateway.wait_for_log("the upstream answers");
@@ -147,7 +145,7 @@ fn what_devices_publish_is_in_kafka_with_key_headers_and_an_id_of_its_own() {
 #[test]
 fn what_waits_while_kafka_is_away_and_the_gateway_is_killed_comes_in_order() {
     for kind in KafkaServer::under_test().into_iter().filter(|kind| *kind != KafkaServer::Tansu) {
-        let (mut kafka, topic) = (Kafka::start(kind), topic("backlog"));
+        let (mut kafka, topic) = (Kafka::start(kind), Kafka::topic("backlog"));
         records(&kafka, &topic, &["topic", "3"]);
         let config = config(&bridge_to(&kafka, &forward_to(&topic)));
         let mut gateway = Gateway::start(&config);
@@ -170,7 +168,7 @@ fn what_waits_while_kafka_is_away_and_the_gateway_is_killed_comes_in_order() {
 #[test]
 fn what_kafka_never_takes_is_a_dead_letter_with_the_reason_and_the_rest_goes_on() {
     for kind in KafkaServer::under_test() {
-        let (kafka, topic) = (Kafka::start(kind), topic("choosy"));
+        let (kafka, topic) = (Kafka::start(kind), Kafka::topic("choosy"));
         records(&kafka, &topic, &["topic", "3"]);
         let tables = format!(
             r#"
@@ -242,7 +240,7 @@ fn committed(kafka: &Kafka, topic: &str) -> u64 {
 fn an_offset_is_committed_only_behind_what_is_kept_here() {
     const COUNT: usize = 3000;
     for kind in KafkaServer::under_test().into_iter().filter(|kind| *kind != KafkaServer::Tansu) {
-        let (kafka, topic) = (Kafka::start(kind), topic("commands"));
+        let (kafka, topic) = (Kafka::start(kind), Kafka::topic("commands"));
         // One partition, so that what is committed is the first so many.
         records(&kafka, &topic, &["topic", "1"]);
         records(&kafka, &topic, &["write", "valve", &COUNT.to_string()]);
@@ -287,7 +285,7 @@ fn number(payload: &[u8]) -> usize {
 /// Forwards and receives come and go with a reload, and a file that is wrong changes nothing.
 #[test]
 fn a_reload_begins_and_ends_bridges_to_kafka() {
-    let (kafka, topic) = (Kafka::start(KafkaServer::under_test()[0]), topic("reload"));
+    let (kafka, topic) = (Kafka::start(KafkaServer::under_test()[0]), Kafka::topic("reload"));
     records(&kafka, &topic, &["topic", "1"]);
     let mut gateway = Gateway::start(&config(""));
     let begun = config(&bridge_to(&kafka, &forward_to(&topic)));
@@ -312,7 +310,7 @@ fn the_example_of_an_edge_gateway_forwards_to_kafka_and_receives() {
     let kafka = Kafka::start(KafkaServer::under_test()[0]);
     let file = project_folder().join("config/bridge-kafka.toml");
     let example = std::fs::read_to_string(file).expect("the example is there");
-    let (telemetry, commands) = (topic("example.telemetry"), topic("example.commands"));
+    let (telemetry, commands) = (Kafka::topic("example.telemetry"), Kafka::topic("example.commands"));
     for topic in [&telemetry, &commands] {
         records(&kafka, topic, &["topic", "1"]);
     }
@@ -378,4 +376,51 @@ to = "{topic[0]}"
         let near = at.map(|at| found[at.saturating_sub(1)..(at + 4).min(found.len())].join("\n"));
         assert!(near.is_some_and(|near| near.contains(words)), "{place} {words}:\n{}", ended.output);
     }
+}
+
+/// A server without TLS behind one that has it; it tells its clients to come through there. Only tansu can be had so in a moment.
+#[test]
+fn an_encrypted_bridge_shows_its_certificate_and_trusts_one_authority() {
+    let (scratch, proxy) = (Scratch::new(), Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))));
+    let [known, other] = ["known", "other"].map(|name| Authority::new(&scratch, name));
+    let [server, edge] = ["127.0.0.1", "edge-1"].map(|name| known.sign(&scratch, &[name]));
+    let mut front =
+        Program::start(python("tests/clients/tls_front.py").arg(proxy.address().to_string()).args([
+            &server.certificate_file,
+            &server.key_file,
+            &known.certificate_file,
+        ]));
+    let line = front.wait_for_line("its port", |line| line.starts_with("listening "));
+    let port = line.trim_start_matches("listening ").parse().expect("a port");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let kafka = Kafka::start_behind(KafkaServer::Tansu, address);
+    proxy.set_upstream(kafka.address());
+    let topic = Kafka::topic("secret");
+    let bridge = |ca: &Path| {
+        let plain = bridge_to(
+            &kafka,
+            &format!(
+                "tls = {{ ca = {ca:?}, cert = {:?}, key = {:?} }}\n{}",
+                edge.certificate_file,
+                edge.key_file,
+                forward_to(&topic)
+            ),
+        );
+        config(&plain.replace(&format!("kafka://{}", kafka.address()), &format!("kafka+tls://{address}")))
+    };
+    let mut stranger = Gateway::start(&bridge(&other.certificate_file));
+    stranger.wait_for_log("certificate verify failed");
+    let mut gateway = Gateway::start(&bridge(&known.certificate_file));
+    gateway.wait_for_log("the upstream answers");
+    publish(&gateway, 0..9);
+    let encrypted = serde_json::json!({
+        "security.protocol": "ssl",
+        "ssl.ca.location": known.certificate_file,
+        "ssl.certificate.location": edge.certificate_file,
+        "ssl.key.location": edge.key_file,
+    });
+    let mut reader = python("tests/clients/kafka_records.py");
+    let reader =
+        reader.env("KAFKA_CLIENT", encrypted.to_string()).args(["follow", &address.to_string(), &topic]);
+    ordered(&mut Program::start(reader), 9);
 }

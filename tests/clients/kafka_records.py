@@ -4,9 +4,12 @@
     follow             prints each record, from the oldest on, as `got` and an object of JSON
     write KEY COUNT    writes records 0 to COUNT - 1 under keys KEY0, KEY1, KEY2 in turn, and waits until they are confirmed
     committed GROUP    prints, by partition, the offset that a group has committed
+
+The variable KAFKA_CLIENT is an object of JSON with more settings of the client.
 """
 
 import json
+import os
 import sys
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -16,8 +19,12 @@ PATIENCE_SECONDS = 60
 KEYS = 3
 
 
+def client(address, **more):
+    return {"bootstrap.servers": address, **json.loads(os.environ.get("KAFKA_CLIENT", "{}")), **more}
+
+
 def make_topic(address, topic, partitions):
-    admin = AdminClient({"bootstrap.servers": address})
+    admin = AdminClient(client(address))
     try:
         admin.create_topics([NewTopic(topic, int(partitions), 1)])[topic].result(PATIENCE_SECONDS)
     except KafkaException as error:
@@ -26,7 +33,7 @@ def make_topic(address, topic, partitions):
 
 
 def consumer(address, group):
-    return Consumer({"bootstrap.servers": address, "group.id": group, "enable.auto.commit": False})
+    return Consumer(client(address, **{"group.id": group, "enable.auto.commit": False}))
 
 
 def partitions(reader, topic):
@@ -51,7 +58,7 @@ def follow(address, topic):
 
 def write(address, topic, key, count):
     refused = []
-    producer = Producer({"bootstrap.servers": address, "enable.idempotence": True})
+    producer = Producer(client(address, **{"enable.idempotence": True}))
     for number in range(int(count)):
         producer.produce(topic, str(number), f"{key}{number % KEYS}", on_delivery=lambda error, _: error and refused.append(error))
     assert producer.flush(PATIENCE_SECONDS) == 0, "not confirmed in time"

@@ -90,6 +90,10 @@ fn shared(options: &KafkaOptions, address: &Bootstrap) -> ClientConfig {
                 config.set(key, text(path));
             }
         }
+        if tls.ca.is_none() {
+            // An OpenSSL that is linked in would look where the machine that has built it keeps them.
+            config.set("ssl.ca.location", "probe");
+        }
     }
     if let Some(sasl) = &options.sasl {
         config.set("sasl.mechanism", mechanism(sasl.mechanism));

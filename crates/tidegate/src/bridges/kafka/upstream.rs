@@ -4,6 +4,7 @@ use crate::bridges::envelope;
 use crate::bridges::kinds::{Made, Parts, wrong};
 use crate::bridges::password::read_password;
 use crate::bridges::tls::{Wanted, client_config};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_bridge::{Destination, Form, Template, TopicDestination, Vocabulary};
@@ -85,8 +86,17 @@ fn tls(bridge: &Bridge, addresses: &[Bootstrap], errors: &mut Vec<BridgeError>) 
         false => Wanted::No,
     };
     errors.extend(client_config(bridge, wanted, "kafka+tls://").err());
-    let Some(tls) = &bridge.tls else { return Tls::default() };
-    Tls { ca: tls.ca.clone(), cert: tls.cert.clone(), key: tls.key.clone() }
+    let given = match &bridge.tls {
+        Some(tls) => Tls { ca: tls.ca.clone(), cert: tls.cert.clone(), key: tls.key.clone() },
+        None => Tls::default(),
+    };
+    let ca = given.ca.or_else(|| authorities_of_system().filter(|_| wanted == Wanted::Yes));
+    Tls { ca, ..given }
+}
+
+/// Where a variable says that the system's authorities are, as for all other bridges; the library looks where systems usually keep them.
+fn authorities_of_system() -> Option<PathBuf> {
+    ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(std::env::var_os).map(PathBuf::from)
 }
 
 fn sasl(given: &BridgeSasl) -> Result<Sasl, BridgeError> {
