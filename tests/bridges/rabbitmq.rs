@@ -29,7 +29,7 @@ dead_letter = "refused"
 
 [[bridge.receive]]
 queue = "commands"
-to = "commands/{{routing_key.slashed}}"
+to = "commands/{{user}}/{{timestamp}}/{{id}}/{{routing_key.slashed}}"
 
 [[bridge.declare.exchange]]
 name = "telemetry"
@@ -116,7 +116,8 @@ fn a_message_arrives_with_its_headers_and_one_that_no_queue_takes_is_a_dead_lett
     }
 }
 
-/// What RabbitMQ gave away is kept here before it is told so: the gateway is killed in the midst of it.
+/// What RabbitMQ gave away is kept here before it is told so: the gateway is killed in the midst of it. Topics are made of what the message says of
+/// itself there.
 #[test]
 fn what_comes_from_rabbitmq_is_acknowledged_there_when_it_is_kept_here() {
     let server = RabbitMq::shared();
@@ -124,7 +125,8 @@ fn what_comes_from_rabbitmq_is_acknowledged_there_when_it_is_kept_here() {
     let config = config(&bridge_to(&uri));
     let mut gateway = Gateway::start(&config);
     gateway.wait_for_log("the upstream answers");
-    let session = ["-c", "-i", "panel", "-q", "1", "-t", "commands/#", "-F", "got %p"];
+    let topic = "commands/guest/1795311000000/c-17/commands";
+    let session = ["-c", "-i", "panel", "-q", "1", "-t", topic, "-F", "got %p"];
     let subscribed = [&session[..], &["-E"]].concat();
     Program::start(&mut mosquitto_sub(gateway.port("mqtt"), &subscribed)).succeed();
     amqp(&["flood", &uri, "commands", "400"]);
@@ -262,7 +264,7 @@ fn mistakes_in_a_bridge_to_rabbitmq_are_errors_with_their_lines() {
         ("north", "{queue}", "`queue` is not known of messages that are forwarded"),
         ("exchange = \"telemetry\"\nrouting", "routing", "`exchange` says where messages go, and is missing"),
         ("queue = \"commands\"\nto", "to", "`queue` says which queue is received, and is missing"),
-        ("commands/{routing_key.slashed}", "commands/#", "`#` cannot stand in a topic"),
+        ("{routing_key.slashed}", "#", "`#` cannot stand in a topic"),
         ("amqp://guest", "amqps://guest", "file with them"),
         ("amqp://guest", "mqtt://guest", "begins with amqp:// or amqps://"),
         ("retry_first", "login = \"certificate\"\nretry_first", "needs one: `tls.cert` and `tls.key`"),

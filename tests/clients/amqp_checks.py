@@ -3,7 +3,7 @@
 publish  declares the queue, puts the text into it and returns when RabbitMQ has confirmed it
 consume  takes one message, which has to be the text
 declare  makes a durable classic queue, nothing else
-flood    puts as many numbers into a queue that is there as the text says
+flood    puts as many numbers into a queue that is there as the text says, from the user guest with a time and an id
 follow   prints every message of a queue that is there as a line of JSON behind `got `, for ever
 """
 
@@ -34,8 +34,9 @@ def declare(channel, queue):
 
 def flood(channel, queue, count):
     channel.confirm_delivery()
+    properties = pika.BasicProperties(delivery_mode=2, user_id="guest", timestamp=1795311000, message_id="c-17")
     for number in range(int(count)):
-        channel.basic_publish("", queue, str(number).encode(), properties=PERSISTENT, mandatory=True)
+        channel.basic_publish("", queue, str(number).encode(), properties=properties, mandatory=True)
 
 
 def follow(channel, queue):

@@ -29,6 +29,7 @@ pub(crate) fn incoming(lane: usize, ticket: u64, record: &impl Message) -> Incom
     if let Some(Ok(key)) = record.key().map(std::str::from_utf8) {
         place.push(("key", key.to_owned()));
     }
+    place.extend(record.timestamp().to_millis().map(|millis| ("timestamp", millis.to_string())));
     Incoming {
         lane,
         ticket,
@@ -96,6 +97,13 @@ mod tests {
             42,
             Some(list),
         )
+    }
+
+    #[test]
+    fn the_moment_of_a_record_is_known_to_templates() {
+        let record = record(None, None, &[]).set_timestamp(Timestamp::CreateTime(1_795_311_000_123));
+        let incoming = incoming(0, 1, &record);
+        assert_eq!(tidegate_bridge::Facts::from(&incoming).timestamp_millis, Some(1_795_311_000_123));
     }
 
     #[test]

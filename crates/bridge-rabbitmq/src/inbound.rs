@@ -13,11 +13,19 @@ use tidegate_message::{Properties, QoS, Topic};
 /// Translates a delivery of this queue, which came on this lane.
 pub(crate) fn incoming(lane: usize, ticket: u64, queue: &str, delivery: Delivery) -> Incoming {
     let Delivery { routing_key, exchange, properties, data, .. } = delivery;
-    let place = vec![
+    let mut place = vec![
         ("routing_key", routing_key.to_string()),
         ("exchange", exchange.to_string()),
         ("queue", queue.to_owned()),
     ];
+    // The user is what RabbitMQ has checked; the others are what a publisher says.
+    let sent_at_millis = properties.timestamp().and_then(|seconds| seconds.checked_mul(1000));
+    let said = [
+        ("user", text(properties.user_id()).map(str::to_owned)),
+        ("timestamp", sent_at_millis.map(|millis| millis.to_string())),
+        ("id", text(properties.message_id()).map(str::to_owned)),
+    ];
+    place.extend(said.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let payload = Bytes::from(data);
     let carried = carried(&properties, &payload);
     let id = text(properties.message_id()).filter(|id| StableId::parse(id).is_ok());
@@ -89,6 +97,7 @@ mod tests {
     use super::*;
     use crate::outbound::{FrameRoom, publication};
     use crate::test_support::{outgoing, target};
+    use tidegate_bridge::Facts;
 
     fn delivery(properties: BasicProperties, payload: &[u8]) -> Delivery {
         let mut delivery = Delivery::mock(1, "telemetry".into(), "plant.7".into(), false, payload.to_vec());
@@ -123,7 +132,29 @@ mod tests {
         );
         let place: Vec<(&str, &str)> =
             incoming.place.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        assert_eq!(place, [("routing_key", "plant.7"), ("exchange", "telemetry"), ("queue", "inbox")]);
+        let expected = [
+            ("routing_key", "plant.7"),
+            ("exchange", "telemetry"),
+            ("queue", "inbox"),
+            ("id", "edge-1/7/central.0/1"),
+        ];
+        assert_eq!(place, expected);
+    }
+
+    #[test]
+    fn what_a_publisher_says_of_a_message_is_known_to_templates() {
+        let properties = BasicProperties::default()
+            .with_user_id("scada".into())
+            .with_timestamp(1_795_311_000)
+            .with_message_id("c-17".into());
+        let told = incoming(0, 1, "q", delivery(properties, b"21"));
+        let facts = Facts::from(&told);
+        assert_eq!((facts.user, facts.id), (Some("scada"), Some("c-17")));
+        assert_eq!(facts.timestamp_millis, Some(1_795_311_000_000));
+        assert_eq!(told.id, None, "no gateway has given it");
+        let properties = BasicProperties::default().with_timestamp(u64::MAX);
+        let told = incoming(0, 1, "q", delivery(properties, b"21"));
+        assert_eq!((Facts::from(&told).timestamp_millis, Facts::from(&told).user), (None, None));
     }
 
     #[test]

@@ -100,7 +100,14 @@ impl<'a> From<&'a Incoming> for Facts<'a> {
             place: &incoming.place,
             ..Facts::default()
         };
-        Facts { topic: facts.place("topic").unwrap_or_default(), ..facts }
+        Facts {
+            topic: facts.place("topic").unwrap_or_default(),
+            user: facts.place("user"),
+            timestamp_millis: facts.place("timestamp").and_then(|millis| millis.parse().ok()),
+            // An id that no gateway has given is none to recognise repetitions by, but one to be told.
+            id: facts.id.or(facts.place("id")),
+            ..facts
+        }
     }
 }
 
@@ -150,7 +157,15 @@ mod tests {
         let incoming = Incoming {
             lane: 0,
             ticket: 1,
-            place: vec![("topic", "plant.state".to_owned()), ("key", "k".to_owned())],
+            place: [
+                ("topic", "plant.state"),
+                ("key", "k"),
+                ("user", "scada"),
+                ("timestamp", "5"),
+                ("id", "c-17"),
+            ]
+            .map(|(name, value)| (name, value.to_owned()))
+            .into(),
             payload: Bytes::from_static(b"21"),
             qos: QoS::AtLeastOnce,
             retain: false,
@@ -162,6 +177,9 @@ mod tests {
         let facts = Facts::from(&incoming);
         assert_eq!((facts.topic, facts.place("key"), facts.place("queue")), ("plant.state", Some("k"), None));
         assert_eq!((facts.payload, facts.id), (&b"21"[..], Some("edge-1/1f/central/42")));
+        assert_eq!((facts.user, facts.timestamp_millis), (Some("scada"), Some(5)));
+        let without_stable_id = Incoming { id: None, ..incoming };
+        assert_eq!(Facts::from(&without_stable_id).id, Some("c-17"));
     }
 
     #[test]

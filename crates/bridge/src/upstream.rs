@@ -109,7 +109,8 @@ pub struct Incoming {
     pub lane: usize,
     /// Named when it is settled; unique while the connection lasts.
     pub ticket: u64,
-    /// Where it stood there, by the names that templates know it by: `topic`, `routing_key`, `exchange`, `queue`, `key`, `partition`, `offset`.
+    /// Where it stood there, by the names that templates know it by: `topic`, `routing_key`, `exchange`, `queue`, `key`, `partition`, `offset`;
+    /// and what it said there of itself: `user`, `timestamp` in milliseconds since 1970, and `id`, whoever has given it.
     pub place: Vec<(&'static str, String)>,
     /// The application's bytes.
     pub payload: Bytes,
