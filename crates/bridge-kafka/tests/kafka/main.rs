@@ -1,4 +1,5 @@
-//! Bridges between a gateway without listeners and Kafka: the client library's mock cluster for what a healthy server does not do.
+//! Bridges between a gateway without listeners and Kafka: the client library's mock cluster for what a healthy server does not do,
+//! and real servers.
 
 // A test may stop on the first surprise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -7,3 +8,4 @@ mod cluster;
 mod forwarding;
 mod gateway;
 mod receiving;
+mod servers;
