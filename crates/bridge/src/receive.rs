@@ -72,6 +72,10 @@ pub(crate) struct Receive<P> {
     by_id: HashMap<Box<str>, u64>,
     /// Those that the gateway could not take.
     refused: Vec<u64>,
+    /// What is to be said over a connection that does not stand yet: what waits in a session may come before it does.
+    early: Vec<(Door, Taken)>,
+    /// The number of the last connection that stood.
+    last_standing: u64,
     backoff: Backoff,
     retry_at: Option<Instant>,
     patience: Patience,
@@ -114,6 +118,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             under_way: BTreeMap::new(),
             by_id: HashMap::new(),
             refused: Vec::new(),
+            early: Vec::new(),
+            last_standing: 0,
             backoff,
             retry_at: None,
             patience: Patience::default(),
@@ -202,6 +208,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                     if changed.is_err() {
                         return Ok(());
                     }
+                    self.settle_early().await;
                 }
             }
         }
@@ -338,18 +345,41 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         }
     }
 
-    async fn settle_all(&self, guest: &Guest, taken: Taken) {
+    async fn settle_all(&mut self, guest: &Guest, taken: Taken) {
         for door in &guest.doors {
             self.settle(*door, taken).await;
         }
     }
 
-    /// Tells the upstream, where the connection over which the message came still stands.
-    async fn settle(&self, (connection, ticket): Door, taken: Taken) {
+    /// Tells the upstream, where the connection over which the message came still stands, or will.
+    async fn settle(&mut self, door: Door, taken: Taken) {
+        let (connection, ticket) = door;
         let standing = self.seat.standing.borrow().clone();
-        if let Some(standing) = standing.filter(|standing| standing.number == connection) {
+        match standing.filter(|standing| standing.number >= connection) {
             // Where the connection is lost meanwhile, the message comes again.
-            let _ = standing.orders.send(Order::Settle { ticket, taken }).await;
+            Some(standing) if standing.number == connection => {
+                self.last_standing = connection;
+                let _ = standing.orders.send(Order::Settle { ticket, taken }).await;
+            }
+            None if connection > self.last_standing => {
+                // One that has begun later says that the one before never stood.
+                if self.early.last().is_some_and(|((last, _), _)| *last != connection) {
+                    self.early.clear();
+                }
+                self.early.push((door, taken));
+            }
+            _ => {}
+        }
+    }
+
+    /// Says what could not be said before the connection stood.
+    async fn settle_early(&mut self) {
+        let Some(number) = self.seat.standing.borrow().as_ref().map(|standing| standing.number) else {
+            return;
+        };
+        self.last_standing = number;
+        for (door, taken) in std::mem::take(&mut self.early) {
+            self.settle(door, taken).await;
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::toy::Toy;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use tidegate_bridge::{BridgeState, Destination, Incoming, Misplaced, Publishing, ReceiveOptions, Taken};
 use tidegate_bridging::{AtWork, Follower, options, with_gateway};
 use tidegate_message::QoS;
@@ -85,7 +86,29 @@ fn what_comes_again_under_its_id_is_published_once() {
         let taken = toy.until(|state| (state.taken.len() == 40).then(|| state.taken.clone())).await;
         assert!(taken.iter().all(|(_, taken)| *taken == Taken::Yes));
         let status = &bridge.status.receives()[0];
-        assert_eq!(status.duplicates.load(std::sync::atomic::Ordering::Relaxed), 20);
+        assert_eq!(status.duplicates.load(Relaxed), 20);
+        bridge.stop().await;
+    });
+}
+
+/// A broker delivers what waits in a session as soon as it knows whose it is, which may be before the bridge counts as connected.
+#[test]
+fn what_comes_before_the_upstream_is_ready_is_acknowledged_as_well() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let mut follower = Follower::new(&inside, "commands/#").await;
+        toy.with(|state| {
+            state.is_eager = true;
+            state.outbound.extend((0..50).map(|n| incoming(n, &n.to_string(), None, None)));
+        });
+        let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+        for number in 0..50 {
+            assert_eq!(&follower.next().await.payload[..], number.to_string().as_bytes());
+        }
+        bridge.until_so("kept", |status| status.receives()[0].confirmed.load(Relaxed) == 50).await;
+        toy.with(|state| state.is_eager = false);
+        toy.until(|state| (state.taken.len() == 50).then_some(())).await;
+        assert_eq!(toy.with(|state| state.connections.len()), 1);
         bridge.stop().await;
     });
 }

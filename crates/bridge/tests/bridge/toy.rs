@@ -38,6 +38,8 @@ pub(crate) struct State {
     /// Connections to these addresses fail.
     pub(crate) dead: Vec<usize>,
     pub(crate) is_mute: bool,
+    /// What is handed over comes before the connection is said to be ready, as what waits in a session of MQTT may.
+    pub(crate) is_eager: bool,
     /// It takes connections and says nothing at all.
     pub(crate) is_dumb: bool,
     /// The connection that stands breaks.
@@ -83,10 +85,22 @@ impl Toy {
             .expect("the upstream comes to that state")
     }
 
+    /// Hands the next message over. What was handed over on an earlier connection and not settled comes again.
+    async fn hand_over(&self, line: &Line) -> bool {
+        let Some(incoming) = self.with(|state| state.outbound.pop_front()) else { return false };
+        self.with(|state| state.handed.push_back(incoming.clone()));
+        line.reports.send(Report::Received(Box::new(incoming))).await.is_ok()
+    }
+
     async fn work(&self, mut line: Line) -> Lost {
         if self.with(|state| state.is_dumb) {
             while line.orders.recv().await.is_some() {}
             return Lost::Closed;
+        }
+        while self.with(|state| state.is_eager) {
+            if !self.hand_over(&line).await {
+                self.changed.notified().await;
+            }
         }
         if line.reports.send(Report::Ready).await.is_err() {
             return Lost::Closed;
@@ -95,10 +109,7 @@ impl Toy {
             if self.with(|state| std::mem::take(&mut state.is_cut)) {
                 return Lost::Broken("cut".to_owned());
             }
-            // What was handed over on an earlier connection and not settled comes again.
-            if let Some(incoming) = self.with(|state| state.outbound.pop_front()) {
-                self.with(|state| state.handed.push_back(incoming.clone()));
-                let _ = line.reports.send(Report::Received(Box::new(incoming))).await;
+            if self.hand_over(&line).await {
                 continue;
             }
             let changed = self.changed.notified();
