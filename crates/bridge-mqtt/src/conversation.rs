@@ -5,6 +5,8 @@
 //!  │ Connecting ├────────►│ Subscribing ├───────►│ Open │
 //!  └─────┬──────┘         └─────────────┘        └──▲───┘
 //!        └───────────── nothing to receive ─────────┘
+//!
+//!  Subscribing becomes Open without a SUBACK as well where as much has come as may be without an acknowledgement.
 //! ```
 
 use crate::options::MqttOptions;
@@ -42,6 +44,8 @@ pub(crate) struct Conversation {
     granted: Granted,
     /// Messages without PUBACK: their tickets by their identifiers.
     sent: HashMap<NonZeroU16, u64>,
+    /// Messages for which the broker has no room before it acknowledges others. What is ordered behind them does not wait for them.
+    held: VecDeque<Box<Outgoing>>,
     last_id: u16,
     /// Messages that came and are not acknowledged, in their order.
     received: VecDeque<Unsettled>,
@@ -87,6 +91,7 @@ impl Conversation {
             reports: VecDeque::new(),
             granted,
             sent: HashMap::new(),
+            held: VecDeque::new(),
             last_id: 0,
             received: VecDeque::new(),
             next_ticket: 0,
@@ -128,9 +133,7 @@ impl Conversation {
 
     /// Whether the bridge may order more.
     pub(crate) fn can_take_orders(&self) -> bool {
-        self.phase == Phase::Open
-            && self.output.len() < OUTPUT_BYTES_MAX
-            && self.sent.len() < self.granted.receive_maximum
+        self.phase == Phase::Open && self.output.len() < OUTPUT_BYTES_MAX
     }
 
     /// Whether more may be heard: what was received and is not settled is bounded, and so is what the bridge has not heard yet.
@@ -140,7 +143,7 @@ impl Conversation {
 
     /// Whether nothing is on its way in either direction.
     pub(crate) fn is_finished(&self) -> bool {
-        self.sent.is_empty() && self.output.is_empty()
+        self.sent.is_empty() && self.held.is_empty() && self.output.is_empty()
     }
 
     /// Takes the leave of a client that means it.
@@ -159,10 +162,8 @@ impl Conversation {
     pub(crate) fn handle_order(&mut self, order: Order) {
         match order {
             Order::Send(outgoing) => {
-                let ticket = outgoing.ticket;
-                if let Err(verdict) = self.publish(&outgoing) {
-                    self.reports.push_back(Report::Verdict { ticket, verdict });
-                }
+                self.held.push_back(outgoing);
+                self.send_held();
             }
             Order::Settle { ticket, taken } => {
                 if let Some(received) = self.received.iter_mut().find(|received| received.ticket == ticket) {
@@ -171,6 +172,17 @@ impl Conversation {
                 self.acknowledge();
             }
             Order::Probe => self.ping(),
+        }
+    }
+
+    /// Sends what the broker has room for: what was received is settled, and questions are asked, whether or not it has.
+    fn send_held(&mut self) {
+        while self.sent.len() < self.granted.receive_maximum
+            && let Some(outgoing) = self.held.pop_front()
+        {
+            if let Err(verdict) = self.publish(&outgoing) {
+                self.reports.push_back(Report::Verdict { ticket: outgoing.ticket, verdict });
+            }
         }
     }
 
@@ -257,7 +269,7 @@ impl Conversation {
     fn handle_packet(&mut self, packet: &Packet<'_>) -> Result<(), Lost> {
         match (self.phase, packet) {
             (Phase::Connecting, Packet::ConnAck(connack)) => self.handle_connack(connack),
-            (Phase::Subscribing, Packet::SubAck(suback)) => self.handle_suback(suback),
+            (Phase::Subscribing | Phase::Open, Packet::SubAck(suback)) => self.handle_suback(suback),
             (Phase::Subscribing | Phase::Open, Packet::Publish(publish)) => self.handle_publish(publish),
             (Phase::Open, Packet::PubAck(ack)) => {
                 self.handle_puback(ack);
@@ -338,7 +350,9 @@ impl Conversation {
                 reason.label()
             )));
         }
-        self.open();
+        if self.phase == Phase::Subscribing {
+            self.open();
+        }
         Ok(())
     }
 
@@ -357,6 +371,7 @@ impl Conversation {
             _ => Verdict::NotNow(reason()),
         };
         self.reports.push_back(Report::Verdict { ticket, verdict });
+        self.send_held();
     }
 
     fn handle_publish(&mut self, publish: &Publish<'_>) -> Result<(), Lost> {
@@ -372,6 +387,11 @@ impl Conversation {
         match incoming {
             Some(incoming) => self.reports.push_back(Report::Received(Box::new(incoming))),
             None => self.acknowledge(),
+        }
+        // A broker may send all of a session's messages before its SUBACK, some more than they were asked for: nothing of it could be acknowledged
+        // before the bridge is told that the connection stands, and the SUBACK behind it could not be read before something is acknowledged.
+        if self.phase == Phase::Subscribing && self.received.len() >= UNSETTLED_MAX {
+            self.open();
         }
         Ok(())
     }

@@ -48,6 +48,17 @@ fn connack(reason: ReasonCode) -> Packet<'static> {
     Packet::ConnAck(ConnAck { session_present: false, reason, properties: PropertiesRef::default() })
 }
 
+/// Messages of the broker under these packet identifiers.
+fn hear_commands(conversation: &mut Conversation, ids: impl IntoIterator<Item = u16>) {
+    for id in ids {
+        let packet_id = NonZeroU16::new(id);
+        let (topic, properties) = (&b"commands/x"[..], PropertiesRef::default());
+        let (dup, qos, retain, payload) = (false, QoS::AtLeastOnce, false, &b"open"[..]);
+        let publish = Publish { dup, qos, retain, topic, packet_id, properties, payload };
+        hear(conversation, &Packet::Publish(publish)).unwrap();
+    }
+}
+
 fn open(receives: bool) -> Conversation {
     let mut conversation = Conversation::new(options(receives), 0).unwrap();
     hear(&mut conversation, &connack(ReasonCode::Success)).unwrap();
@@ -109,17 +120,51 @@ fn received_messages_are_acknowledged_in_their_order_and_only_when_settled() {
     let mut conversation = open(true);
     conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1]).unwrap();
     assert!(matches!(conversation.reports.pop_front(), Some(Report::Ready)));
-    for id in [3, 4] {
-        let packet_id = NonZeroU16::new(id);
-        let (topic, properties) = (&b"commands/x"[..], PropertiesRef::default());
-        let (dup, qos, retain, payload) = (false, QoS::AtLeastOnce, false, &b"open"[..]);
-        let publish = Publish { dup, qos, retain, topic, packet_id, properties, payload };
-        hear(&mut conversation, &Packet::Publish(publish)).unwrap();
-    }
+    hear_commands(&mut conversation, [3, 4]);
     conversation.handle_order(Order::Settle { ticket: 1, taken: Taken::Yes });
     assert!(conversation.output.is_empty(), "the first one is not settled");
     conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes });
     assert_eq!(conversation.output, [0x40, 2, 0, 3, 0x40, 2, 0, 4]);
+}
+
+/// [MQTT-3.3.4-7]: what the broker has no room for waits, but not what is ordered behind it: a broker that waits for that would never have room again.
+#[test]
+fn what_was_received_is_settled_while_the_broker_has_no_room() {
+    let mut conversation = open(true);
+    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1]).unwrap();
+    conversation.granted.receive_maximum = 1;
+    hear_commands(&mut conversation, [3]);
+    conversation.reports.clear();
+    conversation.handle_order(send(1));
+    let first = conversation.output.len();
+    conversation.handle_order(send(2));
+    assert_eq!(conversation.output.len(), first, "there is no room for it");
+    assert!(conversation.can_take_orders() && !conversation.is_finished());
+    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes });
+    assert!(conversation.output.len() > first, "PUBACK is no PUBLISH");
+    conversation.output.clear();
+    let packet_id = NonZeroU16::MIN;
+    let ack = Ack { packet_id, reason: ReasonCode::Success, properties: PropertiesRef::default() };
+    hear(&mut conversation, &Packet::PubAck(ack)).unwrap();
+    assert_eq!(conversation.output.len(), first, "the second one goes");
+}
+
+/// A broker that sends more of a session in front of its SUBACK than may be unacknowledged is answered nevertheless, and its SUBACK is still believed.
+#[test]
+fn a_session_that_fills_the_window_before_the_suback_is_acknowledged() {
+    let mut conversation = open(true);
+    hear_commands(&mut conversation, 1..=UNSETTLED_MAX as u16 - 1);
+    assert!(!conversation.reports.iter().any(|report| matches!(report, Report::Ready)));
+    hear_commands(&mut conversation, [UNSETTLED_MAX as u16]);
+    assert!(matches!(conversation.reports.pop_back(), Some(Report::Ready)));
+    assert!(!conversation.can_listen());
+    conversation.reports.clear();
+    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes });
+    assert!(!conversation.output.is_empty() && conversation.can_listen());
+    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1]).unwrap();
+    assert!(conversation.reports.is_empty(), "it is not ready twice");
+    let refused = conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 0x87]);
+    assert!(matches!(refused, Err(Lost::Refused(_))), "{refused:?}");
 }
 
 #[test]
