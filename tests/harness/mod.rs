@@ -12,7 +12,7 @@ mod program;
 mod websocket;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) use certificates::{Authority, Identity};
 pub(crate) use clients::{
@@ -30,4 +30,16 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// The top folder of the project.
 pub(crate) fn project_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A number that whoever runs the tests has given in this variable.
+pub(crate) fn number_in(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
+}
+
+/// A seed that was given in this variable, or one of the moment.
+pub(crate) fn seed_in(variable: &str) -> u64 {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    number_in(variable).unwrap_or_else(clock)
 }

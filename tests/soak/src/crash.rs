@@ -21,10 +21,11 @@ mod talk;
 mod testator;
 
 use crate::gateway::GatewayError;
+use crate::life::Life;
 use crate::violations::{Kind, Violations};
 use cast::Cast;
 use ledger::{Ledger, Tally};
-use process::{Gateway, Life, queued_messages};
+use process::{Gateway, ended, queued_messages, ready};
 use scene::{Phase, Scene};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -144,7 +145,7 @@ impl Audit {
     async fn begin_life(&mut self) -> Result<Life, GatewayError> {
         let started = Instant::now();
         let mut life = self.gateway.start()?;
-        let ports = life.ready().await?;
+        let ports = ready(&mut life).await?;
         self.start_time = started.elapsed();
         self.scene.life.set(self.scene.life.get() + 1);
         self.scene.ports.set(Some(ports));
@@ -168,7 +169,7 @@ impl Audit {
         tell(&format!("life {number} ends at tick {tick}: {end:?}"));
         if matches!(end, End::Asked) {
             self.close();
-            life.ask_to_end().await;
+            ended(&mut life).await;
         }
         self.kill(life);
         if matches!(end, End::InRecovery) {

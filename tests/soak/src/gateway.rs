@@ -1,37 +1,12 @@
 //! The gateway under audit: started as a process of its own or found running, with what it says of itself.
 
+use crate::life::{LISTENERS, Life, START_PATIENCE};
 use crate::options::Where;
-use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-const START_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Every protocol in the clear on ports that the system chooses, which the log then names.
-const LISTENERS: &str = r#"
-node = "soak"
-
-[[listener]]
-name = "mqtt"
-bind = "127.0.0.1:0"
-protocols = ["mqtt"]
-allow_anonymous = true
-
-[[listener]]
-name = "stomp"
-bind = "127.0.0.1:0"
-protocols = ["stomp"]
-allow_anonymous = true
-
-[http]
-bind = "127.0.0.1:0"
-"#;
 
 /// Why there is no gateway to audit.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +37,7 @@ pub(crate) struct Gateway {
 
 #[derive(Debug)]
 struct Process {
-    child: Child,
-    log: Receiver<String>,
+    life: Life,
     config: PathBuf,
 }
 
@@ -104,38 +78,18 @@ impl Gateway {
     fn spawn(program: &Path, workers: usize) -> Result<Gateway, GatewayError> {
         let start = |error| GatewayError::Start { program: program.to_owned(), error };
         let config = std::env::temp_dir().join(format!("tidegate-soak-{}.toml", std::process::id()));
-        std::fs::write(&config, LISTENERS).map_err(start)?;
-        let mut command = Command::new(program);
-        command.arg("--config").arg(&config).args(["--set", "log.format=json", "--set"]);
-        command
-            .arg(format!("workers={workers}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(start)?;
-        let (sender, log) = channel();
-        if let Some(stream) = child.stderr.take() {
-            std::thread::spawn(move || {
-                let lines = BufReader::new(stream).lines().map_while(Result::ok);
-                lines.into_iter().try_for_each(|line| sender.send(line))
-            });
-        }
-        let process = Process { child, log, config };
-        let ports = process.await_ready()?;
-        let address = |name: &str| ports.get(name).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port)));
-        let mqtt = address("mqtt").ok_or_else(|| GatewayError::NotReady("no MQTT listener".to_owned()))?;
-        Ok(Gateway { mqtt, stomp: address("stomp"), http: address("http"), process: Some(process) })
+        std::fs::write(&config, format!("node = \"soak\"\n{LISTENERS}")).map_err(start)?;
+        let life = Life::begin(program, &config, &[format!("workers={workers}")])?;
+        let mut process = Process { life, config };
+        let life = &mut process.life;
+        life.await_ready()?;
+        let (mqtt, stomp, http) = (life.address("mqtt")?, life.address("stomp")?, life.address("http")?);
+        Ok(Gateway { mqtt, stomp: Some(stomp), http: Some(http), process: Some(process) })
     }
 
     /// Log lines at ERROR since the last call, and whether the process has ended.
     pub(crate) fn complaints(&mut self) -> Vec<String> {
-        let Some(process) = self.process.as_mut() else { return Vec::new() };
-        let is_bad = |line: &String| line.contains("\"ERROR\"") || line.contains("panicked at");
-        let mut complaints: Vec<String> = process.log.try_iter().filter(is_bad).collect();
-        if let Ok(Some(status)) = process.child.try_wait() {
-            complaints.push(format!("the gateway has ended: {status}"));
-        }
-        complaints
+        self.process.as_mut().map_or_else(Vec::new, |process| process.life.complaints())
     }
 
     /// Reads its metrics; nothing where it has no HTTP port, or does not answer.
@@ -155,34 +109,9 @@ impl Gateway {
     }
 }
 
-impl Process {
-    fn await_ready(&self) -> Result<HashMap<String, u16>, GatewayError> {
-        let (mut ports, mut said) = (HashMap::new(), String::new());
-        let deadline = Instant::now() + START_PATIENCE;
-        while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            said.push_str(&line);
-            said.push('\n');
-            let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-            let field = |name: &str| entry["fields"][name].as_str().unwrap_or_default().to_owned();
-            match field("message").as_str() {
-                "ready" => return Ok(ports),
-                "listening" => {
-                    if let Ok(address) = field("address").parse::<SocketAddr>() {
-                        ports.insert(field("listener"), address.port());
-                    }
-                }
-                _ => {}
-            }
-        }
-        Err(GatewayError::NotReady(said))
-    }
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
-        // All of it fails only where it is done already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // A file that stays behind is a temporary one.
         let _ = std::fs::remove_file(&self.config);
     }
 }

@@ -12,6 +12,8 @@
 //!
 //! [`crash`] is another run beside it: fewer clients, whose sessions all survive, and a gateway that is killed again and again.
 //!
+//! [`bridge_faults`] is a third one: a gateway with a bridge over a bad link, and what is acknowledged on either side of it.
+//!
 //! The seed determines what each client does, not how the machine interleaves it: a seed brings back the kind of a failure, and
 //! often the failure. Everything runs on one thread beside the gateway's own process.
 
@@ -19,9 +21,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod auditor;
+mod bridge;
 mod crash;
 mod device;
 mod gateway;
+mod life;
 mod options;
 mod report;
 mod roster;
@@ -32,6 +36,9 @@ mod violations;
 mod wire;
 mod world;
 
+pub use bridge::{
+    Arrival, BridgeFaults, BridgeReport, Inbox, Letter, Mosquitto, Outbox, Upstream, bridge_faults,
+};
 pub use crash::{CrashOptions, CrashReport, crash};
 pub use gateway::GatewayError;
 pub use options::{Options, Where};

@@ -1,0 +1,40 @@
+//! Bridges on a link on which everything goes wrong, with a gateway that is killed and an upstream that is restarted: an audit of every
+//! message, for each kind of upstream.
+//!
+//! `BRIDGE_ROUNDS=100` makes many more rounds, `BRIDGE_SEED=…` brings the clients, faults and moments of a seed back.
+
+use tidegate_soak::{BridgeFaults, Mosquitto, Upstream, bridge_faults};
+
+use crate::harness::{Scratch, number_in, seed_in};
+
+const KILLS: u64 = 4;
+/// Messages that have to be acknowledged in each direction and round, or nothing is proven.
+const PROVEN: u64 = 100;
+
+fn options(scratch: &Scratch, seed: u64) -> BridgeFaults {
+    BridgeFaults {
+        program: env!("CARGO_BIN_EXE_tidegate").into(),
+        folder: scratch.folder().join("gateway"),
+        seed,
+        rounds: number_in("BRIDGE_ROUNDS").unwrap_or(1) as usize,
+        kills: number_in("BRIDGE_KILLS").unwrap_or(KILLS) as usize,
+    }
+}
+
+/// Whatever was acknowledged to a device arrives at the upstream, whatever the upstream has confirmed arrives behind the gateway, in order per
+/// topic, and what comes again carries the id that it had.
+fn survives(upstream: &dyn Upstream, seed: u64) {
+    let scratch = Scratch::new();
+    let options = options(&scratch, seed);
+    println!("BRIDGE_SEED={seed} for {}", upstream.name());
+    let report = bridge_faults(&options, upstream, |line| println!("{line}")).expect("the gateway starts");
+    println!("{report}");
+    assert_eq!(report.violation_count(), 0, "{report}");
+    let proven = PROVEN * options.rounds as u64;
+    assert!(report.acknowledged_counts().iter().all(|count| *count > proven), "{report}");
+}
+
+#[test]
+fn nothing_is_lost_between_a_gateway_and_mosquitto() {
+    survives(&Mosquitto::start(), seed_in("BRIDGE_SEED"));
+}
