@@ -21,6 +21,8 @@ mod crossing;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod edge_to_centre;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod full_disks;
