@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tidegate_storage::record::MessageRecord;
+use tidegate_storage::record::{DeliveryNote, MessageRecord};
 use tidegate_storage::{Entry, ReadError, Storage, StreamId};
 use tracing::error;
 
@@ -72,14 +72,19 @@ pub(crate) struct Looked {
 impl Looked {
     fn new(found: &Found, lens: Lens<'_>) -> Looked {
         let see = |entry: &FoundEntry| {
-            let message = entry.content.as_ref().map(|(record, _)| &record.message);
-            let value = message.and_then(|message| {
+            // What a session has taken from a group may be under way to it, wherever it stands ([MQTT-4.8.2-4]).
+            let content = entry.content.as_ref().filter(|(_, note)| !is_taken(note));
+            let value = content.and_then(|(MessageRecord { message, .. }, _)| {
                 Some((lens.key(&message.topic)?, size_of::<Queued>() + message.weight_bytes()))
             });
             Seen { number: entry.number, value }
         };
         Looked { ask: found.ask, seen: found.entries.iter().map(see).collect() }
     }
+}
+
+fn is_taken(note: &[u8]) -> bool {
+    DeliveryNote::read(note).is_ok_and(|note| note.taken_from.is_some())
 }
 
 /// One entry of a queue's stream.
@@ -309,6 +314,27 @@ mod tests {
         }
         storage.append(&mut change, Urgency::Lazy);
         storage
+    }
+
+    /// [MQTT-4.8.2-4]: a newer message of its topic makes nothing worthless that a session has taken from a group.
+    #[test]
+    fn what_was_taken_from_a_group_is_left_alone() {
+        let (storage, mut change) = (storage(), Change::default());
+        let body = storage.read(STREAM, 1, ReadMax { entries: 1, bytes: 1 }).unwrap().remove(0).body;
+        for (number, taken_from) in [(10, Some((StreamId(3000), 1))), (11, None)] {
+            let (qos, mut note) = (tidegate_message::QoS::ExactlyOnce, Vec::new());
+            let delivery =
+                DeliveryNote { qos, retain: false, subscription_ids: vec![], attempt: 1, taken_from };
+            delivery.write(&mut note);
+            change.append(&[(STREAM, number, &note)], &body);
+        }
+        storage.append(&mut change, Urgency::Lazy);
+        let ask = Ask { question: 1, from: 10, max: ReadMax { entries: 9, bytes: 1000 }, aim: Aim::Window };
+        let entries = storage.read(STREAM, 10, ask.max).unwrap();
+        let entries = entries.into_iter().map(|entry| FoundEntry::new(STREAM, entry, None)).collect();
+        let looked = Looked::new(&Found { ask, entries }, Lens::Everything);
+        let is_left: Vec<_> = looked.seen.iter().map(|seen| (seen.number, seen.value.is_none())).collect();
+        assert_eq!(is_left, [(10, true), (11, false)]);
     }
 
     fn found(storage: &MemoryStorage, from: u64, entries: usize) -> Vec<(u64, bool)> {
