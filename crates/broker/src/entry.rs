@@ -55,6 +55,12 @@ impl Entry {
         Entry { stream, number, change: None }
     }
 
+    /// Whether it is in the store's hands, or will be with the change of this place at the latest.
+    pub(crate) fn is_before(&self, place: Option<&ChangePlace>) -> bool {
+        let Some(change) = &self.change else { return true };
+        change.is_known() || place.is_some_and(|place| place.is(change))
+    }
+
     /// Whether the disk has it, as far as it has come.
     pub(crate) fn is_synced(&self, synced: Lsn) -> bool {
         self.change.as_ref().is_none_or(|change| change.is_within(synced))

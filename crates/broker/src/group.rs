@@ -14,7 +14,7 @@ use crate::access::Rights;
 use crate::entry::Entry;
 pub(crate) use crate::named_queue::NamedQueue;
 use crate::queue::{
-    Claim, Depth, GivenWay, Lens, NotTaken, Oldest, Popped, Queue, Reserved, Superseded, TakenIn,
+    Claim, Depth, GivenWay, Lens, MemberLook, NotTaken, Oldest, Popped, Queue, Reserved, Superseded, TakenIn,
 };
 use crate::queue_policy::Bounds;
 use crate::queued::Queued;
@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
-use tidegate_protocol::Settlement;
 
 /// Places begin above those of all queues that were made before, so that what comes back to a queue that has been made anew finds one.
 const PLACES_PER_QUEUE: u32 = 32;
@@ -278,14 +277,8 @@ impl Group {
     }
 
     /// Takes the next delivery for a member with this grant; returns also those before it that have expired.
-    pub(crate) fn pop(
-        self: &Arc<Group>,
-        grant: &Grant,
-        has_credit: bool,
-        settlement: Settlement,
-        now: Instant,
-    ) -> (Popped, Vec<Queued>) {
-        let (popped, expired) = self.queue.pop_for_member(grant.qos, has_credit, settlement, now);
+    pub(crate) fn pop(self: &Arc<Group>, grant: &Grant, look: MemberLook<'_>) -> (Popped, Vec<Queued>) {
+        let (popped, expired) = self.queue.pop_for_member(grant.qos, look);
         self.subtract(expired.len());
         let expired = self.mark(expired);
         match popped {

@@ -8,6 +8,7 @@ mod address;
 mod conflation;
 mod giving;
 mod grouped;
+mod members;
 mod numbering;
 mod numbers;
 mod resuming;
@@ -24,6 +25,7 @@ pub(crate) use conflation::{Lens, Seen, Superseded};
 pub(crate) use giving::{Depth, GivenWay, Oldest};
 use grouped::Grouped;
 pub(crate) use grouped::{Claim, Reserved};
+pub(crate) use members::{MemberLook, Taker};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -166,6 +168,8 @@ pub(crate) enum Popped {
     Held,
     /// The next delivery has to be on the disk first.
     Unsynced,
+    /// What is next in a group is not in the store's hands yet, and could be there behind what becomes of it.
+    Early,
     /// There may be something, but a part of what there is was searched without finding any.
     Searching,
     /// Nothing waits.

@@ -3,17 +3,16 @@
 //! Each of these costs a search and hardly more, so that a thousand deliveries that come back one by one, or expire in the middle of a
 //! hundred thousand, hold nobody up.
 
-use super::{NotTaken, Popped, Queue, Waiting};
+use super::{NotTaken, Queue, Waiting};
 use crate::Overflow;
 use crate::queue_policy::Bounds;
-use crate::queued::{Queued, needs_settling};
+use crate::queued::Queued;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 use tidegate_message::QoS;
-use tidegate_protocol::Settlement;
 
 /// Expired deliveries that one look for the next one takes out. More of them make it a search that goes on in the next turn.
-const EXPIRED_PER_LOOK: usize = 256;
+pub(super) const EXPIRED_PER_LOOK: usize = 256;
 
 /// Gaps that may stand between deliveries, beside as many as there are deliveries.
 const GAPS_MAX: usize = 1024;
@@ -87,7 +86,7 @@ impl Grouped {
         self.remove(place)
     }
 
-    fn first(&self) -> Option<&Queued> {
+    pub(super) fn first(&self) -> Option<&Queued> {
         self.entries.front()?.queued.as_ref()
     }
 
@@ -167,7 +166,7 @@ impl Grouped {
 
 impl Waiting {
     /// What only a group's queue has; most queues are not, and do without the room.
-    fn grouped(&mut self) -> &mut Grouped {
+    pub(super) fn grouped(&mut self) -> &mut Grouped {
         self.grouped.get_or_insert_default()
     }
 
@@ -324,39 +323,6 @@ impl Queue {
         }
         deliveries.into_iter().for_each(|queued| self.put(&mut waiting, queued));
         Ok(())
-    }
-
-    /// Takes the next delivery for a member that receives at this level at the most; returns also what had expired before it.
-    pub(crate) fn pop_for_member(
-        &self,
-        level: QoS,
-        has_credit: bool,
-        settlement: Settlement,
-        now: Instant,
-    ) -> (Popped, Vec<Queued>) {
-        let mut waiting = self.waiting.lock();
-        let mut expired = Vec::new();
-        loop {
-            if !waiting.is_front_in_memory() {
-                return (Popped::Held, expired);
-            }
-            let Some(next) = waiting.grouped().first() else {
-                return (Popped::Empty, expired);
-            };
-            if expired.len() == EXPIRED_PER_LOOK {
-                return (Popped::Searching, expired);
-            }
-            let is_expired = next.message.is_expired(now);
-            if !is_expired && !has_credit && needs_settling(settlement, next.qos.min(level)) {
-                return (Popped::NeedsCredit, expired);
-            }
-            let Some(queued) = waiting.grouped().pop_first() else { return (Popped::Empty, expired) };
-            self.forget(&mut waiting, &queued);
-            match is_expired {
-                true => expired.push(queued),
-                false => return (Popped::Delivery(queued), expired),
-            }
-        }
     }
 
     /// Takes out up to `count` deliveries that have expired.

@@ -7,7 +7,7 @@ use super::Shard;
 use crate::entry::{ChangePlace, Entry};
 use crate::group::Group;
 use crate::node::Node;
-use crate::queue::Queue;
+use crate::queue::{Queue, Taker};
 use crate::queued::Queued;
 use crate::sessions::{Holder, Scribe, SessionKey};
 use smallvec::SmallVec;
@@ -48,6 +48,10 @@ pub(super) struct Keeping {
     late: Vec<Entry>,
     /// When it is looked at these again.
     late_due: Option<Instant>,
+    /// Consumers for which a group has what another worker has not handed over yet.
+    early: Vec<usize>,
+    /// When these look again.
+    early_due: Option<Instant>,
     /// The consumers whose next delivery has to be on the disk first.
     pub(super) holding: Vec<usize>,
     /// What is known of how far the disk has come.
@@ -106,8 +110,7 @@ impl Keeping {
 
     /// Whether the entry is in the store's hands, or will be with this change at the latest.
     fn is_before_now(&self, entry: &Entry) -> bool {
-        let Some(change) = &entry.change else { return true };
-        change.is_known() || self.place.as_ref().is_some_and(|place| place.is(change))
+        entry.is_before(self.place.as_ref())
     }
 
     /// Settles an entry: its delivery is done with, whatever became of it.
@@ -142,7 +145,15 @@ impl Keeping {
 
     /// When there is something to do although nothing happens.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.late_due
+        self.late_due.into_iter().chain(self.early_due).min()
+    }
+
+    /// What a consumer of this worker, which comes back or not, is to a group from which it takes.
+    pub(super) fn taker(&self, queue: &Queue, node: &Node) -> Taker<'_> {
+        match node.keeper.is_some() && queue.survives() {
+            true => Taker::Owner(self.place.as_ref()),
+            false => Taker::Passing,
+        }
     }
 }
 
@@ -162,6 +173,20 @@ impl Keeping {
 }
 
 impl Shard {
+    /// A consumer looks soon again for what its groups have: what was first there was not handed over yet.
+    pub(super) fn look_later(&mut self, key: usize, now: Instant) {
+        self.keeping.early.push(key);
+        self.timer_moved |= self.keeping.early_due.is_none();
+        self.keeping.early_due.get_or_insert(now + LATE_PAUSE);
+    }
+
+    /// Lets them look for whom it was too early.
+    pub(super) fn look_once_more(&mut self, now: Instant) {
+        if self.keeping.early_due.take_if(|due| *due <= now).is_some() {
+            std::mem::take(&mut self.keeping.early).into_iter().for_each(|key| self.look_again(key));
+        }
+    }
+
     /// Settles a delivery that is thrown away for good.
     pub(super) fn settle_entry(&mut self, queued: &Queued) {
         if let Some(entry) = &queued.entry {

@@ -13,7 +13,7 @@ use super::slot::Consumer;
 use crate::access::Rights;
 use crate::group::{Group, Member};
 use crate::mailbox::Letter;
-use crate::queue::{NotTaken, Popped, Queue};
+use crate::queue::{MemberLook, NotTaken, Popped, Queue, Taker};
 use crate::queued::{Queued, needs_settling};
 use crate::route::Shared;
 use std::collections::HashMap;
@@ -244,7 +244,7 @@ impl Shard {
     }
 
     /// Lets a consumer of this worker look, as soon as it can, for what waits for it.
-    fn look_again(&mut self, key: usize) {
+    pub(super) fn look_again(&mut self, key: usize) {
         if let Some(consumer) = self.consumers.get_mut(key) {
             consumer.backlog = true;
             self.list(key);
@@ -276,7 +276,9 @@ impl Shard {
         if !group.is_open_to(&rights) {
             return Taken::NotPossible;
         }
-        let (popped, expired) = group.pop(grant, consumer.has_credit(), consumer.settlement, now);
+        let (has_credit, settlement) = (consumer.has_credit(), consumer.settlement);
+        let taker = self.keeping.taker(&consumer.queue, &self.node);
+        let (popped, expired) = group.pop(grant, MemberLook { has_credit, settlement, taker, now });
         self.bury(Death::Expired, expired);
         self.read_ahead_in(group);
         match popped {
@@ -292,7 +294,7 @@ impl Shard {
                 Taken::One
             }
             // It looks by itself in the next turn.
-            Popped::NeedsCredit | Popped::Searching => Taken::NotPossible,
+            Popped::NeedsCredit | Popped::Searching | Popped::Early => Taken::NotPossible,
             Popped::Held | Popped::Unsynced | Popped::Empty => Taken::Nothing,
         }
     }
@@ -376,7 +378,7 @@ pub(super) fn next_shared(
     consumer: &mut Consumer,
     rights: &Rights,
     dead: &mut Vec<Queued>,
-    now: Instant,
+    (taker, now): (Taker<'_>, Instant),
 ) -> Popped {
     if consumer.shares.is_empty() {
         return Popped::Empty;
@@ -395,9 +397,10 @@ pub(super) fn next_shared(
         if !share.group.is_open_to(rights) {
             continue;
         }
-        let (popped, expired) = share.group.pop(&share.grant, has_credit, settlement, now);
+        let look = MemberLook { has_credit, settlement, taker, now };
+        let (popped, expired) = share.group.pop(&share.grant, look);
         dead.extend(expired);
-        if let Popped::Delivery(_) | Popped::NeedsCredit | Popped::Searching = popped {
+        if let Popped::Delivery(_) | Popped::NeedsCredit | Popped::Searching | Popped::Early = popped {
             // There may be more.
             consumer.queue.call();
             return popped;

@@ -69,6 +69,7 @@ impl Shard {
         self.keep_queues(now);
         self.sweep_retained(now);
         self.publish_system_topics(now);
+        self.look_once_more(now);
         self.review_connections(now);
         self.finish_event(None, now);
     }

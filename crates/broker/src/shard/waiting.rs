@@ -10,7 +10,7 @@ use super::following::{ReadOn, next_followed};
 use super::sharing::next_shared;
 use super::slot::Consumer;
 use crate::access::Rights;
-use crate::queue::{Look, Popped, Queue};
+use crate::queue::{Look, Popped, Queue, Taker};
 use crate::queued::Queued;
 use crate::router::Router;
 use std::sync::Arc;
@@ -167,7 +167,8 @@ impl Shard {
                 return Pumped::Done;
             }
             let synced = self.node.keeper.as_ref().map(|_| self.keeping.synced);
-            let view = View { router: &self.node.router, rights: &rights, synced, now };
+            let taker = self.keeping.taker(&consumer.queue, &self.node);
+            let view = View { router: &self.node.router, rights: &rights, synced, taker, now };
             let (next, expired) = next_waiting(consumer, view, dead);
             self.metrics.count_dropped("expired", expired);
             let popped = match next {
@@ -193,6 +194,10 @@ impl Shard {
                 Popped::NeedsCredit | Popped::Held | Popped::Unsynced => {
                     let Some(consumer) = self.consumers.get_mut(key) else { return Pumped::Done };
                     consumer.hold_no_messages();
+                    return Pumped::Done;
+                }
+                Popped::Early => {
+                    self.look_later(key, now);
                     return Pumped::Done;
                 }
                 Popped::Searching => return self.search_later(key),
@@ -293,6 +298,8 @@ struct View<'a> {
     rights: &'a Rights,
     /// How far the disk has come; nothing where nothing is kept.
     synced: Option<Lsn>,
+    /// What it is to its groups.
+    taker: Taker<'a>,
     now: Instant,
 }
 
@@ -310,7 +317,7 @@ enum Next {
 ///
 /// `dead` gets what had expired before it; returns also how many there were of what it follows.
 fn next_waiting(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>) -> (Next, usize) {
-    let View { rights, now, .. } = view;
+    let View { rights, taker, now, .. } = view;
     let (has_credit, settlement) = (consumer.has_credit(), consumer.settlement);
     let look = Look { has_credit, settlement, synced: view.synced.unwrap_or_default(), now };
     if consumer.resuming > 0 {
@@ -333,14 +340,14 @@ fn next_waiting(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>)
         Popped::Empty => {}
         // Meanwhile it takes what it has credit for from its groups, so that the disk has many of them at a time.
         Popped::Unsynced if !consumer.shares.is_empty() && consumer.credit_left() > consumer.queue.len() => {
-            return match next_shared(consumer, rights, dead, now) {
+            return match next_shared(consumer, rights, dead, (taker, now)) {
                 Popped::Delivery(queued) => (Next::Behind(queued), 0),
                 _ => (Next::Popped(Popped::Unsynced), 0),
             };
         }
         other => return (Next::Popped(other), 0),
     }
-    let (popped, expired) = match next_shared(consumer, rights, dead, now) {
+    let (popped, expired) = match next_shared(consumer, rights, dead, (taker, now)) {
         Popped::Empty => next_followed(consumer, now),
         other => (other, 0),
     };
@@ -349,7 +356,7 @@ fn next_waiting(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>)
 
 /// The next retained message on its way to a new subscription; nothing where there is none.
 fn next_replayed(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>) -> Option<Next> {
-    let View { router, rights, synced, now } = view;
+    let View { router, rights, synced, now, .. } = view;
     let (has_credit, settlement) = (consumer.has_credit(), consumer.settlement);
     loop {
         while let Some(front) = consumer.replay.front() {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::budget::TotalBytes;
 use crate::entry::Entry;
-use crate::queue::{Aim, Claim, Look, Popped};
+use crate::queue::{Aim, Claim, Look, MemberLook, Popped, Taker};
 use crate::{DiskFull, Limits, Overflow, TopicPolicies, TopicPolicy};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -165,7 +165,10 @@ impl Bench {
             Kind::Session => {
                 self.queue.pop(Look { has_credit: true, settlement, synced: Lsn(0), now }, &mut Vec::new())
             }
-            Kind::Group => self.queue.pop_for_member(QoS::AtLeastOnce, true, settlement, now).0,
+            Kind::Group => {
+                let look = MemberLook { has_credit: true, settlement, taker: Taker::Passing, now };
+                self.queue.pop_for_member(QoS::AtLeastOnce, look).0
+            }
         };
         match popped {
             Popped::Delivery(queued) => Some(queued),
