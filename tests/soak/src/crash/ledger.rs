@@ -319,10 +319,15 @@ impl Ledger {
 
     fn receive_first(&mut self, id: AudienceId, stamp: Stamp) {
         self.tally.kept += u64::from(self.owed.remove(&(id, stamp)));
+        let since = self.audiences[id.0].since;
+        // Who has subscribed behind it gets it only because it is sent again, which may be behind a newer one that was sent in between.
+        let is_late = self.publication(stamp).is_some_and(|publication| {
+            publication.sends > 1 && since.is_none_or(|since| since > publication.began)
+        });
         let audience = &mut self.audiences[id.0];
         *audience.place(stamp) = Receipt::Came;
         let newest = audience.newest.entry(stamp.stream).or_default();
-        if *newest > stamp.sequence && audience.reach == Reach::Session {
+        if *newest > stamp.sequence && audience.reach == Reach::Session && !is_late {
             let newest = *newest;
             return self.accuse(Kind::OutOfOrder, id, stamp, &format!("comes after number {newest}"));
         }

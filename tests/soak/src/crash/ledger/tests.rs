@@ -88,6 +88,30 @@ fn what_comes_first_comes_in_order_and_what_comes_again_may_step_back() {
     assert_eq!(scene.verdict(), [Kind::OutOfOrder]);
 }
 
+/// A publisher repeats everything that was not acknowledged, from the first on. Who has subscribed between the first and the second time may
+/// have had the last of them already.
+#[test]
+fn what_is_repeated_steps_back_for_those_who_have_subscribed_between() {
+    for (is_late, is_repeated) in [(false, true), (true, false), (true, true)] {
+        let mut scene = scene(QoS::AtLeastOnce, Reach::Session);
+        let late = scene.ledger.audience("late".to_owned(), "live/#", QoS::AtLeastOnce, Reach::Session);
+        if !is_late {
+            scene.ledger.subscribed(late);
+        }
+        let [first, second] = [(); 2].map(|()| scene.ledger.publishing(scene.stream));
+        scene.ledger.subscribed(late);
+        scene.ledger.received(late, ORDINARY, &second.payload(20));
+        if is_repeated {
+            [first, second].into_iter().for_each(|stamp| scene.ledger.publishing_again(stamp));
+        }
+        for stamp in [first, second] {
+            scene.ledger.received(late, ORDINARY, &stamp.payload(20));
+        }
+        let expected: &[Kind] = if is_late && is_repeated { &[] } else { &[Kind::OutOfOrder] };
+        assert_eq!(scene.verdict(), expected, "late: {is_late}, repeated: {is_repeated}");
+    }
+}
+
 /// Settled, and kept with the later message that was acknowledged: only the kill before that may bring it back.
 #[test]
 fn what_was_settled_long_before_a_kill_stays_away() {
