@@ -73,6 +73,8 @@ impl RabbitMqAddress {
         }
         let (authority, vhost) = match rest.split_once('/') {
             Some((_, vhost)) if vhost.contains('/') => return Err(AddressError::VirtualHost),
+            // A virtual host without a name is nobody's; a `/` at the end is what addresses end in.
+            Some((authority, "")) => (authority, "/".to_owned()),
             Some((authority, vhost)) => (authority, decode(vhost)?),
             None => (rest, "/".to_owned()),
         };
@@ -201,6 +203,7 @@ mod tests {
     fn what_is_left_out_has_a_default() {
         let plain = RabbitMqAddress::parse("amqp://h").unwrap();
         assert_eq!((plain.port, plain.vhost.as_str(), plain.user.is_none()), (5672, "/", true));
+        assert_eq!(RabbitMqAddress::parse("amqp://h:1/").unwrap().vhost, "/");
         let encrypted = RabbitMqAddress::parse("amqps://[::1]/v").unwrap();
         assert_eq!((encrypted.host.as_str(), encrypted.port, encrypted.vhost.as_str()), ("::1", 5671, "v"));
     }
