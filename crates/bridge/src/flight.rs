@@ -9,10 +9,34 @@
 //! ```
 //!
 //! Messages are sent in the order in which they came, and what has to be sent again goes before what was never sent. So the upstream sees
-//! each topic in order, with repetitions after a loss, as long as it takes everything or nothing of a connection.
+//! each topic in order, with repetitions after a loss, as long as it takes everything or nothing of a connection. Where newer messages go before a
+//! backlog that is so for each of the two parts.
 
 use crate::link::Delivered;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The parts of a forward that lets newer messages go before older ones; another one has only the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What came while the upstream was there.
+    Live,
+    /// What has waited.
+    Backlog,
+}
+
+impl Part {
+    fn of(delivered: &Delivered) -> Part {
+        if delivered.is_backlog { Part::Backlog } else { Part::Live }
+    }
+}
+
+/// What is held of one part.
+#[derive(Debug, Default)]
+struct Share {
+    unsent: BTreeSet<u64>,
+    count: usize,
+    bytes: usize,
+}
 
 /// One delivery.
 #[derive(Debug)]
@@ -29,31 +53,55 @@ pub(crate) struct Held {
 pub(crate) struct Flight {
     /// By the order of arrival.
     held: BTreeMap<u64, Held>,
-    unsent: BTreeSet<u64>,
+    live: Share,
+    backlog: Share,
     tickets: HashMap<u64, u64>,
     next_arrival: u64,
     next_ticket: u64,
-    bytes: usize,
     bytes_max: usize,
 }
 
 impl Flight {
-    /// Room for so many bytes. The number of deliveries is bounded by the credit of the link. Tickets begin with the first one.
+    /// Room for so many bytes of what is live. The number of deliveries is bounded by the credit of the link. Tickets begin with the first one.
     pub(crate) fn new(bytes_max: usize, first_ticket: u64) -> Flight {
         Flight {
             held: BTreeMap::new(),
-            unsent: BTreeSet::new(),
+            live: Share::default(),
+            backlog: Share::default(),
             tickets: HashMap::new(),
             next_arrival: 0,
             next_ticket: first_ticket,
-            bytes: 0,
             bytes_max,
         }
     }
 
-    /// Whether more may be taken in. One delivery may always, however large.
+    fn share(&self, part: Part) -> &Share {
+        match part {
+            Part::Live => &self.live,
+            Part::Backlog => &self.backlog,
+        }
+    }
+
+    fn share_mut(&mut self, part: Part) -> &mut Share {
+        match part {
+            Part::Live => &mut self.live,
+            Part::Backlog => &mut self.backlog,
+        }
+    }
+
+    /// Whether more may be taken in. One delivery may always, however large; of the backlog comes what was asked for.
     pub(crate) fn has_room(&self) -> bool {
-        self.held.is_empty() || self.bytes < self.bytes_max
+        self.live.count == 0 || self.live.bytes < self.bytes_max
+    }
+
+    /// How much of the backlog is held: messages and bytes.
+    pub(crate) fn backlog(&self) -> (usize, usize) {
+        (self.backlog.count, self.backlog.bytes)
+    }
+
+    /// Whether something waits to be sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !(self.live.unsent.is_empty() && self.backlog.unsent.is_empty())
     }
 
     /// The ticket that comes next.
@@ -80,19 +128,21 @@ impl Flight {
     pub(crate) fn push(&mut self, delivered: Delivered) {
         let arrival = self.next_arrival;
         self.next_arrival += 1;
-        self.bytes += weight_bytes(&delivered);
-        self.unsent.insert(arrival);
+        let share = self.share_mut(Part::of(&delivered));
+        share.count += 1;
+        share.bytes += weight_bytes(&delivered);
+        share.unsent.insert(arrival);
         self.held.insert(arrival, Held { was_sent: delivered.redelivered, delivered, ticket: None });
     }
 
-    /// The next delivery to send.
-    pub(crate) fn next_unsent(&self) -> Option<&Held> {
-        self.held.get(self.unsent.first()?)
+    /// The next delivery of a part to send.
+    pub(crate) fn next_unsent(&self, part: Part) -> Option<&Held> {
+        self.held.get(self.share(part).unsent.first()?)
     }
 
     /// It is sent under this ticket.
-    pub(crate) fn note_sent(&mut self) -> Option<u64> {
-        let arrival = self.unsent.pop_first()?;
+    pub(crate) fn note_sent(&mut self, part: Part) -> Option<u64> {
+        let arrival = self.share_mut(part).unsent.pop_first()?;
         let held = self.held.get_mut(&arrival)?;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -111,33 +161,36 @@ impl Flight {
     /// Has a delivery sent again that the upstream could not take.
     pub(crate) fn return_to_front(&mut self, ticket: u64) -> bool {
         let Some(arrival) = self.tickets.remove(&ticket) else { return false };
-        if let Some(held) = self.held.get_mut(&arrival) {
-            held.ticket = None;
-        }
-        self.unsent.insert(arrival)
+        self.unsend(arrival)
+    }
+
+    fn unsend(&mut self, arrival: u64) -> bool {
+        let Some(held) = self.held.get_mut(&arrival) else { return false };
+        held.ticket = None;
+        let part = Part::of(&held.delivered);
+        self.share_mut(part).unsent.insert(arrival)
     }
 
     /// Has everything sent again that was on its way; returns how much that is.
     pub(crate) fn note_lost(&mut self) -> usize {
         let lost = self.tickets.len();
-        for arrival in self.tickets.drain().map(|(_, arrival)| arrival) {
-            if let Some(held) = self.held.get_mut(&arrival) {
-                held.ticket = None;
-            }
-            self.unsent.insert(arrival);
+        for arrival in std::mem::take(&mut self.tickets).into_values() {
+            self.unsend(arrival);
         }
         lost
     }
 
     fn remove(&mut self, arrival: u64) -> Option<Delivered> {
         let held = self.held.remove(&arrival)?;
-        self.bytes -= weight_bytes(&held.delivered);
+        let share = self.share_mut(Part::of(&held.delivered));
+        share.count -= 1;
+        share.bytes -= weight_bytes(&held.delivered);
         Some(held.delivered)
     }
 }
 
 /// What a delivery takes in memory, about.
-fn weight_bytes(delivered: &Delivered) -> usize {
+pub(crate) fn weight_bytes(delivered: &Delivered) -> usize {
     let properties = delivered.properties.as_ref().map_or(0, |properties| properties.heap_bytes());
     size_of::<Held>() + delivered.topic.as_str().len() + delivered.payload.len() + properties
 }
@@ -161,6 +214,7 @@ mod tests {
             attempt: 1,
             expires_in: None,
             publisher: None,
+            is_backlog: false,
         }
     }
 
@@ -172,9 +226,9 @@ mod tests {
 
     fn send_all(flight: &mut Flight) -> Vec<u64> {
         let mut tags = Vec::new();
-        while let Some(held) = flight.next_unsent() {
+        while let Some(held) = flight.next_unsent(Part::Live) {
             tags.push(held.delivered.tag.0);
-            flight.note_sent();
+            flight.note_sent(Part::Live);
         }
         tags
     }
@@ -186,17 +240,32 @@ mod tests {
         assert_eq!(flight.take(102).map(|delivered| delivered.tag.0), Some(2));
         flight.push(delivered(4, 1));
         assert_eq!(flight.note_lost(), 3);
-        assert!(flight.next_unsent().is_some_and(|held| held.was_sent));
+        assert!(flight.next_unsent(Part::Live).is_some_and(|held| held.was_sent));
         assert_eq!(send_all(&mut flight), [0, 1, 3, 4]);
         assert_eq!(flight.take(101), None, "a verdict of the lost connection means nothing");
         assert_eq!((flight.len(), flight.tickets.len()), (4, 4));
     }
 
     #[test]
+    fn both_parts_are_kept_apart() {
+        let mut flight = flight_of(2);
+        (2..4).for_each(|number| flight.push(Delivered { is_backlog: true, ..delivered(number, 1) }));
+        let next = |flight: &Flight, part| flight.next_unsent(part).map(|held| held.delivered.tag.0);
+        assert_eq!((next(&flight, Part::Live), next(&flight, Part::Backlog)), (Some(0), Some(2)));
+        assert_eq!(flight.note_sent(Part::Backlog), Some(100));
+        assert_eq!(send_all(&mut flight), [0, 1]);
+        assert_eq!((flight.backlog().0, flight.note_lost()), (2, 3));
+        assert_eq!((next(&flight, Part::Live), next(&flight, Part::Backlog)), (Some(0), Some(2)));
+        flight.note_sent(Part::Backlog);
+        assert!(flight.take(103).is_some_and(|delivered| delivered.tag.0 == 2));
+        assert!(flight.has_unsent() && flight.backlog().0 == 1);
+    }
+
+    #[test]
     fn what_was_not_taken_goes_before_what_was_never_sent() {
         let mut flight = flight_of(2);
-        flight.note_sent();
-        flight.note_sent();
+        flight.note_sent(Part::Live);
+        flight.note_sent(Part::Live);
         flight.push(delivered(2, 1));
         assert!(flight.return_to_front(100));
         assert!(!flight.return_to_front(100));
@@ -209,13 +278,13 @@ mod tests {
         assert!(flight.has_room());
         flight.push(delivered(0, 20_000));
         assert!(!flight.has_room());
-        flight.note_sent();
+        flight.note_sent(Part::Live);
         flight.take(0);
         assert!(flight.has_room());
         flight.push(delivered(1, 100));
         assert!(flight.has_room());
-        flight.note_sent();
+        flight.note_sent(Part::Live);
         flight.take(1);
-        assert_eq!((flight.len(), flight.bytes), (0, 0));
+        assert_eq!((flight.len(), flight.live.bytes), (0, 0));
     }
 }

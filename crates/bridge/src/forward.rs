@@ -6,10 +6,10 @@
 
 use crate::backoff::{Backoff, RetryOptions};
 use crate::dead_letter::{DeadLetters, Reason};
-use crate::flight::Flight;
 use crate::lane_status::LaneStatus;
 use crate::link::{Delivered, Event, Link, LinkError};
-use crate::pace::{Pace, PaceOptions};
+use crate::outbound::Outbound;
+use crate::pace::PaceOptions;
 use crate::patience::Patience;
 use crate::upstream::{Order, Outgoing, Verdict};
 use crate::{Envelope, Facts, ID_PROPERTY, LoopGuard, PATH_PROPERTY, Path, SealError, StreamName};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_protocol::Outcome;
+use tidegate_protocol::{Backlog, Outcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -35,12 +35,24 @@ pub struct ForwardOptions {
     pub in_flight_max: u32,
     /// Bytes of them, about; one message may always be on its way.
     pub in_flight_bytes_max: usize,
+    /// Which message is sent first.
+    pub order: ForwardOrder,
     /// How fast what waited during an outage is sent.
     pub drain: PaceOptions,
     /// What is sent around the payload.
     pub envelope: Envelope,
     /// Where messages go that the upstream refuses for good; they are dropped and counted where there is nothing.
     pub dead_letter: Option<String>,
+}
+
+/// Which message is sent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardOrder {
+    /// The one that has waited longest.
+    #[default]
+    Strict,
+    /// What comes while the upstream is there, then the one that has waited longest. Needs a gateway that keeps what waits.
+    LiveFirst,
 }
 
 /// Opens the pipes of links; nothing while the gateway has no room, or stops.
@@ -71,14 +83,9 @@ pub(crate) struct Forward<P> {
     options: ForwardOptions,
     seat: ForwardSeat,
     connect: Connect<P>,
-    flight: Flight,
-    pace: Pace,
+    outbound: Outbound,
     backoff: Backoff,
     dead_letters: DeadLetters,
-    /// Nothing is sent before this moment: the upstream could not take something.
-    paused_until: Option<Instant>,
-    /// Since when hardly anything is on its way, while a backlog is drained.
-    calm_since: Option<Instant>,
     line: Option<Standing>,
     patience: Patience,
     /// Whether the upstream has answered for a message, or a dead letter is kept, since that was looked at.
@@ -100,9 +107,6 @@ pub(crate) fn lane_of(ticket: u64) -> usize {
 }
 
 const LANE_SHIFT: u32 = 48;
-/// How long hardly anything has to be on its way until a backlog is over.
-const CALM: Duration = Duration::from_millis(200);
-
 /// After how many messages that were refused for good, one after the other, the upstream is said to refuse everything.
 const REFUSALS: u32 = 3;
 
@@ -117,19 +121,16 @@ enum End {
 
 impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     pub(crate) fn new(options: ForwardOptions, seat: ForwardSeat, connect: Connect<P>) -> Forward<P> {
-        let flight = Flight::new(options.in_flight_bytes_max, first_ticket(seat.lane));
+        let outbound = Outbound::new(&options, first_ticket(seat.lane));
         let dead_letters = DeadLetters::new(options.dead_letter.clone(), &seat.bridge);
-        let (pace, backoff) = (Pace::new(options.drain), Backoff::new(seat.retry));
+        let backoff = Backoff::new(seat.retry);
         Forward {
             options,
             seat,
             connect,
-            flight,
-            pace,
+            outbound,
             backoff,
             dead_letters,
-            paused_until: None,
-            calm_since: None,
             line: None,
             patience: Patience::default(),
             was_answered: false,
@@ -165,16 +166,20 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     }
 
     fn restart_flight(&mut self) {
-        let next_ticket = self.flight.next_ticket();
-        self.flight = Flight::new(self.options.in_flight_bytes_max, next_ticket);
+        self.outbound.restart(&self.options);
+        self.line = None;
         self.dead_letters.forget();
     }
 
     /// Works over one link.
     async fn serve(&mut self, mut link: Link<P>, link_backoff: &mut Backoff) -> End {
         let mut early = Vec::new();
-        let ForwardOptions { name, in_flight_max, filters, retained, .. } = &self.options;
-        if let Err(error) = link.attach(name, *in_flight_max, filters, *retained, &mut early).await {
+        let ForwardOptions { name, filters, retained, .. } = &self.options;
+        let credit = self.outbound.credit();
+        if self.outbound.is_live_first() {
+            link.outbox.arrange(Backlog::Grows);
+        }
+        if let Err(error) = link.attach(name, credit, filters, *retained, &mut early).await {
             if let LinkError::Refused(refusal) = &error {
                 warn!(bridge = %self.seat.bridge, forward = %name, "the gateway refuses the bridge's session: {refusal}");
                 self.seat
@@ -186,7 +191,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         link_backoff.reset();
         let _attached = self.seat.status.attach();
         early.into_iter().for_each(|delivered| self.take_in(delivered, &mut link));
-        self.note_standing();
+        self.note_standing(&mut link);
         loop {
             self.send(&mut link);
             self.note_flight();
@@ -213,7 +218,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             }
         };
         let blocked =
-            self.line.as_ref().filter(|_| self.flight.next_unsent().is_some() && held_until.is_none());
+            self.line.as_ref().filter(|_| self.outbound.flight.has_unsent() && held_until.is_none());
         let orders = blocked.map(|line| line.orders.clone());
         let capacity = async {
             match &orders {
@@ -222,10 +227,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             }
         };
         tokio::select! {
-            event = link.inbox.next(), if self.flight.has_room() => {
+            event = link.inbox.next(), if self.outbound.flight.has_room() => {
                 let event = event?;
                 self.handle(event, link);
-                while self.flight.has_room() && let Some(event) = link.inbox.take_ready()? {
+                while self.outbound.flight.has_room() && let Some(event) = link.inbox.take_ready()? {
                     self.handle(event, link);
                 }
             }
@@ -240,7 +245,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                 if changed.is_err() {
                     return Ok(false);
                 }
-                self.note_standing();
+                self.note_standing(link);
             }
             flushed = link.outbox.flush(), if link.outbox.has_more() => flushed?,
             () = capacity => {}
@@ -251,37 +256,32 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
 
     /// When something may be sent that may not now, because of the pace or a pause.
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let own =
-            self.dead_letters.retry_at().into_iter().chain(self.calm_since.map(|since| since + CALM)).min();
+        let own = self.dead_letters.retry_at().into_iter().chain(self.outbound.calm_at()).min();
         own.into_iter().chain(self.held_until(now)).min()
     }
 
     /// Until when the next message has to wait, where it has to wait for a moment.
     fn held_until(&self, now: Instant) -> Option<Instant> {
-        self.flight.next_unsent().filter(|_| self.line.is_some())?;
-        self.paused_until.filter(|until| *until > now).or_else(|| self.paced_until(now))
+        self.line.as_ref().and_then(|_| self.outbound.held_until(now))
     }
 
-    fn paced_until(&self, now: Instant) -> Option<Instant> {
-        self.seat.status.is_draining().then(|| self.pace.next_at(now)).flatten()
-    }
-
-    fn note_standing(&mut self) {
+    fn note_standing(&mut self, link: &mut Link<P>) {
         let standing = self.seat.standing.borrow_and_update().clone();
         let is_same = |line: &Standing| standing.as_ref().is_some_and(|other| other.number == line.number);
         if self.line.as_ref().is_some_and(is_same) {
             return;
         }
-        self.flight.note_lost();
-        self.paused_until = None;
+        self.outbound.note_line(standing.is_some());
         self.backoff.reset();
         let now = Instant::now();
         self.patience.note_lost(now);
         if standing.is_some() {
             self.patience.note_standing(now);
         }
-        // Until it turns out that nothing waits: what does may still be on its way here.
-        self.seat.status.set_draining(standing.is_some());
+        if self.outbound.is_live_first() {
+            // While the upstream is away everything is backlog, and what comes when it is back is not.
+            link.outbox.arrange(if standing.is_some() { Backlog::Overtaken } else { Backlog::Grows });
+        }
         self.line = standing;
     }
 
@@ -302,12 +302,13 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
 
     /// Takes a delivery in, unless it would go in a circle.
     fn take_in(&mut self, delivered: Delivered, link: &mut Link<P>) {
+        self.outbound.note_came(&delivered);
         let may = match path_of(&delivered) {
             Ok(path) => self.seat.guard.may_forward(path, &self.seat.bridge).map_err(|turned| turned.label()),
             Err(_) => Err("bad_path"),
         };
         match may {
-            Ok(()) => self.flight.push(delivered),
+            Ok(()) => self.outbound.flight.push(delivered),
             Err(label) => {
                 self.seat.status.count_dropped(label);
                 link.outbox.settle(delivered.tag, Outcome::Accepted);
@@ -319,15 +320,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn send(&mut self, link: &mut Link<P>) {
         self.dead_letters.retry(&mut link.outbox, Instant::now());
         let Some(line) = self.line.clone() else { return };
-        while let Some(held) = self.flight.next_unsent() {
-            let now = Instant::now();
-            if self.paused_until.is_some_and(|until| until > now) || self.paced_until(now).is_some() {
-                return;
-            }
-            let Ok(permit) = line.orders.try_reserve() else { return };
+        while let Some((part, held)) = self.outbound.next(Instant::now()) {
+            let Ok(permit) = line.orders.try_reserve() else { break };
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
             let outgoing = self.outgoing(&held.delivered, is_repeated);
-            let Some(ticket) = self.flight.note_sent() else { return };
+            let Some(ticket) = self.outbound.note_sent(part) else { break };
             let outgoing = match outgoing {
                 Ok(outgoing) => outgoing,
                 Err(error) => {
@@ -339,21 +336,13 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             if is_repeated {
                 LaneStatus::count(&self.seat.status.retried, 1);
             }
-            self.pace.note(bytes, now);
+            self.outbound.note_left(part, bytes, Instant::now());
             permit.send(Order::Send(Box::new(Outgoing { ticket, ..outgoing })));
         }
-        self.note_calm(Instant::now());
-    }
-
-    /// A backlog is over when everything that has come is on its way, and for a while it is little: more would have come if there was more.
-    fn note_calm(&mut self, now: Instant) {
-        let is_calm = 4 * self.flight.len() <= self.options.in_flight_max as usize;
-        if !is_calm || !self.seat.status.is_draining() {
-            self.calm_since = None;
-        } else if self.calm_since.get_or_insert(now).elapsed() >= CALM {
-            self.calm_since = None;
-            self.seat.status.set_draining(false);
+        if let Some(count) = self.outbound.ask(Instant::now()) {
+            link.outbox.arrange(Backlog::More(count));
         }
+        self.outbound.note_calm(Instant::now());
     }
 
     fn outgoing(&self, delivered: &Delivered, is_repeated: bool) -> Result<Outgoing, SealError> {
@@ -387,24 +376,24 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn judge(&mut self, ticket: u64, verdict: Verdict, link: &mut Link<P>) {
         match verdict {
             Verdict::Confirmed => {
-                let Some(delivered) = self.flight.take(ticket) else { return };
+                let Some(delivered) = self.outbound.flight.take(ticket) else { return };
                 LaneStatus::count(&self.seat.status.confirmed, 1);
                 (self.was_answered, self.is_turned_away, self.refusals) = (true, false, 0);
-                if self.paused_until.take().is_some() {
+                if self.outbound.end_pause() {
                     info!(bridge = %self.seat.bridge, forward = %self.options.name, "the upstream takes messages again");
                 }
                 self.backoff.reset();
                 link.outbox.settle(delivered.tag, Outcome::Accepted);
             }
             Verdict::NotNow(reason) => {
-                if self.flight.return_to_front(ticket) {
+                if self.outbound.flight.return_to_front(ticket) {
                     LaneStatus::count(&self.seat.status.turned_away, 1);
                     (self.was_answered, self.is_turned_away) = (true, true);
                     self.pause(&reason);
                 }
             }
             Verdict::Never { label, reason } => {
-                let Some(delivered) = self.flight.take(ticket) else { return };
+                let Some(delivered) = self.outbound.flight.take(ticket) else { return };
                 let id = self.seat.stream.id(delivered.tag.0).to_string();
                 (self.was_answered, self.refusals) = (true, self.refusals.saturating_add(1));
                 self.seat.status.count_refused(label);
@@ -421,29 +410,31 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     /// Rests before the next attempt, once for all that were turned away together.
     fn pause(&mut self, reason: &str) {
         let now = Instant::now();
-        if self.paused_until.is_some_and(|until| until > now) {
+        if self.outbound.is_paused(now) {
             return;
         }
         let wait = self.backoff.next(random());
         warn!(bridge = %self.seat.bridge, forward = %self.options.name, %reason, ?wait, "the upstream takes no messages now");
         self.seat.status.note_problem(reason);
-        self.paused_until = Some(now + wait);
+        self.outbound.pause(now + wait);
     }
 
     /// Tells how it stands with what is held.
     fn note_flight(&mut self) {
         let (status, now) = (self.seat.status.clone(), Instant::now());
-        status.in_flight.store(self.flight.len() as u64, std::sync::atomic::Ordering::Relaxed);
-        status.set_oldest_held(self.flight.oldest_taken_at_millis());
-        self.is_turned_away &= self.flight.len() > 0;
+        status.set_draining(self.outbound.is_draining());
+        status.in_flight.store(self.outbound.flight.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        status.set_oldest_held(self.outbound.flight.oldest_taken_at_millis());
+        self.is_turned_away &= self.outbound.flight.len() > 0;
         status.set_rejected(self.is_turned_away || self.refusals >= REFUSALS);
         let was_answered = std::mem::take(&mut self.was_answered);
         if self.line.is_some() {
-            let may_be_sent = self.flight.next_unsent().is_some() && self.held_until(now).is_none();
-            let has_work = self.flight.is_on_its_way() || may_be_sent || !self.dead_letters.is_empty();
+            let may_be_sent = self.outbound.next(now).is_some();
+            let has_work =
+                self.outbound.flight.is_on_its_way() || may_be_sent || !self.dead_letters.is_empty();
             self.patience.note(has_work, was_answered, now);
         }
-        status.set_unanswered(self.flight.is_on_its_way());
+        status.set_unanswered(self.outbound.flight.is_on_its_way());
         status.set_waiting_since(self.patience.since());
     }
 }

@@ -16,6 +16,7 @@
 //!
 //! Names, ids, paths, templates and envelopes are functions of what they are given: they read no clock, and await nothing.
 
+mod asking;
 mod backoff;
 mod bridge;
 mod dead_letter;
@@ -29,6 +30,7 @@ mod lane_status;
 mod link;
 mod moment;
 mod name;
+mod outbound;
 mod pace;
 mod path;
 mod patience;
@@ -48,7 +50,7 @@ pub use dead_letter::{BRIDGE_PROPERTY, DETAIL_PROPERTY, REASON_PROPERTY, TOPIC_P
 pub use destination::TopicDestination;
 pub use envelope::{CloudEvent, CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
 pub use facts::Facts;
-pub use forward::{Connect, ForwardOptions};
+pub use forward::{Connect, ForwardOptions, ForwardOrder};
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
 pub use lane_status::{LaneStatus, Problem};
 pub use link::{

@@ -17,7 +17,7 @@ use frame::Command;
 use std::io;
 use std::time::Duration;
 use tidegate_message::{Properties, Publisher, QoS, Topic, TopicFilter};
-use tidegate_protocol::{DeliveryTag, Outcome, Refusal};
+use tidegate_protocol::{Backlog, DeliveryTag, Outcome, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 /// How much is read at a time.
@@ -46,6 +46,8 @@ pub struct Delivered {
     pub expires_in: Option<Duration>,
     /// Who published it and when: known of messages that were published when the session stood already, but not of those of the gateway itself.
     pub publisher: Option<Box<Publisher>>,
+    /// Whether it is one of the backlog that was asked for.
+    pub is_backlog: bool,
 }
 
 /// A message to be published.
@@ -213,6 +215,11 @@ impl<P: AsyncWrite> Outbox<P> {
     /// Says what became of a delivery.
     pub fn settle(&mut self, tag: DeliveryTag, outcome: Outcome) {
         self.push(&Command::Settle { tag, outcome });
+    }
+
+    /// Says what becomes of the backlog of the session; before it is attached, of everything that waits in it.
+    pub fn arrange(&mut self, backlog: Backlog) {
+        self.push(&Command::Arrange(backlog));
     }
 
     /// Removes a filter from the session.

@@ -8,6 +8,7 @@ mod address;
 mod conflation;
 mod giving;
 mod grouped;
+mod live;
 mod members;
 mod numbering;
 mod numbers;
@@ -25,6 +26,7 @@ pub(crate) use conflation::{Lens, Seen, Superseded};
 pub(crate) use giving::{Depth, GivenWay, Oldest};
 use grouped::Grouped;
 pub(crate) use grouped::{Claim, Reserved};
+use live::Live;
 pub(crate) use members::{MemberLook, Taker};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -86,6 +88,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     deliveries: VecDeque<Queued>,
+    /// What goes before all of these, where its consumer takes newer deliveries first.
+    live: Option<Box<Live>>,
     /// The same in the queue of a group, which has nothing else.
     grouped: Option<Box<Grouped>>,
     /// What was sent to each new home while older deliveries may still be under way to the one before; oldest move first.
@@ -120,6 +124,7 @@ impl Waiting {
     /// How many deliveries are in memory.
     fn in_memory(&self) -> usize {
         self.deliveries.len()
+            + self.live.as_ref().map_or(0, |live| live.len())
             + self.rest.as_ref().map_or(0, |rest| rest.behind())
             + self.grouped.as_ref().map_or(0, |grouped| grouped.len())
             + self.held.iter().map(|held| held.deliveries.len()).sum::<usize>()
@@ -379,7 +384,7 @@ impl Queue {
         while waiting.held.front().is_some_and(|held| held.missing == 0) {
             for queued in waiting.held.pop_front().into_iter().flat_map(|held| held.deliveries) {
                 self.forget(&mut waiting, &queued);
-                self.put_last(&mut waiting, queued);
+                self.put_new(&mut waiting, queued);
             }
         }
     }
@@ -405,27 +410,19 @@ impl Queue {
 
     /// Takes the next delivery that is still worth something; `dead` gets the expired ones before it.
     pub(crate) fn pop(&self, look: Look, dead: &mut Vec<Queued>) -> Popped {
-        let Look { has_credit, settlement, synced, now } = look;
         let mut waiting = self.waiting.lock();
         loop {
-            let Some(front) = waiting.deliveries.front() else {
-                let is_over = waiting.held.is_empty() && waiting.rest.is_none();
-                return if is_over { Popped::Empty } else { Popped::Held };
+            let (queued, is_dead) = match next_of(&mut waiting.deliveries, look) {
+                Ok(next) => next,
+                Err(Some(popped)) => return popped,
+                Err(None) if waiting.held.is_empty() && waiting.rest.is_none() => return Popped::Empty,
+                Err(None) => return Popped::Held,
             };
-            let is_dead = !must_come(front, settlement) && front.message.is_expired(now);
-            if !is_dead && !has_credit && needs_settling(settlement, front.qos) {
-                return Popped::NeedsCredit;
+            self.forget(&mut waiting, &queued);
+            if !is_dead {
+                return Popped::Delivery(queued);
             }
-            if !is_dead && !front.may_be_seen(synced) {
-                return Popped::Unsynced;
-            }
-            if let Some(queued) = waiting.deliveries.pop_front() {
-                self.forget(&mut waiting, &queued);
-                if !is_dead {
-                    return Popped::Delivery(queued);
-                }
-                dead.push(queued);
-            }
+            dead.push(queued);
         }
     }
 
@@ -455,6 +452,7 @@ impl Queue {
         self.total.subtract(waiting.in_memory(), waiting.bytes);
         let on_disk = waiting.on_disk();
         self.total.change_on_disk(on_disk, (0, 0));
+        let live = waiting.live.take();
         while let Some(queued) = waiting.grouped.as_mut().and_then(|grouped| grouped.pop_first()) {
             waiting.deliveries.push_back(queued);
         }
@@ -463,8 +461,23 @@ impl Queue {
         for held in &mut waiting.held {
             waiting.deliveries.append(&mut held.deliveries);
         }
+        waiting.deliveries.extend(live.into_iter().flat_map(|live| live.into_deliveries()));
         (waiting.deliveries, on_disk.0)
     }
+}
+
+/// Takes the first of these that can be taken now, and says whether it has expired; what keeps it where it is, and nothing where there is none.
+fn next_of(deliveries: &mut VecDeque<Queued>, look: Look) -> Result<(Queued, bool), Option<Popped>> {
+    let Look { has_credit, settlement, synced, now } = look;
+    let front = deliveries.front().ok_or(None)?;
+    let is_dead = !must_come(front, settlement) && front.message.is_expired(now);
+    if !is_dead && !has_credit && needs_settling(settlement, front.qos) {
+        return Err(Some(Popped::NeedsCredit));
+    }
+    if !is_dead && !front.may_be_seen(synced) {
+        return Err(Some(Popped::Unsynced));
+    }
+    deliveries.pop_front().map(|queued| (queued, is_dead)).ok_or(None)
 }
 
 /// Whether a delivery comes although its message has expired: the peer has a part of it, which must be repeated under its identifier

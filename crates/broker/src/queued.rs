@@ -32,6 +32,8 @@ pub(crate) struct Queued {
     pub(crate) position: Option<NonZeroU64>,
     /// What is kept of it in the store.
     pub(crate) entry: Option<Entry>,
+    /// Whether its consumer has asked for it as a part of its backlog.
+    pub(crate) is_backlog: bool,
 }
 
 impl Queued {
@@ -52,6 +54,7 @@ impl Queued {
             position: None,
             is_presumed: false,
             entry: None,
+            is_backlog: false,
         }
     }
 
@@ -72,6 +75,7 @@ impl Queued {
             position: None,
             is_presumed: false,
             entry: None,
+            is_backlog: false,
         }
     }
 

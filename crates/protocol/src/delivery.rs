@@ -40,6 +40,8 @@ pub struct Delivery<'a> {
     pub subscription_ids: &'a [u32],
     /// Present when the delivery must be settled.
     pub tag: Option<DeliveryTag>,
+    /// Whether it is one of the backlog that its consumer has asked for ([`crate::Backlog`]).
+    pub is_backlog: bool,
     /// Where it stands in a replay ring, for a consumer that follows one.
     pub position: Option<Position>,
     /// Who published it and when, where that was kept: for whoever wants it ([`crate::Attach::wants_publisher`]).

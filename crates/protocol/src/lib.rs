@@ -33,8 +33,8 @@ pub use connection::{Connection, Context, MessageKind, Peer, Protocol, Recogniti
 pub use delivery::{Delivery, DeliveryTag, Refused, SubscriptionIds};
 pub use output::{Encoded, Layout, Output};
 pub use request::{
-    Answer, Attach, Attached, Attachment, Broker, Consume, ConsumerId, Detach, Outcome, Publish, Published,
-    Refusal, Reply, RetainedDelivery, SAVED_BYTES_MAX, SAVED_PIECES_MAX, Saved, SavedState, Saving,
-    SessionLimits, Settlement, Subscribe, Subscribed, Will, WillAction,
+    Answer, Attach, Attached, Attachment, Backlog, Broker, Consume, ConsumerId, Detach, Outcome, Publish,
+    Published, Refusal, Reply, RetainedDelivery, SAVED_BYTES_MAX, SAVED_PIECES_MAX, Saved, SavedState,
+    Saving, SessionLimits, Settlement, Subscribe, Subscribed, Will, WillAction,
 };
 pub use resuming::{Follow, Following, Position, ResumeToken, Start, StateDelivery};

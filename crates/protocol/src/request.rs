@@ -119,9 +119,27 @@ pub trait Broker {
     /// Counts a message of this connection that the machine turned away without asking: `reason` is a label in metrics.
     fn note_dropped(&mut self, reason: &'static str);
 
+    /// Has a consumer's own queue give newer deliveries before older ones, as far as it is said. Until it is said for the first time on a
+    /// connection everything comes in its order. What is in the store is the same whatever is said.
+    fn arrange(&mut self, consumer: ConsumerId, backlog: Backlog);
+
     /// Says what became of a delivery that had a tag, and gives its credit back. A delivery of an earlier connection may be settled before
     /// it has come again. Unknown tags are ignored.
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome);
+}
+
+/// What becomes of that which waits for a consumer that does not take everything in its order.
+///
+/// Order is kept among what is backlog, and among what is not. More than a few hundred deliveries that are not, and wait, become backlog behind
+/// everything else that is: their consumer does not keep up with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlog {
+    /// Everything that waits is backlog, and so is what comes from now on: it comes as far as it is asked for.
+    Grows,
+    /// Everything that waits is backlog, and what comes from now on is not: it goes before it, as far as the credit goes.
+    Overtaken,
+    /// So many deliveries more of the backlog may come.
+    More(u32),
 }
 
 /// Claims a session.

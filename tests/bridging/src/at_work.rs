@@ -110,6 +110,7 @@ pub fn forward(name: &str, filter: &str) -> ForwardOptions {
         retained: false,
         in_flight_max: 200,
         in_flight_bytes_max: 16 << 20,
+        order: tidegate_bridge::ForwardOrder::default(),
         drain: PaceOptions::default(),
         envelope: Envelope::Raw,
         dead_letter: None,

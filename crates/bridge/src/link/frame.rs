@@ -7,7 +7,7 @@ use super::{Delivered, LinkRefusal, Publishing};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::time::Duration;
 use tidegate_message::{Properties, Publisher, QoS, Topic};
-use tidegate_protocol::{Delivery, DeliveryTag, Outcome};
+use tidegate_protocol::{Backlog, Delivery, DeliveryTag, Outcome};
 
 /// The longest frame: more than the largest message that a protocol takes.
 pub(super) const FRAME_BYTES_MAX: usize = 512 << 20;
@@ -34,6 +34,8 @@ pub(super) enum Command {
     Publish { ticket: u64, publishing: Publishing },
     /// What became of a delivery.
     Settle { tag: DeliveryTag, outcome: Outcome },
+    /// What becomes of what waits in the session.
+    Arrange(Backlog),
     /// The session ends, and everything in it.
     End,
 }
@@ -73,11 +75,13 @@ mod kind {
     pub(super) const PUBLISH: u8 = 5;
     pub(super) const SETTLE: u8 = 6;
     pub(super) const END: u8 = 7;
+    pub(super) const ARRANGE: u8 = 8;
     pub(super) const ATTACHED: u8 = 65;
     pub(super) const REFUSED: u8 = 66;
     pub(super) const PUBLISHED: u8 = 67;
     pub(super) const NOT_PUBLISHED: u8 = 68;
     pub(super) const DELIVERED: u8 = 69;
+    pub(super) const DELIVERED_OF_BACKLOG: u8 = 70;
 }
 
 const RETAIN: u8 = 4;
@@ -137,6 +141,15 @@ impl Command {
                     Outcome::Released => 2,
                 });
             }),
+            Command::Arrange(backlog) => frame(out, kind::ARRANGE, |out| {
+                let (what, count) = match backlog {
+                    Backlog::Grows => (0, 0),
+                    Backlog::Overtaken => (1, 0),
+                    Backlog::More(count) => (2, *count),
+                };
+                out.put_u8(what);
+                out.put_u32(count);
+            }),
             Command::End => frame(out, kind::END, |_| {}),
         }
     }
@@ -172,6 +185,12 @@ impl Command {
                     _ => return Err(BadFrame),
                 },
             },
+            kind::ARRANGE => Command::Arrange(match (fields.byte()?, fields.number()?) {
+                (0, 0) => Backlog::Grows,
+                (1, 0) => Backlog::Overtaken,
+                (2, count) => Backlog::More(count),
+                _ => return Err(BadFrame),
+            }),
             kind::END => Command::End,
             _ => return Err(BadFrame),
         };
@@ -182,7 +201,8 @@ impl Command {
 /// Writes a delivery as the machine gets it, without building an [`Event`].
 pub(super) fn write_delivery(delivery: &Delivery<'_>, tag: DeliveryTag, out: &mut Vec<u8>) {
     let left = delivery.expires_at.map(|at| at.saturating_duration_since(delivery.now));
-    frame(out, kind::DELIVERED, |out| {
+    let kind = if delivery.is_backlog { kind::DELIVERED_OF_BACKLOG } else { kind::DELIVERED };
+    frame(out, kind, |out| {
         out.put_u64(tag.0);
         out.put_u32(delivery.attempt);
         put_flags(
@@ -237,7 +257,7 @@ impl Event {
             kind::NOT_PUBLISHED => {
                 Event::Published { ticket: fields.long()?, result: Err(fields.refusal()?) }
             }
-            kind::DELIVERED => {
+            kind @ (kind::DELIVERED | kind::DELIVERED_OF_BACKLOG) => {
                 let (tag, attempt) = (DeliveryTag(fields.long()?), fields.number()?);
                 let flags = fields.flags()?;
                 let topic = Topic::parse(&fields.bytes()?).map_err(|_| BadFrame)?;
@@ -256,6 +276,7 @@ impl Event {
                     attempt,
                     expires_in,
                     publisher,
+                    is_backlog: kind == kind::DELIVERED_OF_BACKLOG,
                 }))
             }
             _ => return Err(BadFrame),

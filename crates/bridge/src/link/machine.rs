@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
-    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close,
-    CloseReason, Connection, ConsumerId, Context, Delivery, Detach, Encoded, Evidence, MessageKind, Output,
-    Peer, Protocol, Publish, Recognition, Refusal, Refused, Reply, RetainedDelivery, SessionLimits,
+    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Backlog, Broker,
+    Close, CloseReason, Connection, ConsumerId, Context, Delivery, Detach, Encoded, Evidence, MessageKind,
+    Output, Peer, Protocol, Publish, Recognition, Refusal, Refused, Reply, RetainedDelivery, SessionLimits,
     Settlement, Subscribe, WillAction,
 };
 
@@ -63,6 +63,8 @@ pub(super) struct LinkMachine {
     is_done_awaited: bool,
     wanted: usize,
     name: String,
+    /// What was said of the backlog before there was a session.
+    arranged: Option<Backlog>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +122,10 @@ impl LinkMachine {
                 self.become_known(context)?;
                 self.publish(ticket, &publishing, context);
             }
+            Command::Arrange(backlog) if self.state == State::Attached => {
+                context.broker.arrange(SESSION, backlog);
+            }
+            Command::Arrange(backlog) => self.arranged = Some(backlog),
             Command::Settle { tag, outcome } => context.broker.settle(SESSION, tag, outcome),
             Command::End => {
                 detach(context.broker, Some(Duration::ZERO));
@@ -149,16 +155,20 @@ impl LinkMachine {
             wants_publisher: true,
         });
         match attachment {
-            Attachment::Now(attached) => self.note_attached(&attached, context.output),
+            Attachment::Now(attached) => self.note_attached(&attached, context),
             Attachment::Later => self.state = State::Claiming,
             Attachment::Refused(refusal) => write(&Event::Refused(refusal.into()), context.output),
         }
         Ok(())
     }
 
-    fn note_attached(&mut self, attached: &Attached, output: &mut Output) {
+    fn note_attached(&mut self, attached: &Attached, context: &mut Context<'_>) {
         self.state = State::Attached;
-        write(&Event::Attached { present: attached.present }, output);
+        // Before anything is delivered.
+        if let Some(backlog) = self.arranged.take() {
+            context.broker.arrange(SESSION, backlog);
+        }
+        write(&Event::Attached { present: attached.present }, context.output);
     }
 
     fn subscribe(&mut self, filter: &[u8], qos_max: QoS, retained: bool, context: &mut Context<'_>) {
@@ -249,7 +259,7 @@ impl Connection for LinkMachine {
 
     fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
         match reply {
-            Reply::Attached(_, Ok(attached)) => self.note_attached(&attached, context.output),
+            Reply::Attached(_, Ok(attached)) => self.note_attached(&attached, context),
             Reply::Attached(_, Err(refusal)) => {
                 self.state = State::Known;
                 write(&Event::Refused(refusal.into()), context.output);

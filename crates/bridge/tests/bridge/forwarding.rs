@@ -5,7 +5,7 @@ use crate::toy::{Act, Toy};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_bridge::{BridgeState, PATH_PROPERTY, PaceOptions, Verdict};
+use tidegate_bridge::{BridgeState, ForwardOptions, ForwardOrder, PATH_PROPERTY, PaceOptions, Verdict};
 use tidegate_bridging::{
     AtWork, Follower, gateway, options, property, publish, publish_with, run, with_gateway,
 };
@@ -247,4 +247,101 @@ fn messages_do_not_go_in_circles() {
         assert_eq!(bridge.status.forwards()[0].dropped().values().sum::<u64>(), 1);
         bridge.stop().await;
     });
+}
+
+fn live_first(messages_per_second: u64) -> ForwardOptions {
+    ForwardOptions {
+        order: ForwardOrder::LiveFirst,
+        drain: PaceOptions { messages_per_second: Some(messages_per_second), bytes_per_second: None },
+        ..forward("telemetry/#")
+    }
+}
+
+/// A backlog that takes a minute to drain keeps no live message waiting, and what waits in a second outage is backlog too.
+#[test]
+fn a_live_message_overtakes_a_backlog() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        toy.with(|state| state.dead = vec![0]);
+        let bridge = AtWork::start(options(vec![live_first(1)], vec![]), toy.clone(), &inside);
+        bridge.until_attached().await;
+        publish(&inside, numbered("telemetry/a", 0..60)).await;
+        toy.with(|state| state.dead.clear());
+        bridge.until(BridgeState::Draining).await;
+        for number in 100..110 {
+            publish(&inside, numbered("telemetry/a", number..number + 1)).await;
+            let is_it = |payload: &str| payload == number.to_string();
+            toy.until(|state| state.arrived.iter().any(|(_, payload, ..)| is_it(payload)).then_some(()))
+                .await;
+        }
+        assert!(toy.with(|state| state.arrived.len()) < 60, "the backlog was not in front");
+        toy.with(|state| {
+            state.dead = vec![0];
+            state.rule = Some(Box::new(|_| Act::Break));
+        });
+        publish(&inside, numbered("telemetry/a", 110..111)).await;
+        bridge.until(BridgeState::Connecting).await;
+        publish(&inside, numbered("telemetry/a", 60..70)).await;
+        toy.with(|state| {
+            state.dead.clear();
+            state.rule = None;
+        });
+        bridge.until(BridgeState::Draining).await;
+        publish(&inside, numbered("telemetry/a", 111..112)).await;
+        let live = |state: &crate::toy::State| {
+            let payloads = state.arrived.iter().filter_map(|(_, payload, ..)| payload.parse::<u64>().ok());
+            payloads.filter(|number| *number >= 100).collect::<Vec<_>>()
+        };
+        let arrived = toy.until(|state| Some(live(state)).filter(|live| live.contains(&111))).await;
+        assert_eq!(arrived, (100..112).collect::<Vec<_>>());
+        assert!(toy.with(|state| state.arrived.len()) < 60);
+        bridge.stop().await;
+    });
+}
+
+/// The gateway ends again and again without a word, while it drains and while live messages overtake: everything arrives, and what comes twice has the
+/// id that it had before.
+#[test]
+fn live_first_loses_nothing_when_the_gateway_is_killed() {
+    let mut storage = Arc::new(MemoryStorage::new());
+    let toy = Toy::new(1);
+    let mut next = 0;
+    for round in 0..4 {
+        let gateway = gateway(storage.clone());
+        run(async {
+            let inside = gateway.inside();
+            toy.with(|state| state.dead = vec![0]);
+            let bridge = AtWork::start(options(vec![live_first(300)], vec![]), toy.clone(), &inside);
+            bridge.until_attached().await;
+            publish(&inside, numbered("telemetry/a", next..next + 200)).await;
+            let before = toy.with(|state| {
+                state.dead.clear();
+                state.arrived.len()
+            });
+            publish(&inside, numbered("telemetry/b", next + 200..next + 300)).await;
+            next += 300;
+            toy.until(|state| (state.arrived.len() > before + 40 * round).then_some(())).await;
+            // As the disk is at this moment: what happens behind it has never happened.
+            storage = Arc::new(storage.crash());
+            bridge.stop().await;
+        });
+        gateway.stop();
+    }
+    let last = gateway(storage);
+    run(async {
+        let forward = ForwardOptions { drain: PaceOptions::default(), ..live_first(1) };
+        let bridge = AtWork::start(options(vec![forward], vec![]), toy.clone(), &last.inside());
+        let ids = |state: &crate::toy::State| {
+            let mut ids: HashMap<u64, HashSet<String>> = HashMap::new();
+            for (_, payload, id, _) in &state.arrived {
+                ids.entry(payload.parse().unwrap()).or_default().insert(id.clone());
+            }
+            ids
+        };
+        let ids = toy.until(|state| Some(ids(state)).filter(|ids| ids.len() as u64 == next)).await;
+        assert!(ids.values().all(|ids| ids.len() == 1), "{ids:?}");
+        bridge.until(BridgeState::Live).await;
+        bridge.stop().await;
+    });
+    last.stop();
 }

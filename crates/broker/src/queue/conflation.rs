@@ -349,6 +349,7 @@ impl Queue {
             waiting.note_attempt();
             return Superseded::default();
         }
+        self.put_live_behind(&mut waiting);
         if let Some(rest) = &mut waiting.rest {
             rest.want_look(lens.scope(), || self.room());
         }

@@ -67,7 +67,8 @@ impl Queue {
     /// Up to so many entries that may give way, the oldest first.
     pub(crate) fn oldest_kept(&self, storage: &dyn Storage, count: usize, depth: Depth) -> Vec<Oldest> {
         let (entries, tail_first) = {
-            let waiting = self.waiting.lock();
+            let mut waiting = self.waiting.lock();
+            self.put_live_behind(&mut waiting);
             let entries = waiting.droppable().filter_map(|queued| queued.entry.as_ref());
             let entries: Vec<_> =
                 entries.take(count).map(|entry| (entry.stream, entry.number.get())).collect();

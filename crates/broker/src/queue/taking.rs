@@ -25,6 +25,11 @@ impl Queue {
             true => Vec::new(),
             false => self.make_room(&mut waiting, &queued, memory).ok_or(NotTaken::Full)?,
         };
+        let put_live = match waiting.held_since(generation) {
+            Some(_) => Err(queued),
+            None => self.put_live(&mut waiting, queued),
+        };
+        let Err(queued) = put_live else { return Ok(dropped) };
         if self.keep_on_disk(&mut waiting, &queued) {
             return Ok(dropped);
         }

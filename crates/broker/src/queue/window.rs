@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 use tidegate_storage::{ReadMax, StreamId};
 
 /// Deliveries in memory, and their bytes, beyond which what is kept stays on the disk.
-const WINDOW: ReadMax = ReadMax { entries: 512, bytes: 1 << 20 };
+pub(super) const WINDOW: ReadMax = ReadMax { entries: 512, bytes: 1 << 20 };
 /// What is read at a time, when no more than as much is left.
 const READ: ReadMax = ReadMax { entries: 256, bytes: 512 << 10 };
 /// The same where all queues together have no room for that: so that they come to their end nevertheless.
@@ -107,7 +107,7 @@ impl Waiting {
             None => {
                 let (count, weight) = (self.window_len(), queued.weight_bytes());
                 count >= WINDOW.entries
-                    || (count > 0 && self.bytes + weight > WINDOW.bytes)
+                    || (count > 0 && self.backlog_bytes() + weight > WINDOW.bytes)
                     || !total.has_room(weight)
             }
         };
@@ -118,7 +118,7 @@ impl Waiting {
     fn wanted(&self, total: &TotalBytes) -> Option<ReadMax> {
         let (rest, count) = (self.rest.as_ref().filter(|_| self.held.is_empty())?, self.window_len());
         let max = if total.has_room(READ.bytes) { READ } else { READ_IN_NEED };
-        let is_low = count <= max.entries && self.bytes <= WINDOW.bytes - READ.bytes;
+        let is_low = count <= max.entries && self.backlog_bytes() <= WINDOW.bytes - READ.bytes;
         (is_low || count <= READ_IN_NEED.entries || rest.tail.has_given_up()).then_some(max)
     }
 
@@ -192,7 +192,8 @@ impl Queue {
             return false;
         }
         let (mut waiting, number) = (self.waiting.lock(), entry.number.get());
-        let is_behind = waiting.tail_first().is_some_and(|first| number > first);
+        // What goes before a backlog does not belong behind it.
+        let is_behind = waiting.live.is_none() && waiting.tail_first().is_some_and(|first| number > first);
         if !is_behind || waiting.has_ended || !self.has_room_on_disk(&waiting, weight) {
             return false;
         }

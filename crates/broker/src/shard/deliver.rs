@@ -143,8 +143,9 @@ impl Shard {
         if !may_send || !make_room(slot, &self.metrics, self.limits.output_bytes) {
             slot.starved |= !is_early;
             consumer.backlog = true;
+            let is_listed = is_early || consumer.arranges();
             let accepted = self.enqueue_live(queue, grant, entry, publication);
-            if is_early {
+            if is_listed {
                 self.list(key);
             }
             return accepted;

@@ -233,6 +233,7 @@ impl<'a> Publication<'a> {
             now,
             subscription_ids: &grant.subscription_ids,
             tag: needs_settling(consumer.settlement, qos).then(|| consumer.next_tag(source.entry)),
+            is_backlog: false,
             position: consumer.position(self.position),
             publisher: self.publisher,
         };

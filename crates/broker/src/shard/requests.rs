@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
-    Answer, Attach, Attachment, Authenticate, Authentication, Broker, Consume, ConsumerId, DeliveryTag,
-    Detach, Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Saved, Saving,
-    Subscribe, Subscribed,
+    Answer, Attach, Attachment, Authenticate, Authentication, Backlog, Broker, Consume, ConsumerId,
+    DeliveryTag, Detach, Follow, Following, Outcome, Publish, Published, Refusal, RetainedDelivery, Saved,
+    Saving, Subscribe, Subscribed,
 };
 use tidegate_storage::Urgency;
 
@@ -345,6 +345,12 @@ impl Broker for Requests<'_> {
 
     fn note_dropped(&mut self, reason: &'static str) {
         self.shard.metrics.count_dropped(reason, 1);
+    }
+
+    fn arrange(&mut self, consumer: ConsumerId, backlog: Backlog) {
+        let Ok((key, consumer)) = self.consumer(consumer) else { return };
+        consumer.arrange(backlog);
+        self.shard.list(key);
     }
 
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {

@@ -298,6 +298,9 @@ impl Shard {
     /// their way have not, so the limits hold for them: a client that subscribes and leaves again and again fills nothing.
     /// Returns what other members of its groups receive instead, and how many its client may have under way.
     fn keep_for_session(&mut self, consumer: &mut Consumer, now: Instant) -> (Vec<Queued>, usize) {
+        if consumer.arranges() {
+            consumer.queue.let_backlog_grow();
+        }
         let released = std::mem::take(&mut consumer.released).into_values();
         let (mut returned, mut unsettled) = divide(consumer.take_unsettled(), &consumer.queue);
         let (more, mut released) = divide(released, &consumer.queue);

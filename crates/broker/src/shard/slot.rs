@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_protocol::{
-    Close, Connection, ConsumerId, DeliveryTag, Output, Position, SessionLimits, Settlement,
+    Backlog, Close, Connection, ConsumerId, DeliveryTag, Output, Position, SessionLimits, Settlement,
 };
 
 /// The way out of a connection: what the driver puts behind an [`Output`].
@@ -171,6 +171,8 @@ pub(crate) struct Consumer {
     declines: bool,
     /// Whether its queue is told what it holds.
     is_asked_about: bool,
+    /// How many deliveries of its backlog it has asked for that have not come; nothing where it takes everything in order.
+    wanted_of_backlog: Option<u32>,
 }
 
 impl Consumer {
@@ -218,6 +220,7 @@ impl Consumer {
             awaits_disk: false,
             declines,
             is_asked_about,
+            wanted_of_backlog: None,
         };
         last_tag.into_iter().for_each(|tag| consumer.reserve_tags_after(tag));
         consumer
@@ -282,6 +285,34 @@ impl Consumer {
         self.tell_held();
         self.backlog |= self.declines;
         Some(settled)
+    }
+
+    /// Has newer deliveries come before older ones, or asks for more of these.
+    pub(crate) fn arrange(&mut self, backlog: Backlog) {
+        let wanted = self.wanted_of_backlog.get_or_insert(0);
+        match backlog {
+            Backlog::Grows => self.queue.let_backlog_grow(),
+            Backlog::Overtaken => self.queue.overtake(),
+            Backlog::More(count) => *wanted = wanted.saturating_add(count),
+        }
+        self.backlog = true;
+    }
+
+    /// Whether it does not take everything in order.
+    pub(crate) fn arranges(&self) -> bool {
+        self.wanted_of_backlog.is_some()
+    }
+
+    /// Whether the next delivery of its backlog may come.
+    pub(crate) fn may_take_from_backlog(&self) -> bool {
+        self.wanted_of_backlog.is_none_or(|wanted| wanted > 0)
+    }
+
+    /// The next delivery of its backlog comes. Returns whether it has one.
+    pub(crate) fn take_from_backlog(&mut self) -> bool {
+        let Some(wanted) = &mut self.wanted_of_backlog else { return false };
+        *wanted = wanted.saturating_sub(1);
+        true
     }
 
     /// It takes offers of its groups.

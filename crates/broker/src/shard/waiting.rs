@@ -173,6 +173,13 @@ impl Shard {
             self.metrics.count_dropped("expired", expired);
             let popped = match next {
                 Next::Popped(popped) => popped,
+                Next::Live(queued) => {
+                    match rights.include(&queued.message.topic) {
+                        true => self.hand_over(key, Queued { is_backlog: false, ..queued }, now),
+                        false => self.drop_without_right(&rights, &queued, now),
+                    }
+                    continue;
+                }
                 Next::Behind(queued) => {
                     self.own(key, queued, now);
                     continue;
@@ -184,12 +191,10 @@ impl Shard {
             };
             match popped {
                 Popped::Delivery(queued) if rights.include(&queued.message.topic) => {
-                    self.hand_over(key, queued, now);
+                    let is_backlog = self.consumers.get_mut(key).is_some_and(Consumer::take_from_backlog);
+                    self.hand_over(key, Queued { is_backlog, ..queued }, now);
                 }
-                Popped::Delivery(queued) => {
-                    self.settle_entry(&queued);
-                    self.drop_denied(&rights, &queued.message.topic, now);
-                }
+                Popped::Delivery(queued) => self.drop_without_right(&rights, &queued, now),
                 Popped::Unsynced if self.is_synced_by_now(key) => {}
                 Popped::NeedsCredit | Popped::Held | Popped::Unsynced => {
                     let Some(consumer) = self.consumers.get_mut(key) else { return Pumped::Done };
@@ -213,6 +218,11 @@ impl Shard {
         }
     }
 
+    fn drop_without_right(&mut self, rights: &Rights, queued: &Queued, now: Instant) {
+        self.settle_entry(queued);
+        self.drop_denied(rights, &queued.message.topic, now);
+    }
+
     fn search_later(&mut self, key: usize) -> Pumped {
         if let Some(consumer) = self.consumers.get_mut(key) {
             consumer.listed = true;
@@ -222,7 +232,8 @@ impl Shard {
 
     fn note_nothing_waits(&mut self, key: usize) {
         if let Some(consumer) = self.consumers.get_mut(key) {
-            consumer.backlog = false;
+            // Who asks for a backlog has a look for each delivery, because not everything that waits may come.
+            consumer.backlog = consumer.arranges();
         }
     }
 
@@ -259,6 +270,7 @@ impl Shard {
             now,
             subscription_ids: &queued.subscription_ids.clone(),
             tag,
+            is_backlog: queued.is_backlog,
             position: consumer.position(queued.position),
             publisher: message.publisher.as_deref(),
         };
@@ -306,6 +318,8 @@ struct View<'a> {
 /// What a consumer has found.
 enum Next {
     Popped(Popped),
+    /// A delivery that goes before the backlog.
+    Live(Queued),
     /// A delivery of a group that has to wait in the consumer's own queue, behind what waits there for the disk.
     Behind(Queued),
     /// The next delivery has to be written into the store first.
@@ -320,6 +334,14 @@ fn next_waiting(consumer: &mut Consumer, view: View<'_>, dead: &mut Vec<Queued>)
     let View { rights, taker, now, .. } = view;
     let (has_credit, settlement) = (consumer.has_credit(), consumer.settlement);
     let look = Look { has_credit, settlement, synced: view.synced.unwrap_or_default(), now };
+    if consumer.arranges() {
+        match consumer.queue.pop_live(look, dead) {
+            Popped::Delivery(queued) => return (Next::Live(queued), 0),
+            Popped::Empty if consumer.may_take_from_backlog() => {}
+            Popped::Empty => return (Next::Popped(Popped::Held), 0),
+            other => return (Next::Popped(other), 0),
+        }
+    }
     if consumer.resuming > 0 {
         let before = dead.len();
         let popped = consumer.queue.pop(look, dead);

@@ -21,6 +21,7 @@ mod keeping_groups;
 mod kept_queues;
 mod kept_retained;
 mod limits;
+mod live_first;
 mod moving;
 mod output;
 mod overflow;

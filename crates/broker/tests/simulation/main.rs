@@ -17,6 +17,7 @@ mod client;
 mod crashing;
 mod driver;
 mod fates;
+mod live_first;
 mod model;
 mod queues;
 mod retained;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::quoted;
 use crate::findings::{Findings, Part, item, join};
 use crate::registry::{BridgeEntry, Registry};
-use crate::schema::{Bridge, Config};
+use crate::schema::{Bridge, Config, ForwardOrder};
 use crate::suggest::did_you_mean;
 
 /// The keys that only some kinds know, by the table in which they stand.
@@ -40,6 +40,7 @@ pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Finding
         let path = item("bridge", index);
         names.add("bridge", &bridge.name, join(&path, "name"), findings);
         check_parts(bridge, &path, findings);
+        check_orders(config, bridge, &path, findings);
         let kind = join(&path, "kind");
         if findings.is_reported(&kind) {
             continue;
@@ -111,6 +112,29 @@ fn check_parts(bridge: &Bridge, path: &str, findings: &mut Findings<'_>) {
     if bridge.retry_longest < bridge.retry_first {
         let message = format!("the longest wait is shorter than `retry_first`, {}", bridge.retry_first);
         findings.error(&join(path, "retry_longest"), Part::Value, message, None);
+    }
+}
+
+/// What newer messages overtake has to be kept somewhere, and to be the forward's own.
+fn check_orders(config: &Config, bridge: &Bridge, path: &str, findings: &mut Findings<'_>) {
+    for (index, forward) in bridge.forwards.iter().enumerate() {
+        if forward.order == ForwardOrder::Strict {
+            continue;
+        }
+        let path = join(&item(&join(path, "forward"), index), "order");
+        if config.data_dir.is_none() {
+            let message = "without `data_dir` nothing waits longer than a short queue in memory";
+            findings.error(
+                &path,
+                Part::Value,
+                message,
+                Some("add `data_dir`, or leave `order` out".to_owned()),
+            );
+        }
+        if forward.from.starts_with("$queue/") {
+            let message = "a queue is in one order for all who take from it";
+            findings.error(&path, Part::Value, message, Some("leave `order` out".to_owned()));
+        }
     }
 }
 

@@ -133,6 +133,9 @@ section! {
         in_flight: u32 = count(1, 65_535), Default("1000");
         /// Bytes of them, about.
         in_flight_bytes: ByteSize = size(KIB, GIB), Default("8MiB");
+        /// What is sent first after an outage: `strict` keeps the order of each topic, `live-first` lets what comes from then on overtake what has
+        /// waited ([guide](../guides/bridges.md#newer-messages-first)). The latter needs `data_dir`, and topics rather than a queue.
+        order: ForwardOrder = Word(&["strict", "live-first"]), Default("strict");
         /// Messages in a second at which what has waited during an outage is sent.
         drain_rate: Option<u32> = count(1, 100_000_000), Optional("no limit");
         /// Bytes in a second at which it is.
@@ -170,6 +173,16 @@ section! {
         /// What the payload is: the message itself, or an envelope around it ([page](envelopes.md)).
         payload: PayloadForm = Word(&["raw", "json", "cloudevents"]), Default("raw");
     }
+}
+
+/// Which message is sent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardOrder {
+    /// The one that has waited longest.
+    Strict,
+    /// What comes while the upstream is there.
+    LiveFirst,
 }
 
 /// How a gateway proves who it is.

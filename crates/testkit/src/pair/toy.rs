@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use tidegate_broker::{Certificate, Entrance};
 use tidegate_message::{Publisher, QoS, TopicFilter};
 use tidegate_protocol::{
-    Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Close, CloseReason,
-    Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence, Layout,
-    Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Subscribe, Subscribed,
-    WillAction,
+    Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Backlog, Broker, Close,
+    CloseReason, Connection, ConsumerId, Context, Delivery, DeliveryTag, Denial, Detach, Encoded, Evidence,
+    Layout, Outcome, Output, Publish, Published, Refusal, Refused, Reply, RetainedDelivery, Subscribe,
+    Subscribed, WillAction,
 };
 
 /// The consumer of the toy's session.
@@ -59,6 +59,8 @@ struct State {
     detached: bool,
     /// Consumers that have asked for a session; those that have none are detached without effect.
     consumers: Vec<ConsumerId>,
+    /// Those of them whose backlog comes as it is asked for.
+    with_backlog: Vec<ConsumerId>,
 }
 
 struct Machine(Rc<RefCell<State>>);
@@ -128,6 +130,7 @@ impl World {
             publishers: Vec::new(),
             detached: false,
             consumers: Vec::new(),
+            with_backlog: Vec::new(),
         }));
         let link = self.connect_through(worker, 0, entrance, Box::new(Machine(state.clone())));
         Toy { link, state }
@@ -176,9 +179,14 @@ impl Toy {
 
     /// Claims a session.
     pub fn attach(&self, world: &mut World, attaching: Attaching) -> Attachment {
-        self.state.borrow_mut().consumers.push(attaching.consumer);
+        let (consumer, has_backlog) = (attaching.consumer, attaching.has_backlog);
+        {
+            let mut state = self.state.borrow_mut();
+            state.consumers.push(consumer);
+            state.with_backlog.extend(has_backlog.then_some(consumer));
+        }
         self.ask(world, move |broker| {
-            broker.attach(Attach {
+            let attachment = broker.attach(Attach {
                 consumer: attaching.consumer,
                 protocol: "toy",
                 client_id: &attaching.client_id,
@@ -189,7 +197,11 @@ impl Toy {
                 will: attaching.will,
                 limits: attaching.limits,
                 wants_publisher: attaching.wants_publisher,
-            })
+            });
+            if has_backlog && matches!(attachment, Attachment::Now(_)) {
+                broker.arrange(consumer, Backlog::Grows);
+            }
+            attachment
         })
     }
 
@@ -261,6 +273,11 @@ impl Toy {
     /// Settles a delivery of the session as accepted.
     pub fn accept(&self, world: &mut World, tag: u64) {
         self.ask(world, move |broker| broker.settle(SESSION, DeliveryTag(tag), Outcome::Accepted));
+    }
+
+    /// Says what becomes of the session's backlog.
+    pub fn arrange(&self, world: &mut World, backlog: Backlog) {
+        self.ask(world, move |broker| broker.arrange(SESSION, backlog));
     }
 
     /// The machine ends the connection by itself, as after a goodbye, and does this with its will.
@@ -358,10 +375,15 @@ impl Connection for Machine {
         }
     }
 
-    fn handle_reply(&mut self, reply: Reply, _: &mut Context<'_>) -> Result<(), Close> {
+    fn handle_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Result<(), Close> {
         let mut state = self.0.borrow_mut();
         match reply {
-            Reply::Attached(consumer, answer) => state.reply = Some((consumer, answer)),
+            Reply::Attached(consumer, answer) => {
+                if answer.is_ok() && state.with_backlog.contains(&consumer) {
+                    context.broker.arrange(consumer, Backlog::Grows);
+                }
+                state.reply = Some((consumer, answer));
+            }
             Reply::Authenticated(answer) => state.checked = Some(answer),
         }
         Ok(())
@@ -401,12 +423,15 @@ impl Connection for Machine {
         // Only where they say something, so that tests can count the bytes of ordinary lines.
         let attempt =
             if delivery.attempt > 1 { format!("|attempt={}", delivery.attempt) } else { String::new() };
+        let backlog = if delivery.is_backlog { "|backlog" } else { "" };
         let position =
             delivery.position.map(|position| format!("|{}|{}", position.token, position.is_after_gap));
         self.0.borrow_mut().publishers.extend(delivery.publisher.cloned());
         let (consumer, redelivered, ids) = (delivery.consumer.0, delivery.redelivered, ids.join(" "));
-        let rest =
-            format!("|{consumer}|{redelivered}|{tag}|{ids}{attempt}{}\n", position.unwrap_or_default());
+        let rest = format!(
+            "|{consumer}|{redelivered}|{tag}|{ids}{attempt}{backlog}{}\n",
+            position.unwrap_or_default()
+        );
         output.buffer().extend_from_slice(rest.as_bytes());
         Ok(())
     }

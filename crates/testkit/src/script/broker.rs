@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_message::TopicFilter;
 use tidegate_protocol::{
-    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Broker, Consume,
-    ConsumerId, DeliveryTag, Detach, Follow, Following, Identity, Outcome, Proof, Publish, Published,
-    Refusal, ResumeToken, Saved, Saving, Start, Subscribe, Subscribed,
+    Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Backlog, Broker,
+    Consume, ConsumerId, DeliveryTag, Detach, Follow, Following, Identity, Outcome, Proof, Publish,
+    Published, Refusal, ResumeToken, Saved, Saving, Start, Subscribe, Subscribed,
 };
 
 /// What the reply addresses of a connection begin with where the test says nothing else.
@@ -217,6 +217,10 @@ impl Broker for RecordingBroker {
 
     fn note_dropped(&mut self, reason: &'static str) {
         self.requests.push(Request::NoteDropped(reason));
+    }
+
+    fn arrange(&mut self, consumer: ConsumerId, backlog: Backlog) {
+        self.requests.push(Request::Arrange { consumer, backlog });
     }
 
     fn settle(&mut self, consumer: ConsumerId, tag: DeliveryTag, outcome: Outcome) {

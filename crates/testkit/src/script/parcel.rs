@@ -122,6 +122,7 @@ impl Parcel {
             now,
             subscription_ids: &self.subscription_ids,
             tag: self.tag,
+            is_backlog: false,
             position: self.position,
             publisher: None,
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 use tidegate_message::{Properties, QoS};
 use tidegate_protocol::{
-    Attach, Consume, ConsumerId, DeliveryTag, Detach, Follow, Outcome, Publish, RetainedDelivery, SavedState,
-    Saving, StateDelivery, Subscribe, Will, WillAction,
+    Attach, Backlog, Consume, ConsumerId, DeliveryTag, Detach, Follow, Outcome, Publish, RetainedDelivery,
+    SavedState, Saving, StateDelivery, Subscribe, Will, WillAction,
 };
 
 /// What a machine asked of the broker; each variant is the request structure of the same name.
@@ -77,6 +77,10 @@ pub enum Request {
     PublishAll(Vec<Request>),
     SlowDown(Duration),
     NoteDropped(&'static str),
+    Arrange {
+        consumer: ConsumerId,
+        backlog: Backlog,
+    },
     Settle {
         consumer: ConsumerId,
         tag: DeliveryTag,

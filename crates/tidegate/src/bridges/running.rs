@@ -12,7 +12,7 @@ use tidegate_bridge::{
     ReceiveOptions, RetryOptions,
 };
 use tidegate_broker::Node;
-use tidegate_config::{Config, Forward};
+use tidegate_config::{Config, Forward, ForwardOrder};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_net::Inside;
 use tokio::io::DuplexStream;
@@ -233,6 +233,10 @@ fn forward_options(
         retained: forward.retained,
         in_flight_max: forward.in_flight,
         in_flight_bytes_max: usize::try_from(forward.in_flight_bytes.bytes()).unwrap_or(usize::MAX),
+        order: match forward.order {
+            ForwardOrder::Strict => tidegate_bridge::ForwardOrder::Strict,
+            ForwardOrder::LiveFirst => tidegate_bridge::ForwardOrder::LiveFirst,
+        },
         drain: PaceOptions {
             messages_per_second: forward.drain_rate.map(u64::from),
             bytes_per_second: forward.drain_bytes_rate.map(|rate| rate.bytes()),

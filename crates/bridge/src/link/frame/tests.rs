@@ -46,6 +46,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
         any_bytes().prop_map(|filter| Command::Unsubscribe { filter }),
         Just(Command::Done),
+        prop_oneof![Just(Backlog::Grows), Just(Backlog::Overtaken), any::<u32>().prop_map(Backlog::More)]
+            .prop_map(Command::Arrange),
         Just(Command::End),
         (any::<u64>(), any_publishing())
             .prop_map(|(ticket, publishing)| Command::Publish { ticket, publishing }),
@@ -105,6 +107,7 @@ proptest! {
         attempt in any::<u32>(),
         redelivered in any::<bool>(),
         publisher in proptest::option::of(any_publisher()),
+        is_backlog in any::<bool>(),
     ) {
         let now = Instant::now();
         let topic = Topic::parse(b"a/b").unwrap();
@@ -122,6 +125,7 @@ proptest! {
             now,
             subscription_ids: &[],
             tag: None,
+            is_backlog,
             position: None,
             publisher: publisher.as_ref(),
         };
@@ -139,6 +143,7 @@ proptest! {
             attempt,
             expires_in: expiry,
             publisher: publisher.map(Box::new),
+            is_backlog,
         };
         let event = Event::take(&mut BytesMut::from(&bytes[..]));
         prop_assert_eq!(event, Ok(Some(Event::Delivered(Box::new(expected)))));

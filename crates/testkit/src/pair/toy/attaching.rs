@@ -17,6 +17,8 @@ pub struct Attaching {
     pub will: Option<Will>,
     pub limits: SessionLimits,
     pub wants_publisher: bool,
+    /// Whether what waits in the session comes only as it is asked for.
+    pub has_backlog: bool,
 }
 
 /// A session that lives for an hour and takes 10 unsettled deliveries.
@@ -34,6 +36,7 @@ pub fn session(client_id: &str) -> Attaching {
         will: None,
         limits: SessionLimits::Usual,
         wants_publisher: false,
+        has_backlog: false,
     }
 }
 
@@ -77,6 +80,12 @@ impl Attaching {
     /// Told who has published what it gets.
     pub fn wants_publisher(mut self) -> Attaching {
         self.wants_publisher = true;
+        self
+    }
+
+    /// What waits comes as it is asked for.
+    pub fn with_backlog(mut self) -> Attaching {
+        self.has_backlog = true;
         self
     }
 

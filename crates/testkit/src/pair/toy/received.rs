@@ -13,6 +13,7 @@ pub struct Got {
     pub retain: bool,
     pub redelivered: bool,
     pub attempt: u32,
+    pub is_backlog: bool,
     pub tag: Option<u64>,
     pub subscription_ids: Vec<u32>,
     pub token: Option<String>,
@@ -45,6 +46,7 @@ fn parse_line(line: &str) -> Got {
     let attempt = fields.next_if(|field| field.starts_with("attempt="));
     let attempt = attempt.and_then(|field| field.strip_prefix("attempt="));
     let attempt = attempt.map_or(1, |attempt| attempt.parse().expect("a number"));
+    let is_backlog = fields.next_if_eq(&"backlog").is_some();
     let (token, is_after_gap) = (fields.next().map(str::to_owned), fields.next() == Some("true"));
     let ids = ids.split(' ').filter(|id| !id.is_empty()).map(|id| id.parse().expect("an id"));
     Got {
@@ -58,6 +60,7 @@ fn parse_line(line: &str) -> Got {
         subscription_ids: ids.collect(),
         token,
         is_after_gap,
+        is_backlog,
         attempt,
     }
 }
