@@ -296,7 +296,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                     warn!(bridge = %self.seat.bridge, forward = %self.options.name, "a dead letter cannot be kept now: {refusal}");
                 }
             }
-            Event::Attached { .. } | Event::Done | Event::Refused(_) => {}
+            Event::Saved(_) | Event::Attached { .. } | Event::Done | Event::Refused(_) => {}
         }
     }
 

@@ -26,6 +26,7 @@ mod facts;
 mod flight;
 mod forward;
 mod id;
+mod known_ids;
 mod lane_status;
 mod link;
 mod moment;

@@ -167,7 +167,24 @@ impl<P: AsyncRead + AsyncWrite> Link<P> {
                 Event::Done => return Ok(()),
                 Event::Refused(refusal) => return Err(refusal.into()),
                 Event::Delivered(delivered) => early.push(*delivered),
-                Event::Attached { .. } | Event::Published { .. } => {}
+                Event::Saved(_) | Event::Attached { .. } | Event::Published { .. } => {}
+            }
+        }
+    }
+
+    /// Claims the session of this name only to save something in it. Returns what it has saved, the oldest piece first: nothing where the
+    /// gateway keeps nothing.
+    pub async fn attach_to_save(&mut self, name: &str) -> Result<Vec<Bytes>, LinkError> {
+        self.outbox.push(&Command::Attach { name: name.to_owned(), credit: 1 });
+        self.outbox.push(&Command::Done);
+        self.outbox.flush().await?;
+        let mut saved = Vec::new();
+        loop {
+            match self.inbox.next().await? {
+                Event::Saved(piece) => saved.push(piece),
+                Event::Done => return Ok(saved),
+                Event::Refused(refusal) => return Err(refusal.into()),
+                Event::Delivered(_) | Event::Attached { .. } | Event::Published { .. } => {}
             }
         }
     }
@@ -210,6 +227,17 @@ impl<P: AsyncWrite> Outbox<P> {
     /// Publishes a message; its answer is an [`Event::Published`] with this ticket, not necessarily in the order of the tickets.
     pub fn publish(&mut self, ticket: u64, publishing: Publishing) {
         self.push(&Command::Publish { ticket, publishing });
+    }
+
+    /// Saves a piece with the next message that is published, behind what was saved before: after a crash both are kept or neither is. Not where the
+    /// message is refused at once.
+    pub fn save_more(&mut self, piece: Bytes) {
+        self.push(&Command::SaveMore(piece));
+    }
+
+    /// Saves this in place of everything before.
+    pub fn save_whole(&mut self, whole: Bytes) {
+        self.push(&Command::SaveWhole(whole));
     }
 
     /// Says what became of a delivery.

@@ -1,16 +1,17 @@
 //! One receive of a bridge: from the upstream to topics here, and nothing acknowledged there before it is kept here.
 //!
-//! A task of its own, with a link that has no session. A message whose id was seen before is acknowledged and not published again; one
-//! that would go in a circle likewise. What the gateway cannot take now is tried again until it can, and nothing behind it
+//! A task of its own, with a link whose session is there only for what is known of ids ([`KnownIds`]), where that is kept. A message whose id was seen
+//! before is acknowledged and not published again; one that would go in a circle likewise. What the gateway cannot take now is tried again until it can, and nothing behind it
 //! overtakes it on the same topic, because nothing more is taken in meanwhile. What it never takes is rejected and counted.
 
 use crate::backoff::{Backoff, RetryOptions};
 use crate::forward::{Connect, Standing, random};
+use crate::known_ids::KnownIds;
 use crate::lane_status::LaneStatus;
 use crate::link::{Event, Link, LinkError, LinkRefusal, Matched, Publishing};
 use crate::patience::Patience;
 use crate::upstream::{Incoming, Order, Taken, UNSETTLED_MAX};
-use crate::{LoopGuard, PATH_PROPERTY, Path, SeenIds, Sighting, StableId};
+use crate::{LoopGuard, PATH_PROPERTY, Path, Sighting};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -19,10 +20,6 @@ use tidegate_message::{Properties, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
-
-/// Streams of ids that are remembered, and numbers of each.
-const STREAMS_MAX: usize = 4096;
-const NUMBERS_MAX: usize = 1 << 16;
 
 /// Where a received message goes.
 pub trait Destination: Send + Sync + fmt::Debug {
@@ -40,6 +37,8 @@ pub struct Misplaced(pub String);
 pub struct ReceiveOptions {
     /// Its name, for logs and metrics.
     pub name: String,
+    /// The session in which it keeps which ids it has had; nothing where the gateway keeps nothing.
+    pub session: Option<String>,
     /// What becomes of a message.
     pub destination: Arc<dyn Destination>,
     /// The highest level at which it is published here.
@@ -62,7 +61,7 @@ pub(crate) struct Receive<P> {
     options: ReceiveOptions,
     seat: ReceiveSeat,
     connect: Connect<P>,
-    seen: SeenIds,
+    known: KnownIds,
     /// What has come and waits for its turn, with the connection that it came over.
     waiting: VecDeque<(u64, Box<Incoming>)>,
     next_ticket: u64,
@@ -107,12 +106,12 @@ type Door = (u64, u64);
 impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
     pub(crate) fn new(options: ReceiveOptions, seat: ReceiveSeat, connect: Connect<P>) -> Receive<P> {
         let backoff = Backoff::new(seat.retry);
-        let seen = SeenIds::new(STREAMS_MAX, NUMBERS_MAX);
+        let known = KnownIds::new(options.session.is_some());
         Receive {
             options,
             seat,
             connect,
-            seen,
+            known,
             waiting: VecDeque::new(),
             next_ticket: 0,
             under_way: BTreeMap::new(),
@@ -174,14 +173,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
 
     /// Works over one link; ends without an error where the bridge does.
     async fn serve(&mut self, mut link: Link<P>, link_backoff: &mut Backoff) -> Result<(), LinkError> {
-        // Nobody knows what became of what was on its way over the last link: once more, since twice is better than never.
-        for (ticket, guest) in &self.under_way {
-            link.outbox.publish(*ticket, guest.publishing.clone());
-        }
-        self.refused.clear();
-        self.retry_at = None;
+        self.begin(&mut link).await?;
         let _attached = self.seat.status.attach();
         loop {
+            self.save_whole(&mut link);
             self.take_waiting(&mut link).await;
             self.note_under_way();
             let retry_at = self.retry_at;
@@ -214,11 +209,50 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         }
     }
 
+    /// Reads what was kept, and sends again what was on its way over the last link. Nobody knows what became of it where it has no id, or where
+    /// nothing is kept: once more, since twice is better than never.
+    async fn begin(&mut self, link: &mut Link<P>) -> Result<(), LinkError> {
+        self.refused.clear();
+        self.retry_at = None;
+        if let Some(session) = &self.options.session {
+            let kept = link.attach_to_save(session).await?;
+            let bad = self.known.restore(&kept);
+            if bad > 0 {
+                warn!(bridge = %self.seat.bridge, receive = %self.options.name, pieces = bad, "a part of what is known of ids makes no sense");
+            }
+        }
+        for ticket in self.under_way.keys().copied().collect::<Vec<_>>() {
+            let id = self.under_way.get(&ticket).and_then(|guest| guest.id.clone());
+            match id.is_some_and(|id| self.known.look(&id) == Sighting::Seen) {
+                true => self.note_published(ticket, Ok(Matched(true))).await,
+                false => self.publish(ticket, link),
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes what is under way under this ticket, with what is to be kept of its id.
+    fn publish(&mut self, ticket: u64, link: &mut Link<P>) {
+        let Some(guest) = self.under_way.get(&ticket) else { return };
+        if let Some(piece) = self.known.piece(guest.id.as_deref()) {
+            link.outbox.save_more(piece);
+        }
+        link.outbox.publish(ticket, guest.publishing.clone());
+    }
+
+    /// Writes what is known as a whole, where it is time for that and nothing is on its way with which more is kept.
+    fn save_whole(&mut self, link: &mut Link<P>) {
+        if self.known.is_whole_due() && self.under_way.len() == self.refused.len() {
+            link.outbox.save_whole(self.known.whole());
+        }
+    }
+
     /// Takes in what may be taken in now.
     async fn take_waiting(&mut self, link: &mut Link<P>) {
         self.forget_stale();
         while self.under_way.len() < UNSETTLED_MAX
             && self.retry_at.is_none()
+            && !self.known.is_whole_due()
             && let Some((connection, incoming)) = self.waiting.pop_front()
         {
             self.take_in(connection, *incoming, link).await;
@@ -241,11 +275,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             Ok(Prepared::Publish(id, publishing)) => {
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
-                link.outbox.publish(ticket, publishing.clone());
                 if let Some(id) = &id {
                     self.by_id.insert(id.clone(), ticket);
                 }
                 self.under_way.insert(ticket, Guest { doors: vec![door], id, publishing });
+                self.publish(ticket, link);
             }
             Ok(Prepared::Here) => self.settle(door, Taken::Yes).await,
             Ok(Prepared::UnderWay) => {}
@@ -285,8 +319,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             guest.doors.push(door);
             return Some(Prepared::UnderWay);
         }
-        let id = StableId::parse(id).ok()?;
-        (self.seen.look(&id) == Sighting::Seen).then_some(Prepared::Here)
+        (self.known.look(id) == Sighting::Seen).then_some(Prepared::Here)
     }
 
     /// Takes a message out whose way has ended.
@@ -305,9 +338,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                 let Some(guest) = self.leave(ticket) else { return };
                 self.was_answered = true;
                 self.backoff.reset();
-                if let Some(id) = guest.id.as_deref().and_then(|id| StableId::parse(id).ok()) {
-                    self.seen.note(&id);
-                }
+                guest.id.iter().for_each(|id| self.known.note(id));
                 LaneStatus::count(&self.seat.status.confirmed, 1);
                 self.settle_all(&guest, Taken::Yes).await;
             }
@@ -338,9 +369,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         let mut refused = std::mem::take(&mut self.refused);
         refused.sort_unstable();
         for ticket in refused {
-            if let Some(guest) = self.under_way.get(&ticket) {
+            if self.under_way.contains_key(&ticket) {
                 LaneStatus::count(&self.seat.status.retried, 1);
-                link.outbox.publish(ticket, guest.publishing.clone());
+                self.publish(ticket, link);
             }
         }
     }

@@ -49,6 +49,11 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.old.iter().chain(&self.young)
     }
 
+    /// The younger half, then the elder one, each in no order.
+    pub(crate) fn newest_first(&self) -> [&HashMap<K, V>; 2] {
+        [&self.young, &self.old]
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.old.len() + self.young.len()
     }

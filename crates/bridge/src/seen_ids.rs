@@ -10,7 +10,7 @@
 //! own access rules go.
 //!
 //! A number is noted when its message is durable here, not when it arrives, because a crash in between would lose what the upstream then sends
-//! again. What is to survive a restart is written by [`SeenIds::write`] and read by [`SeenIds::restore`].
+//! again. What is to survive a restart is written by [`SeenIds::piece`] and [`SeenIds::write_all`] and read by [`SeenIds::restore_all`].
 
 use crate::id::{self, IdError, StableId};
 use crate::recent::Recent;
@@ -79,6 +79,40 @@ impl SeenIds {
         self.streams.len()
     }
 
+    /// One id, as bytes for a store.
+    pub fn piece(id: &StableId<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_record(&mut out, id.stream(), &[place(id.number())]);
+        out
+    }
+
+    /// What is remembered, as bytes for a store, but no more of them than this: of each stream as much as of any other, the newest of it.
+    pub fn write_all(&self, bytes_max: usize) -> Vec<u8> {
+        let share = bytes_max / self.streams.len().max(1);
+        let mut out = Vec::new();
+        // What is read last is taken for the newest.
+        for streams in self.streams.newest_first().into_iter().rev() {
+            for (name, blocks) in streams {
+                let count = share.saturating_sub(HEAD_BYTES + name.len()) / BLOCK_BYTES;
+                put_record(&mut out, name, &newest_of(blocks, count));
+            }
+        }
+        out
+    }
+
+    /// Adds what was written by [`SeenIds::piece`] and [`SeenIds::write_all`], as far as it makes sense.
+    pub fn restore_all(&mut self, bytes: &[u8]) -> Result<(), SeenIdsError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (length, behind) = rest.split_first_chunk().ok_or(SeenIdsError::Form)?;
+            let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| SeenIdsError::Form)?;
+            let (record, behind) = behind.split_at_checked(length).ok_or(SeenIdsError::Form)?;
+            self.restore(record)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
     /// What is remembered of the stream of this id, as bytes for a store; nothing where it is not remembered.
     pub fn write(&self, id: &StableId<'_>) -> Option<Vec<u8>> {
         let blocks = self.streams.get(id.stream())?;
@@ -115,6 +149,36 @@ impl SeenIds {
         };
         self.streams.change(stream, make, add);
     }
+}
+
+/// What a record takes beside the name of its stream and the blocks, and what a block takes.
+const HEAD_BYTES: usize = 6;
+const BLOCK_BYTES: usize = 16;
+
+/// Writes what is known of one stream, with its length in front.
+fn put_record(out: &mut Vec<u8>, stream: &str, blocks: &[(u64, u64)]) {
+    let name = stream.as_bytes();
+    let Ok(name_bytes) = u8::try_from(name.len()) else { return };
+    let length = 2 + name.len() + blocks.len() * BLOCK_BYTES;
+    out.extend(u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend([VERSION, name_bytes]);
+    out.extend(name);
+    for (block, word) in blocks {
+        out.extend(block.to_be_bytes());
+        out.extend(word.to_be_bytes());
+    }
+}
+
+/// So many of the newest blocks, the oldest first.
+fn newest_of(blocks: &Blocks, count: usize) -> Vec<(u64, u64)> {
+    let half = |half: &std::collections::HashMap<u64, u64>| {
+        let mut blocks: Vec<(u64, u64)> = half.iter().map(|(block, word)| (*block, *word)).collect();
+        blocks.sort_unstable_by_key(|(block, _)| std::cmp::Reverse(*block));
+        blocks
+    };
+    let mut newest: Vec<_> = blocks.newest_first().into_iter().flat_map(half).take(count).collect();
+    newest.reverse();
+    newest
 }
 
 /// The block in which a number stands, and its bit there.

@@ -33,7 +33,12 @@ impl Destination for ByKey {
 
 pub(crate) fn receive() -> Vec<ReceiveOptions> {
     let name = "central.in".to_owned();
-    vec![ReceiveOptions { name, destination: Arc::new(ByKey), qos_max: QoS::AtLeastOnce }]
+    vec![ReceiveOptions {
+        session: Some(format!("{name}/received")),
+        name,
+        destination: Arc::new(ByKey),
+        qos_max: QoS::AtLeastOnce,
+    }]
 }
 
 pub(crate) fn source(bootstrap: &str, topic: &str) -> KafkaOptions {

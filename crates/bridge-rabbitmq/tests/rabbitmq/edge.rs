@@ -39,7 +39,12 @@ fn forward(number: usize) -> ForwardOptions {
 
 fn receive(number: usize) -> ReceiveOptions {
     let destination = Arc::new(ByRoutingKey);
-    ReceiveOptions { name: format!("central.in.{number}"), destination, qos_max: QoS::ExactlyOnce }
+    ReceiveOptions {
+        name: format!("central.in.{number}"),
+        session: Some(format!("central.in.{number}/received")),
+        destination,
+        qos_max: QoS::ExactlyOnce,
+    }
 }
 
 #[derive(Debug)]

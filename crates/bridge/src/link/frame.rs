@@ -36,6 +36,10 @@ pub(super) enum Command {
     Settle { tag: DeliveryTag, outcome: Outcome },
     /// What becomes of what waits in the session.
     Arrange(Backlog),
+    /// What the session saves together with the next message.
+    SaveMore(Bytes),
+    /// What it saves in place of everything before.
+    SaveWhole(Bytes),
     /// The session ends, and everything in it.
     End,
 }
@@ -48,6 +52,8 @@ pub enum Event {
         /// Whether there was one of that name.
         present: bool,
     },
+    /// What the session has saved: comes before [`Event::Attached`], the oldest piece first.
+    Saved(Bytes),
     /// Everything that the client asked for before it asked to be told is done, and kept where it has to be.
     Done,
     /// What was asked for cannot be had.
@@ -76,12 +82,15 @@ mod kind {
     pub(super) const SETTLE: u8 = 6;
     pub(super) const END: u8 = 7;
     pub(super) const ARRANGE: u8 = 8;
+    pub(super) const SAVE_MORE: u8 = 9;
+    pub(super) const SAVE_WHOLE: u8 = 10;
     pub(super) const ATTACHED: u8 = 65;
     pub(super) const REFUSED: u8 = 66;
     pub(super) const PUBLISHED: u8 = 67;
     pub(super) const NOT_PUBLISHED: u8 = 68;
     pub(super) const DELIVERED: u8 = 69;
     pub(super) const DELIVERED_OF_BACKLOG: u8 = 70;
+    pub(super) const SAVED: u8 = 71;
 }
 
 const RETAIN: u8 = 4;
@@ -150,6 +159,8 @@ impl Command {
                 out.put_u8(what);
                 out.put_u32(count);
             }),
+            Command::SaveMore(piece) => frame(out, kind::SAVE_MORE, |out| put_bytes(out, piece)),
+            Command::SaveWhole(whole) => frame(out, kind::SAVE_WHOLE, |out| put_bytes(out, whole)),
             Command::End => frame(out, kind::END, |_| {}),
         }
     }
@@ -191,6 +202,8 @@ impl Command {
                 (2, count) => Backlog::More(count),
                 _ => return Err(BadFrame),
             }),
+            kind::SAVE_MORE => Command::SaveMore(fields.bytes()?),
+            kind::SAVE_WHOLE => Command::SaveWhole(fields.bytes()?),
             kind::END => Command::End,
             _ => return Err(BadFrame),
         };
@@ -227,6 +240,7 @@ impl Event {
             Event::Attached { present } => {
                 frame(out, kind::ATTACHED, |out| out.put_u8(u8::from(*present)));
             }
+            Event::Saved(piece) => frame(out, kind::SAVED, |out| put_bytes(out, piece)),
             Event::Done => frame(out, kind::DONE, |_| {}),
             Event::Refused(refusal) => frame(out, kind::REFUSED, |out| put_refusal(out, refusal)),
             Event::Published { ticket, result: Ok(Matched(matched)) } => frame(out, kind::PUBLISHED, |out| {
@@ -249,6 +263,7 @@ impl Event {
         let mut fields = Fields::of_bytes(input.split_to(length).freeze())?;
         let event = match fields.byte()? {
             kind::ATTACHED => Event::Attached { present: fields.byte()? != 0 },
+            kind::SAVED => Event::Saved(fields.bytes()?),
             kind::DONE => Event::Done,
             kind::REFUSED => Event::Refused(fields.refusal()?),
             kind::PUBLISHED => {

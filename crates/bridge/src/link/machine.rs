@@ -10,14 +10,15 @@
 
 use super::frame::{BadFrame, Command, Event, Matched, frame_bytes, write_delivery};
 use super::{LinkRefusal, Publishing};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{
     Answer, Attach, Attached, Attachment, Authenticate, Authenticated, Authentication, Backlog, Broker,
     Close, CloseReason, Connection, ConsumerId, Context, Delivery, Detach, Encoded, Evidence, MessageKind,
-    Output, Peer, Protocol, Publish, Recognition, Refusal, Refused, Reply, RetainedDelivery, SessionLimits,
-    Settlement, Subscribe, WillAction,
+    Output, Peer, Protocol, Publish, Recognition, Refusal, Refused, Reply, RetainedDelivery, Saved, Saving,
+    SessionLimits, Settlement, Subscribe, WillAction,
 };
 
 /// What links are called where protocols are: in metrics, and as the owner of their sessions.
@@ -65,6 +66,12 @@ pub(super) struct LinkMachine {
     name: String,
     /// What was said of the backlog before there was a session.
     arranged: Option<Backlog>,
+    /// Whether what the session saves outlives the process.
+    is_durable: bool,
+    /// All that it has saved, which is told once more when the link goes.
+    saved: Vec<u8>,
+    /// What is to be saved with the next message.
+    piece: Option<Bytes>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -126,9 +133,11 @@ impl LinkMachine {
                 context.broker.arrange(SESSION, backlog);
             }
             Command::Arrange(backlog) => self.arranged = Some(backlog),
+            Command::SaveMore(piece) => self.piece = Some(piece),
+            Command::SaveWhole(whole) => self.save(Saved::Whole(&whole), context.broker),
             Command::Settle { tag, outcome } => context.broker.settle(SESSION, tag, outcome),
             Command::End => {
-                detach(context.broker, Some(Duration::ZERO));
+                detach(context.broker, Some(Duration::ZERO), Vec::new());
                 return Err(CloseReason::Disconnected.into());
             }
         }
@@ -168,6 +177,11 @@ impl LinkMachine {
         if let Some(backlog) = self.arranged.take() {
             context.broker.arrange(SESSION, backlog);
         }
+        self.is_durable = attached.is_durable;
+        for piece in &attached.saved {
+            self.saved.extend(piece);
+            write(&Event::Saved(Bytes::copy_from_slice(piece)), context.output);
+        }
         write(&Event::Attached { present: attached.present }, context.output);
     }
 
@@ -200,7 +214,20 @@ impl LinkMachine {
         }
     }
 
+    /// Saves something with everything else that this call asks for.
+    fn save(&mut self, saved: Saved<'_>, broker: &mut dyn Broker) {
+        if !self.is_durable {
+            return;
+        }
+        broker.save(SESSION, saved, Saving::Along);
+        match saved {
+            Saved::Whole(whole) => self.saved = whole.to_vec(),
+            Saved::More(piece) => self.saved.extend(piece),
+        }
+    }
+
     fn publish(&mut self, ticket: u64, publishing: &Publishing, context: &mut Context<'_>) {
+        let piece = self.piece.take();
         let Publishing { topic, payload, qos, retain, properties, expiry } = publishing;
         let published = context.broker.publish(&Publish {
             topic,
@@ -210,6 +237,9 @@ impl LinkMachine {
             properties: properties.as_deref(),
             expiry: *expiry,
         });
+        if let Some(piece) = piece.filter(|_| published.is_ok()) {
+            self.save(Saved::More(&piece), context.broker);
+        }
         let result = match published {
             Ok(published) if published.answer == Answer::Later => {
                 let matched = Matched(published.matched);
@@ -233,8 +263,8 @@ fn write(event: &Event, output: &mut Output) {
     event.write(output.buffer());
 }
 
-fn detach(broker: &mut dyn Broker, expiry: Option<Duration>) {
-    broker.detach(Detach { consumer: SESSION, will: WillAction::Discard, expiry, saved: Vec::new() });
+fn detach(broker: &mut dyn Broker, expiry: Option<Duration>, saved: Vec<u8>) {
+    broker.detach(Detach { consumer: SESSION, will: WillAction::Discard, expiry, saved });
 }
 
 impl Connection for LinkMachine {
@@ -314,7 +344,7 @@ impl Connection for LinkMachine {
     }
 
     fn handle_close(&mut self, _: &Close, context: &mut Context<'_>) {
-        detach(context.broker, None);
+        detach(context.broker, None, std::mem::take(&mut self.saved));
     }
 
     fn client_id(&self) -> Option<&str> {

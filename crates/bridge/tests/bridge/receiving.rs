@@ -4,9 +4,13 @@ use crate::toy::Toy;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use tidegate_bridge::{BridgeState, Destination, Incoming, Misplaced, Publishing, ReceiveOptions, Taken};
-use tidegate_bridging::{AtWork, Follower, options, with_gateway};
+use tidegate_bridge::{
+    BridgeState, Delivered, Destination, Event, Incoming, Link, Misplaced, Publishing, ReceiveOptions, Taken,
+};
+use tidegate_bridging::{AtWork, Follower, PATIENCE, connect, gateway, options, run, with_gateway};
 use tidegate_message::QoS;
+use tidegate_storage::MemoryStorage;
+use tokio::time::timeout;
 
 /// Everything goes to one topic, but what has no place at all.
 #[derive(Debug)]
@@ -29,7 +33,12 @@ impl Destination for To {
 }
 
 pub(crate) fn receive(to: &'static str) -> ReceiveOptions {
-    ReceiveOptions { name: "central.in".to_owned(), destination: Arc::new(To(to)), qos_max: QoS::AtLeastOnce }
+    ReceiveOptions {
+        name: "central.in".to_owned(),
+        session: Some("central.in/received".to_owned()),
+        destination: Arc::new(To(to)),
+        qos_max: QoS::AtLeastOnce,
+    }
 }
 
 pub(crate) fn incoming(ticket: u64, payload: &str, id: Option<&str>, path: Option<&str>) -> Incoming {
@@ -143,4 +152,67 @@ fn what_has_no_place_here_is_rejected_and_counted_and_circles_end_here() {
         bridge.until(BridgeState::Live).await;
         bridge.stop().await;
     });
+}
+
+/// The gateway is killed at any moment, and the upstream, which has lost every acknowledgement, hands over everything again: each message is here once.
+#[test]
+fn what_was_received_before_a_kill_is_recognised_after_it() {
+    let mut storage = Arc::new(MemoryStorage::new());
+    let toy = Toy::new(1);
+    const PORTION: u64 = 150;
+    for round in 1..=4_u64 {
+        let gateway = gateway(storage.clone());
+        run(async {
+            let inside = gateway.inside();
+            if round == 1 {
+                // Its session keeps everything that comes from now on.
+                drop(Follower::new(&inside, "commands/#").await);
+            }
+            toy.with(|state| {
+                let all = 0..round * PORTION;
+                state.handed.clear();
+                state.outbound =
+                    all.map(|n| incoming(n, &n.to_string(), Some(&format!("far/1/x/{n}")), None)).collect();
+                state.taken.clear();
+            });
+            let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+            // In the midst of what is new in this round.
+            let some = (round - 1) * PORTION + PORTION / (round + 1);
+            toy.until(|state| (state.taken.len() as u64 >= some).then_some(())).await;
+            storage = Arc::new(storage.crash());
+            bridge.stop().await;
+        });
+        gateway.stop();
+    }
+    let gateway = gateway(storage);
+    run(async {
+        let inside = gateway.inside();
+        toy.with(|state| {
+            let all = 0..4 * PORTION;
+            state.handed.clear();
+            state.outbound =
+                all.map(|n| incoming(n, &n.to_string(), Some(&format!("far/1/x/{n}")), None)).collect();
+            state.taken.clear();
+        });
+        let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+        toy.until(|state| (state.taken.len() as u64 == 4 * PORTION).then_some(())).await;
+        let status = &bridge.status.receives()[0];
+        let duplicates = status.duplicates.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(duplicates >= 3 * PORTION, "{duplicates}");
+        bridge.stop().await;
+        let mut link = Link::new(connect(&inside)().unwrap());
+        let (mut all, wanted) = (Vec::new(), 4 * PORTION as usize);
+        link.attach("follower", 1000, &[], false, &mut all).await.unwrap();
+        while all.len() < wanted
+            && let Event::Delivered(delivered) = timeout(PATIENCE, link.inbox.next()).await.unwrap().unwrap()
+        {
+            all.push(*delivered);
+        }
+        let number =
+            |delivered: &Delivered| std::str::from_utf8(&delivered.payload).unwrap().parse().unwrap();
+        let mut numbers: Vec<u64> = all.iter().map(number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..4 * PORTION).collect::<Vec<_>>());
+    });
+    gateway.stop();
 }

@@ -12,7 +12,7 @@ use tidegate_bridge::{
     ReceiveOptions, RetryOptions,
 };
 use tidegate_broker::Node;
-use tidegate_config::{Config, Forward, ForwardOrder};
+use tidegate_config::{Config, Forward, ForwardOrder, Receive};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_net::Inside;
 use tokio::io::DuplexStream;
@@ -86,7 +86,7 @@ impl Bridges {
             let same = self.running.iter().find(|running| running.config == **bridge);
             same.is_none_or(|running| running.files != Files::of(bridge))
         };
-        let made = config.bridges.iter().filter(is_new).map(|bridge| self.make(bridge, &config.node));
+        let made = config.bridges.iter().filter(is_new).map(|bridge| self.make(bridge, config));
         made.collect::<Result<Vec<_>, _>>().map(Prepared)
     }
 
@@ -97,9 +97,9 @@ impl Bridges {
         };
         let (stay, gone): (Vec<_>, Vec<_>) = self.running.drain(..).partition(stays);
         self.running = stay;
-        let before = gone.iter().flat_map(|running| forward_names(&running.config)).collect::<Vec<_>>();
+        let before = gone.iter().flat_map(|running| sessions(&running.config)).collect::<Vec<_>>();
         gone.into_iter().for_each(Running::end);
-        let kept = config.bridges.iter().flat_map(forward_names).collect::<Vec<_>>();
+        let kept = config.bridges.iter().flat_map(sessions).collect::<Vec<_>>();
         for name in before.into_iter().filter(|name| !kept.contains(name)) {
             let connect = self.connect();
             self.handle()?.spawn(forget(connect, name));
@@ -122,7 +122,8 @@ impl Bridges {
         Ok(())
     }
 
-    fn make(&self, bridge: &tidegate_config::Bridge, node: &str) -> Result<Ready, Refused> {
+    fn make(&self, bridge: &tidegate_config::Bridge, config: &Config) -> Result<Ready, Refused> {
+        let node = config.node.as_str();
         // Looked at first: what changes behind it is found by the next reload.
         let files = Files::of(bridge);
         let refused = |message: String| Refused::Bridge { bridge: bridge.name.clone(), message };
@@ -136,6 +137,7 @@ impl Bridges {
         let receives = bridge.receives.iter().enumerate().zip(parts.destinations);
         let receives = receives.map(|((index, receive), destination)| ReceiveOptions {
             name: part_name(bridge, receive.name.as_deref(), index),
+            session: config.data_dir.is_some().then(|| ids_session(bridge, index, receive)),
             destination,
             qos_max: qos(receive.qos),
         });
@@ -246,10 +248,17 @@ fn forward_options(
     })
 }
 
-/// The names of the sessions of a bridge's forwards.
-fn forward_names(bridge: &tidegate_config::Bridge) -> Vec<String> {
+/// The names of the sessions of a bridge's forwards, and of those in which its receives keep what they have had.
+fn sessions(bridge: &tidegate_config::Bridge) -> Vec<String> {
     let forwards = bridge.forwards.iter().enumerate();
-    forwards.map(|(index, forward)| part_name(bridge, forward.name.as_deref(), index)).collect()
+    let forwards = forwards.map(|(index, forward)| part_name(bridge, forward.name.as_deref(), index));
+    let receives = bridge.receives.iter().enumerate();
+    forwards.chain(receives.map(|(index, receive)| ids_session(bridge, index, receive))).collect()
+}
+
+/// The session in which a receive keeps which ids it has had: no forward can have its name.
+fn ids_session(bridge: &tidegate_config::Bridge, index: usize, receive: &Receive) -> String {
+    format!("{}/received", part_name(bridge, receive.name.as_deref(), index))
 }
 
 /// Ends the session of a forward that is not there any more: nobody would ever take what waits in it.

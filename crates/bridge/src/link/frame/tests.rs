@@ -46,6 +46,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
         any_bytes().prop_map(|filter| Command::Unsubscribe { filter }),
         Just(Command::Done),
+        any_bytes().prop_map(Command::SaveMore),
+        any_bytes().prop_map(Command::SaveWhole),
         prop_oneof![Just(Backlog::Grows), Just(Backlog::Overtaken), any::<u32>().prop_map(Backlog::More)]
             .prop_map(Command::Arrange),
         Just(Command::End),
@@ -62,6 +64,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         any::<bool>().prop_map(|present| Event::Attached { present }),
         Just(Event::Done),
+        any_bytes().prop_map(Event::Saved),
         refusal().prop_map(Event::Refused),
         (any::<u64>(), result).prop_map(|(ticket, result)| Event::Published { ticket, result }),
     ]
