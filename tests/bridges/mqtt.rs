@@ -177,3 +177,35 @@ fn the_example_of_an_edge_gateway_forwards_and_receives() {
     mosquitto_pub(central, &["-q", "1", "-t", "commands/edge-1/valve", "-m", "open"]);
     assert_eq!(received(&mut device), "commands/edge-1/valve open");
 }
+
+/// A backlog that takes half a minute to drain keeps no live message waiting.
+#[test]
+fn a_live_message_overtakes_a_backlog_on_its_way_to_mosquitto() {
+    let mosquitto = Mosquitto::start();
+    let proxy = Proxy::start(mosquitto.address());
+    proxy.set_flow(Direction::FromUpstream, Flow::Swallow);
+    let bridge = bridge_to(proxy.address().port())
+        .replace("topic = \"plant", "order = \"live-first\"\ndrain_rate = 1\ntopic = \"plant");
+    let mut gateway = Gateway::start(&config(&bridge));
+    let central = mosquitto.address().port();
+    let mut panel = subscribed_mosquitto(central, &["-q", "1", "-t", "plant/#", "-F", "got %p"]);
+    for number in 0..30 {
+        let payload = format!("m{number}");
+        mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/a", "-m", &payload]);
+    }
+    proxy.end_connections(Ending::Reset);
+    proxy.heal();
+    gateway.wait_for_log("the upstream answers");
+    assert_eq!(received(&mut panel), "m0");
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/a", "-m", "live"]);
+    let mut before = 1;
+    loop {
+        let payload = received(&mut panel);
+        if payload == "live" {
+            break;
+        }
+        assert_eq!(payload, format!("m{before}"), "the backlog is in order");
+        before += 1;
+    }
+    assert!(before < 20, "{before} came before it");
+}
