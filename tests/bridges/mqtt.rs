@@ -209,3 +209,27 @@ fn a_live_message_overtakes_a_backlog_on_its_way_to_mosquitto() {
     }
     assert!(before < 20, "{before} came before it");
 }
+
+/// What a forward has left that is gone at a start is named, and thrown away when the operator says so.
+#[test]
+fn a_forward_that_is_gone_at_a_start_is_named_until_it_is_to_be_forgotten() {
+    // Nobody listens there.
+    let with = config(&bridge_to(1));
+    let gateway = Gateway::start(&with);
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/a", "-m", "left"]);
+    let scratch = gateway.kill();
+    let without = scratch.write("without.toml", config(""));
+    let gateway = Gateway::start_in(scratch, &without);
+    let named = |gateway: &Gateway| gateway.log().contains("a forward is not configured any more");
+    assert!(named(&gateway), "{}", gateway.log());
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/a", "-m", "more"]);
+    let scratch = gateway.kill();
+    let forgetting = format!("forget_forwards = [\"central.telemetry\"]\n{}", config(""));
+    let forgetting = scratch.write("forgetting.toml", &forgetting);
+    let mut gateway = Gateway::start_in(scratch, &forgetting);
+    assert!(!named(&gateway));
+    let gone = "the forward is gone, and what waited in it\",\"forward\":\"central.telemetry";
+    if !gateway.log().contains(gone) {
+        gateway.wait_for_log(gone);
+    }
+}

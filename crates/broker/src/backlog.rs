@@ -3,6 +3,8 @@
 use crate::Node;
 use crate::queue::Queue;
 use crate::recovery::session_key;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What waits for a session: in memory, on the disk, and delivered but not settled.
 ///
@@ -26,6 +28,12 @@ impl Node {
     pub fn backlog(&self, protocol: &str, client_id: &str) -> Option<Backlog> {
         let key = session_key(self, protocol, client_id)?;
         Some(self.sessions.queue(&key)?.backlog())
+    }
+
+    /// The sessions of this protocol and how much waits for each, by their names.
+    pub fn sessions_of(&self, protocol: &str) -> BTreeMap<Arc<str>, Backlog> {
+        let sessions = self.sessions.of_protocol(protocol);
+        sessions.into_iter().map(|(name, queue)| (name, queue.backlog())).collect()
     }
 }
 

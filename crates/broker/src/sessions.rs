@@ -4,6 +4,7 @@
 //! worker does what the answers say.
 
 mod kept;
+mod listing;
 mod restoring;
 
 pub(crate) use kept::Scribe;

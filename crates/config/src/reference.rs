@@ -134,7 +134,8 @@ fn default(setting: &Setting) -> String {
     match (setting.presence, setting.kind) {
         (Presence::Required, _) => "required".to_owned(),
         (Presence::Optional(meaning), _) => meaning.to_owned(),
-        (Presence::Default(_), Kind::List(_)) => "empty: all".to_owned(),
+        (Presence::Default(""), Kind::List(_)) => "empty: all".to_owned(),
+        (Presence::Default(meaning), Kind::List(_)) => format!("empty: {meaning}"),
         (Presence::Default(_), Kind::Paths | Kind::Texts(_) | Kind::Values) => "empty".to_owned(),
         (Presence::Default(_), Kind::Table(_) | Kind::Tables(_) | Kind::Protocols) => String::new(),
         (Presence::Default(text), Kind::Time { .. }) => quoted_default(text.parse::<TimeSpan>().ok(), text),

@@ -63,6 +63,9 @@ section! {
         /// The folder for what is kept over a restart ([guide](../guides/durable.md)). It is made where it is not there, but not the
         /// folders above it, and belongs to one gateway at a time.
         data_dir: Option<PathBuf> = Path, Optional("nothing is kept over a restart");
+        /// Forwards of bridges that are gone while the gateway was stopped: what has waited for them is thrown away. The log names them at the start
+        /// ([guide](../guides/bridges.md#changes)).
+        forget_forwards: Vec<String> = List(NOT_EMPTY), Default("none");
         /// Worker threads. Each owns its connections; 0 means one per processor core that this process may use.
         workers: usize = count(0, 64), Default("0");
         /// How long queued bytes may still be sent to the clients when the gateway stops.

@@ -6,8 +6,8 @@ mod common;
 use common::{Folder, LISTENER};
 use std::time::{Duration, SystemTime};
 use tidegate_config::{
-    Argument, Bridge, BridgeEntry, BridgeError, BridgeLogin, Loaded, Persistence, Registry, Report, Sources,
-    load,
+    Argument, Bridge, BridgeEntry, BridgeError, BridgeLogin, ForwardOrder, Loaded, Persistence, Registry,
+    Report, Sources, load,
 };
 
 /// A kind that knows what RabbitMQ does, and one that knows nothing of its own.
@@ -32,8 +32,12 @@ fn refuse_exchange_bad(bridge: &Bridge, _: &str) -> Vec<BridgeError> {
 }
 
 fn load_bridge(tables: &str) -> Result<Loaded, Report> {
+    load_file(format!("{LISTENER}{tables}"))
+}
+
+fn load_file(text: String) -> Result<Loaded, Report> {
     let folder = Folder::new();
-    let file = folder.write("gate.toml", format!("{LISTENER}{tables}"));
+    let file = folder.write("gate.toml", text);
     let registry = registry();
     load(&Sources {
         file: Some(file),
@@ -135,4 +139,27 @@ fn mistakes_in_named_values_are_placed() {
         &format!("{BRIDGE}{FORWARD}persistence='by_qos'\n"),
         &["gate.toml:14:13", "did you mean `by-qos`?"],
     );
+}
+
+/// What overtakes a backlog needs one that is kept, and its own.
+#[test]
+fn live_first_needs_a_store_and_topics() {
+    assert_error(
+        &format!("{BRIDGE}{FORWARD}order='live-first'\n"),
+        &["gate.toml:14:7", "without `data_dir` nothing waits longer"],
+    );
+    let bridge = format!("{LISTENER}{BRIDGE}[[bridge.forward]]\nexchange='e'\norder='live-first'\n");
+    let loaded = load_file(format!("data_dir='d'\n{bridge}from='a/#'\n")).unwrap();
+    assert_eq!(loaded.config.bridges[0].forwards[0].order, ForwardOrder::LiveFirst);
+    let report = load_file(format!("data_dir='d'\n{bridge}from='$queue/a'\n")).unwrap_err().to_string();
+    assert!(report.contains("a queue is in one order for all who take from it"), "{report}");
+}
+
+#[test]
+fn what_is_configured_is_not_to_be_forgotten() {
+    let forgotten =
+        |name: &str| load_file(format!("forget_forwards=['{name}']\n{LISTENER}{BRIDGE}{FORWARD}"));
+    assert_eq!(forgotten("central.gone").unwrap().config.forget_forwards, ["central.gone"]);
+    let report = forgotten("central.0").unwrap_err().to_string();
+    assert!(report.contains("`central.0` is configured: what waits for it is sent"), "{report}");
 }

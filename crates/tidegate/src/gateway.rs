@@ -189,6 +189,7 @@ impl Gateway {
         let mut bridges = Bridges::new(running.inside(), running.node().clone(), epoch);
         let roster = bridges.roster();
         running.node().set_system_source(Box::new(move |node| roster.system_topics(node)));
+        bridges.note_strangers(&config)?;
         bridges.apply(&config, bridges.prepare(&config)?)?;
         let configuration = configuration.clone();
         let live = Live { configuration, config, passwords, running, level, store, bridges };

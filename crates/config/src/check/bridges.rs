@@ -35,6 +35,7 @@ const RECEIVE_KEYS: &[&str] =
     &["filter", "retain", "queue", "prefetch", "exclusive", "topics", "group", "start"];
 
 pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Findings<'_>) {
+    check_forgotten(config, findings);
     let mut names = Names::default();
     for (index, bridge) in config.bridges.iter().enumerate() {
         let path = item("bridge", index);
@@ -54,6 +55,23 @@ pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Finding
                 let message = format!("unknown kind of bridge {}", quoted(&bridge.kind));
                 findings.error(&kind, Part::Value, message, Some(suggestion));
             }
+        }
+    }
+}
+
+/// What is configured is not to be forgotten.
+fn check_forgotten(config: &Config, findings: &mut Findings<'_>) {
+    for (index, forgotten) in config.forget_forwards.iter().enumerate() {
+        let is_it = |bridge: &Bridge| {
+            let mut forwards = bridge.forwards.iter().enumerate();
+            forwards.any(|(number, forward)| {
+                let name = forward.name.clone().unwrap_or_else(|| number.to_string());
+                format!("{}.{name}", bridge.name) == *forgotten
+            })
+        };
+        if config.bridges.iter().any(is_it) {
+            let message = format!("{} is configured: what waits for it is sent", quoted(forgotten));
+            findings.error(&item("forget_forwards", index), Part::Value, message, None);
         }
     }
 }

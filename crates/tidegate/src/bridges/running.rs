@@ -80,6 +80,25 @@ impl Bridges {
         self.roster.clone()
     }
 
+    /// Names what forwards have left in the store that are not configured any more: it may be worth something, and goes on growing. What receives
+    /// have left, which is only which ids they have had, is forgotten.
+    pub(crate) fn note_strangers(&mut self, config: &Config) -> Result<(), Refused> {
+        let kept = config.bridges.iter().flat_map(sessions).collect::<Vec<_>>();
+        let sessions = self.node.sessions_of(tidegate_bridge::PROTOCOL);
+        for (name, backlog) in sessions.iter().filter(|(name, _)| !kept.iter().any(|kept| **kept == ***name))
+        {
+            if name.ends_with(IDS) {
+                let connect = self.connect();
+                self.handle()?.spawn(forget(connect, name.to_string()));
+            } else if !config.forget_forwards.iter().any(|forgotten| **forgotten == **name) {
+                let (messages, bytes) = (backlog.messages, backlog.bytes);
+                warn!(forward = %name, messages, bytes, "a forward is not configured any more, and what is for it goes on waiting; \
+                     name it in `forget_forwards` to throw that away, or configure it again to have it sent");
+            }
+        }
+        Ok(())
+    }
+
     /// Makes those ready that are new or other than before. Nothing has changed yet where one cannot be made.
     pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, Refused> {
         let is_new = |bridge: &&tidegate_config::Bridge| {
@@ -100,7 +119,12 @@ impl Bridges {
         let before = gone.iter().flat_map(|running| sessions(&running.config)).collect::<Vec<_>>();
         gone.into_iter().for_each(Running::end);
         let kept = config.bridges.iter().flat_map(sessions).collect::<Vec<_>>();
-        for name in before.into_iter().filter(|name| !kept.contains(name)) {
+        let has_left = |name: &&String| self.node.backlog(tidegate_bridge::PROTOCOL, name).is_some();
+        let told = config.forget_forwards.iter().filter(has_left).cloned().collect::<Vec<_>>();
+        let mut gone = before.into_iter().chain(told).filter(|name| !kept.contains(name)).collect::<Vec<_>>();
+        gone.sort_unstable();
+        gone.dedup();
+        for name in gone {
             let connect = self.connect();
             self.handle()?.spawn(forget(connect, name));
         }
@@ -258,8 +282,11 @@ fn sessions(bridge: &tidegate_config::Bridge) -> Vec<String> {
 
 /// The session in which a receive keeps which ids it has had: no forward can have its name.
 fn ids_session(bridge: &tidegate_config::Bridge, index: usize, receive: &Receive) -> String {
-    format!("{}/received", part_name(bridge, receive.name.as_deref(), index))
+    format!("{}{IDS}", part_name(bridge, receive.name.as_deref(), index))
 }
+
+/// What the names of such sessions end in.
+const IDS: &str = "/received";
 
 /// Ends the session of a forward that is not there any more: nobody would ever take what waits in it.
 async fn forget(connect: Connect<DuplexStream>, name: String) {
