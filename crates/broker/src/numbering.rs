@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_storage::record::GivenNote;
 use tidegate_storage::{Change, Storage, StreamId, Urgency};
 
-/// How many numbers one note is good for.
-const NOTED_AT_ONCE: u64 = 1 << 16;
+/// How many numbers one note is good for. Far from a multiple of [`tidegate_protocol::DeliveryTag::ROUND`], so that a client that has not finished with an
+/// identifier meets it again late, also where a process gives few numbers.
+const NOTED_AT_ONCE: u64 = 90_000;
 
 /// The next note is written while so many numbers are left, so that the disk has it before the first of the new ones is seen.
 const LEFT_AT_LEAST: u64 = 1 << 14;

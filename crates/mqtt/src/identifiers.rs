@@ -10,9 +10,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU16;
 use tidegate_protocol::DeliveryTag;
 
-/// How many identifiers there are: 1 to 65 535.
-const IDS: u64 = 65_535;
-
 /// So much room is kept for identifiers although few are in use.
 const KEPT: usize = 256;
 
@@ -124,7 +121,7 @@ impl Identifiers {
 
 /// The identifier of a tag ([MQTT-2.2.1-4]: never 0).
 fn derived(tag: DeliveryTag) -> NonZeroU16 {
-    let number = tag.0.wrapping_sub(1) % IDS + 1;
+    let number = tag.0.wrapping_sub(1) % DeliveryTag::ROUND + 1;
     u16::try_from(number).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
 }
 

@@ -12,6 +12,12 @@ pub type SubscriptionIds = SmallVec<[u32; 1]>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryTag(pub u64);
 
+impl DeliveryTag {
+    /// So many tags in a row have different short identifiers (MQTT 5.0 section 2.2.1: 1 to 65,535), which repeat then. Where tags are left out while
+    /// something is unsettled, whole rounds of them are, so that none of what comes next has the identifier of what has not been settled.
+    pub const ROUND: u64 = 65_535;
+}
+
 /// One message on its way to one consumer; borrowed from the publisher's read buffer or from a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {

@@ -10,11 +10,19 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tidegate_protocol::DeliveryTag;
 
 impl Queue {
     /// Numbers begin here, unless they have begun above it.
     pub(crate) fn number_from(&self, number: u64) {
         self.next_number.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// What comes next has a number behind these, and the short identifier that it would have had without them.
+    pub(crate) fn leave_out(&self, numbers_before: u64) {
+        let next = self.next_number.load(Ordering::Relaxed);
+        let rounds = numbers_before.saturating_sub(next).div_ceil(DeliveryTag::ROUND);
+        self.number_from(next.saturating_add(rounds.saturating_mul(DeliveryTag::ROUND)));
     }
 
     /// It is a group's, whose numbers are the places in its order: they begin here, or behind what earlier processes may have given.

@@ -166,9 +166,16 @@ impl<'a> Recovery<'a> {
         let queue = Arc::new(Queue::new(id, self.home_of(id), self.node.total.clone()));
         let contents = self.keeper.storage().summary(StreamId(id));
         queue.remember_numbers(&self.keeper.numbering);
-        queue.number_from(contents.map_or(1, |contents| contents.last.saturating_add(1)));
-        if consumer.is_some() {
-            queue.number_from(self.keeper.numbering.first(Series::Sessions));
+        let given = match consumer {
+            Some(_) => self.keeper.numbering.first(Series::Sessions),
+            None => 0,
+        };
+        match contents {
+            Some(contents) => {
+                queue.number_from(contents.last.saturating_add(1));
+                queue.leave_out(given);
+            }
+            None => queue.number_from(given.max(1)),
         }
         contents.into_iter().for_each(|_| queue.note_entry());
         self.queues.insert(id, KnownQueue { queue: queue.clone(), consumer });

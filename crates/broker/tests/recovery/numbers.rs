@@ -3,7 +3,7 @@
 use crate::{Kept, MINUTE, QOS1};
 use std::time::Duration;
 use tidegate_message::QoS;
-use tidegate_protocol::Publish;
+use tidegate_protocol::{DeliveryTag, Publish};
 use tidegate_storage::{MemoryStorage, Storage, StreamId};
 use tidegate_testkit::pair::toy::{Toy, session};
 
@@ -43,6 +43,29 @@ fn a_late_acknowledgement_settles_nothing_new() {
         kept.world.run();
         assert_eq!(tags(&ann), after);
     }
+}
+
+/// [MQTT-4.4.0-1]: what is sent again has the identifier that it had, however many restarts there were while it was under way. It is derived from
+/// the tag, so nothing that comes later may have taken it.
+#[test]
+fn what_is_under_way_over_restarts_has_identifiers_of_its_own() {
+    let mut kept = Kept::new();
+    let ann = kept.world.attached(0, session("ann"));
+    ann.subscribe(&mut kept.world, "a");
+    for _ in 0..5 {
+        publish(&mut kept, "a", QOS2);
+        publish(&mut kept, "a", QOS2);
+        kept = kept.kill();
+    }
+    let ann = kept.world.attached(0, session("ann"));
+    kept.world.run();
+    let tags = tags(&ann);
+    assert_eq!(tags.len(), 10);
+    assert!(
+        tags.windows(2).all(|pair| pair[1] % DeliveryTag::ROUND == pair[0] % DeliveryTag::ROUND + 1),
+        "{tags:?}"
+    );
+    assert!(tags.is_sorted() && tags[0] + 4 * DeliveryTag::ROUND <= tags[9], "{tags:?}");
 }
 
 /// The same where nothing was kept under the tag: what a member gets of a group at level 1 is the group's.
