@@ -4,6 +4,7 @@
 //! `tidegate_testkit::proxy`.
 
 mod faults;
+mod forwarded;
 mod kafka;
 mod looking;
 mod mqtt;

@@ -121,7 +121,7 @@ impl DeadLetters {
             }
             // A topic that cannot be published to will not be one later.
             Err(_) => self.settle(ticket, Outcome::Rejected, outbox),
-            Ok(_) => self.settle(ticket, Outcome::Accepted, outbox),
+            Ok(_) => self.settle(ticket, Outcome::GivenUp, outbox),
         }
         None
     }

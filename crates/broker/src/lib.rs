@@ -23,6 +23,7 @@ mod named_queue;
 mod node;
 mod numbering;
 mod pace;
+mod passage;
 mod queue;
 mod queue_policy;
 mod queued;

@@ -56,6 +56,8 @@ pub(crate) enum Letter {
     Reconfigured,
     /// The session that you claimed is free now.
     GivenUp { claimant: Holder },
+    /// It is known what became of a message for which one of your connections waits.
+    Decided(Holder),
     /// What became of the credentials of one of your connections.
     Authenticated { holder: Holder, answer: Result<Verified, Denial> },
 }

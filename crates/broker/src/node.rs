@@ -7,6 +7,7 @@ use crate::budget::TotalBytes;
 use crate::keeping::Keeper;
 use crate::mailbox::{Bell, Letter, Mailbox};
 use crate::metrics::WorkerMetrics;
+use crate::passage::Passages;
 use crate::queue::Queue;
 use crate::queue_policy::QueuePolicies;
 use crate::recovery::Recovered;
@@ -90,6 +91,8 @@ pub struct Node {
     recovered: OnceLock<Recovered>,
     authenticator: RwLock<Option<Arc<dyn Authenticator>>>,
     pub(crate) wall_millis: fn() -> u64,
+    /// Messages whose publishers are told when they have left the gateway.
+    pub(crate) passages: Arc<Passages>,
     /// When the time began that stands for the store's, where there is none.
     began: OnceLock<Instant>,
 }
@@ -126,6 +129,7 @@ impl Node {
             recovered: OnceLock::new(),
             authenticator: RwLock::new(options.authenticator),
             wall_millis: options.wall_millis,
+            passages: Arc::default(),
             began: OnceLock::new(),
         })
     }

@@ -7,7 +7,7 @@ use crate::ring::Ring;
 use crate::topic_policy::TopicPolicy;
 use std::sync::Arc;
 use tidegate_message::{QoS, Topic, TopicFilter};
-use tidegate_protocol::SubscriptionIds;
+use tidegate_protocol::{SessionLimits, SubscriptionIds};
 
 /// What one subscription asks for.
 #[derive(Debug, Clone)]
@@ -155,6 +155,15 @@ impl RouteEntry {
         }
     }
 
+    /// Whether it passes on what it gets, or one of the members does.
+    pub(crate) fn is_forward(&self) -> bool {
+        let is_forward = |queue: &Queue| queue.limits() == SessionLimits::Disk;
+        match &self.shared {
+            Some(shared) => shared.members.iter().any(|member| is_forward(&member.queue)),
+            None => is_forward(&self.queue),
+        }
+    }
+
     /// How the queue receives a message of this origin; nothing where it does not.
     pub(crate) fn grant_for(&self, origin: u64) -> Option<&Grant> {
         match &self.own {
@@ -183,8 +192,29 @@ pub(crate) struct Route {
     pub(crate) ring: Option<Arc<Ring>>,
     /// What holds for the topic.
     pub(crate) policy: Arc<TopicPolicy>,
-    /// Whether a receiver is told who has published what it gets.
-    pub(crate) wants_publisher: bool,
+    pub(crate) demands: Demands,
+}
+
+/// What goes along with a message on its route beside itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Demands {
+    /// A receiver is told who has published what it gets.
+    pub(crate) publisher: bool,
+    /// A receiver passes on what it gets, and publishers are told what became of their messages there.
+    pub(crate) passage: bool,
+}
+
+impl Demands {
+    #[inline]
+    pub(crate) fn any(self) -> bool {
+        self.publisher | self.passage
+    }
+
+    /// Takes a receiver into account. Whether publishers wait for those that pass on is left to the policy of the topic.
+    pub(crate) fn add(&mut self, entry: &RouteEntry, policy: &TopicPolicy) {
+        self.publisher |= entry.wants_publisher();
+        self.passage |= policy.awaits_forwards && entry.is_forward();
+    }
 }
 
 /// What a topic addresses.

@@ -52,7 +52,7 @@ impl RouteCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::Addressee;
+    use crate::route::{Addressee, Demands};
     use std::sync::Arc;
     use tidegate_message::Topic;
 
@@ -67,7 +67,7 @@ mod tests {
             addressee: Addressee::Subscribers,
             ring: None,
             policy: Arc::default(),
-            wants_publisher: false,
+            demands: Demands::default(),
         })
     }
 

@@ -18,7 +18,7 @@ use crate::queue::Queue;
 use crate::queue_policy::QueuePolicies;
 use crate::retained::RetainedMessages;
 use crate::ring::Rings;
-use crate::route::{Addressee, Binding, Route, RouteEntry, Subscription};
+use crate::route::{Addressee, Binding, Demands, Route, RouteEntry, Subscription};
 use crate::topic_policy::{TopicPolicies, TopicTerms};
 use crate::tree::{SUBSCRIPTION_BYTES, SubscriptionTree};
 use declaring::Ending;
@@ -298,13 +298,14 @@ impl Router {
         let bindings = self.bindings.read();
         let generation = self.generation();
         let (mut here, mut elsewhere, mut kept_elsewhere) = (Vec::new(), 0, Vec::new());
-        let (names_queue, mut wants_publisher) = (topic.queue_name().is_some(), false);
+        let (names_queue, mut demands) = (topic.queue_name().is_some(), Demands::default());
+        let (ring, policy) = (self.rings.of_topic(&topic), self.topics.read().of(&topic));
         let mut addressee = if names_queue { Addressee::Queue(None) } else { Addressee::Subscribers };
         for entry in collect(&bindings.tree, &topic, generation, self.rules()) {
             if names_queue {
                 addressee = Addressee::Queue(entry.shared.as_ref().map(|shared| shared.group.clone()));
             }
-            wants_publisher |= entry.wants_publisher();
+            demands.add(&entry, &policy);
             match entry.queue.address().worker {
                 home if home == worker => here.push(entry),
                 home => {
@@ -317,8 +318,7 @@ impl Router {
         }
         // Receivers that were made together lie together in memory.
         here.sort_unstable_by_key(|entry| entry.queue.id);
-        let (ring, policy) = (self.rings.of_topic(&topic), self.topics.read().of(&topic));
-        Route { generation, topic, here, elsewhere, kept_elsewhere, addressee, ring, policy, wants_publisher }
+        Route { generation, topic, here, elsewhere, kept_elsewhere, addressee, ring, policy, demands }
     }
 
     /// All receivers of a topic that had subscribed by this generation, whatever their home.

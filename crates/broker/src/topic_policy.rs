@@ -26,6 +26,9 @@ pub struct TopicPolicy {
     /// What has become of a message that outlives the process when its publisher is told that it was taken; [`Urgency::Lazy`] where it is
     /// told as soon as the message is routed. Messages that nobody keeps are acknowledged at once.
     pub acknowledge: Urgency,
+    /// Whether its publisher is told only when everybody who passes it on has done so as well: each session that nothing but the disk bounds
+    /// ([`tidegate_protocol::SessionLimits::Disk`]) and that keeps it has accepted it.
+    pub awaits_forwards: bool,
     /// How long a message lives at the most; no longer than its own expiry where it has one.
     pub message_ttl: Option<Duration>,
     /// What happens when the disk is full.
@@ -37,6 +40,7 @@ impl Default for TopicPolicy {
         TopicPolicy {
             topics: Vec::new(),
             acknowledge: Urgency::Synced,
+            awaits_forwards: false,
             message_ttl: None,
             disk_full: DiskFull::Reject,
         }

@@ -213,12 +213,6 @@ fn check_word(words: &[&str], text: &str) -> Result<(), Problem> {
     if words.contains(&text) {
         return Ok(());
     }
-    // A word of `acknowledge` that the documents of the gateway speak of already.
-    if text == "forwarded" && words.contains(&"synced") {
-        let message =
-            "`forwarded` waits for another broker and comes with the bridges; this version has none";
-        return Err(Problem::with_suggestion(message, format!("until then: {}", words.join(", "))));
-    }
     let message = format!("unknown value {}: expected {}", quoted(text), words.join(", "));
     Err(Problem { message, suggestion: did_you_mean(text, words.iter().copied()) })
 }

@@ -51,7 +51,6 @@ fn mistakes_in_policies_are_placed() {
     assert_error("topics=['$SYS/#']", &["but for `$queue/…`"]);
     assert_error("topics=['$share/g/a/#']", &["write `a/#`"]);
     assert_error("topics=['a']\nacknowledge='sync'", &["gate.toml:10:13", "did you mean `synced`?"]);
-    assert_error("topics=['a']\nacknowledge='forwarded'", &["gate.toml:10:13", "comes with the bridges"]);
     assert_error("topics=['a']\nmessage_ttl='0s'", &["gate.toml:10:13", "1ms to"]);
     assert_error("topics=['a']\ndisk_full='drop_oldest'", &["did you mean `drop-oldest`?"]);
     assert_error("topics=['a']\ndisk_full='keep_last'", &["did you mean `keep-last`?"]);
@@ -88,4 +87,19 @@ fn promises_without_a_folder_are_a_warning() {
     let lines: Vec<_> = warnings.iter().map(|warning| warning.line().unwrap()).collect();
     assert_eq!(lines, [9, 10], "{warnings:?}");
     assert!(warnings[0].message.contains("without `data_dir` nothing is kept"), "{warnings:?}");
+}
+
+/// A forward that may take some of the messages is enough; one at level 0 keeps nothing that could be waited for.
+#[test]
+fn a_policy_that_waits_for_a_forward_that_is_not_there_is_a_warning() {
+    let bridge = |qos| {
+        format!(
+            "topics=['b']\n[[bridge]]\nname='b'\nkind='toy'\nurl='toy://a'\n[[bridge.forward]]\nfrom='meter/#'\nqos={qos}"
+        )
+    };
+    let policy = "topics=['meter/+/total', 'state/#']\nacknowledge='forwarded'";
+    let warnings = warnings_of(&[policy, &bridge(1)]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("takes any of `state/#`"), "{warnings:?}");
+    assert_eq!(warnings_of(&[policy, &bridge(0)]).len(), 2);
 }

@@ -184,7 +184,9 @@ pub(crate) fn of_publish(refusal: Refusal) -> Rejection {
         | Refusal::StoreFull
         | Refusal::TooManyQueues { .. }
         | Refusal::SubscriptionsFull => Rejection::Passing(ReasonCode::QuotaExceeded),
-        Refusal::StoreFailing => Rejection::Passing(ReasonCode::ImplementationSpecificError),
+        Refusal::StoreFailing | Refusal::NotForwarded => {
+            Rejection::Passing(ReasonCode::ImplementationSpecificError)
+        }
         _ => Rejection::Passing(ReasonCode::UnspecifiedError),
     }
 }
@@ -212,6 +214,7 @@ mod tests {
             Refusal::QueueFull,
             Refusal::StoreFull,
             Refusal::StoreFailing,
+            Refusal::NotForwarded,
             Refusal::InvalidQueueName,
             Refusal::QueueInGroup,
             Refusal::QueueNoLocal,

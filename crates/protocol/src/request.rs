@@ -353,6 +353,9 @@ pub enum Outcome {
     Accepted,
     /// The peer does not want it; it is counted as dropped.
     Rejected,
+    /// It will not arrive where it was to go, and the peer has seen to what had to be done about that, counting included. A publisher that waits
+    /// for its arrival is told so.
+    GivenUp,
     /// It goes back to its place in the queue and is delivered again; of a named queue, to whichever consumer is next.
     Released,
 }
@@ -414,6 +417,9 @@ pub enum Refusal {
     /// What has to be kept on the disk cannot be: the disk answers with errors.
     #[error("the disk cannot be written to")]
     StoreFailing,
+    /// The message was taken, and is not where it was to go: it was refused there for good, has expired, or was dropped on its way.
+    #[error("the message did not get to where it is forwarded to")]
+    NotForwarded,
     /// The topic or filter names no queue: the name is empty, or has wildcards.
     #[error("a queue is `$queue/` and a name, which is not empty and has no wildcards")]
     InvalidQueueName,

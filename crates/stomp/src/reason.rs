@@ -203,6 +203,7 @@ impl Fault {
             ) => "not possible with a queue",
             Fault::Refused(Refusal::StoreFull) => "store full",
             Fault::Refused(Refusal::StoreFailing) => "store failing",
+            Fault::Refused(Refusal::NotForwarded) => "not forwarded",
             Fault::Refused(_) => "request refused",
             Fault::Silent { .. } => "heart-beat missing",
             Fault::ConnectTimeout => "connect timeout",
@@ -284,6 +285,7 @@ fn kind_of(refusal: Refusal) -> FaultKind {
         | Refusal::RetainedFull
         | Refusal::StoreFull
         | Refusal::StoreFailing
+        | Refusal::NotForwarded
         | Refusal::SubscriptionsFull
         | Refusal::TooManySessions { .. }
         | Refusal::TooManyQueues { .. } => FaultKind::Busy,

@@ -18,8 +18,9 @@ fn policy(written: &tidegate_config::TopicPolicy) -> Result<TopicPolicy, Refused
         acknowledge: match written.acknowledge {
             Acknowledge::Routed => Urgency::Lazy,
             Acknowledge::Written => Urgency::Written,
-            Acknowledge::Synced => Urgency::Synced,
+            Acknowledge::Synced | Acknowledge::Forwarded => Urgency::Synced,
         },
+        awaits_forwards: written.acknowledge == Acknowledge::Forwarded,
         message_ttl: written.message_ttl.map(|ttl| ttl.duration()),
         disk_full: match written.disk_full {
             tidegate_config::DiskFull::Reject => DiskFull::Reject,

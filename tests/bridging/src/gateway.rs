@@ -10,6 +10,11 @@ use tokio::io::DuplexStream;
 
 /// A gateway with this store.
 pub fn gateway(storage: Arc<MemoryStorage>) -> Running {
+    gateway_with_topics(storage, TopicPolicies::default())
+}
+
+/// The same with policies for topics.
+pub fn gateway_with_topics(storage: Arc<MemoryStorage>, topics: TopicPolicies) -> Running {
     let options = ServerOptions {
         workers: 2,
         limits: Limits::default(),
@@ -19,7 +24,7 @@ pub fn gateway(storage: Arc<MemoryStorage>) -> Running {
         access: None,
         rings: Vec::new(),
         queues: QueuePolicies::default(),
-        topics: TopicPolicies::default(),
+        topics,
         storage: Some(storage as Arc<dyn Storage>),
         skip_damaged: false,
         protocols: vec![PROTOCOL],

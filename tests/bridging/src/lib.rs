@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use at_work::{AtWork, forward, options};
 pub use clients::{Follower, property, publish, publish_with};
-pub use gateway::{connect, gateway, run, with_gateway};
+pub use gateway::{connect, gateway, gateway_with_topics, run, with_gateway};
 
 /// How long a test waits for one thing before it fails. Generous, because a busy machine is no bug.
 pub const PATIENCE: Duration = Duration::from_secs(120);

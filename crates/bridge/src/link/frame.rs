@@ -148,6 +148,7 @@ impl Command {
                     Outcome::Accepted => 0,
                     Outcome::Rejected => 1,
                     Outcome::Released => 2,
+                    Outcome::GivenUp => 3,
                 });
             }),
             Command::Arrange(backlog) => frame(out, kind::ARRANGE, |out| {
@@ -193,6 +194,7 @@ impl Command {
                     0 => Outcome::Accepted,
                     1 => Outcome::Rejected,
                     2 => Outcome::Released,
+                    3 => Outcome::GivenUp,
                     _ => return Err(BadFrame),
                 },
             },

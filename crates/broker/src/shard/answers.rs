@@ -7,9 +7,12 @@
 //!
 //! The place of a request is that of the change of its event. The storage rings when it has come further, and wakes only the workers that
 //! wait for it. Each connection is answered in the order of its requests, so one that waits for more holds up those behind it, but never
-//! another connection. Whoever ends meanwhile forgets what it was to be told.
+//! another connection. Whoever ends meanwhile forgets what it was to be told. Where the topic says so a message has to have left the gateway
+//! besides ([`Passage`]).
 
 use super::{Shard, SlotKey};
+use crate::passage::{Passage, Progress as Passed};
+use crate::sessions::Holder;
 use std::collections::VecDeque;
 use std::time::Instant;
 use tidegate_protocol::{Answer, Refusal};
@@ -33,6 +36,8 @@ struct Run {
     place: Option<Lsn>,
     urgency: Urgency,
     count: usize,
+    /// What one request waits for besides.
+    passage: Option<Passage>,
 }
 
 /// What many requests are told alike.
@@ -64,11 +69,12 @@ impl Unanswered {
         self.count >= UNANSWERED_MAX
     }
 
-    fn push(&mut self, urgency: Urgency) {
+    fn push(&mut self, urgency: Urgency, passage: Option<Passage>) {
         self.count += 1;
-        match self.runs.back_mut() {
-            Some(run) if run.place.is_none() && run.urgency == urgency => run.count += 1,
-            _ => self.runs.push_back(Run { place: None, urgency, count: 1 }),
+        let joins = |run: &Run| run.place.is_none() && run.urgency == urgency && run.passage.is_none();
+        match self.runs.back_mut().filter(|run| passage.is_none() && joins(run)) {
+            Some(run) => run.count += 1,
+            None => self.runs.push_back(Run { place: None, urgency, count: 1, passage }),
         }
     }
 
@@ -85,7 +91,7 @@ impl Unanswered {
     fn take(&mut self, progress: &Progress) -> Option<Told> {
         let run = self.runs.front()?;
         let answer = match run.place? {
-            place if place <= reached(progress, run.urgency) => Ok(()),
+            place if place <= reached(progress, run.urgency) => run.passed()?,
             _ if progress.is_failing => Err(Refusal::StoreFailing),
             _ => return None,
         };
@@ -95,7 +101,24 @@ impl Unanswered {
     }
 }
 
+impl Run {
+    /// Whether its message has left the gateway, where that is waited for; nothing while it is not known.
+    fn passed(&self) -> Option<Result<(), Refusal>> {
+        match self.passage.as_ref().map_or(Passed::Arrived, Passage::progress) {
+            Passed::UnderWay => None,
+            Passed::Arrived => Some(Ok(())),
+            Passed::GivenUp => Some(Err(Refusal::NotForwarded)),
+        }
+    }
+}
+
 impl Answers {
+    /// Something was decided that this connection, if it is still there, waits for.
+    pub(super) fn call(&mut self, holder: Holder) {
+        self.due.push_back(SlotKey { slot: holder.slot, connection: holder.connection });
+        self.look();
+    }
+
     /// The storage may have come further.
     pub(super) fn look(&mut self) {
         self.is_to_look = true;
@@ -137,15 +160,28 @@ impl Shard {
     pub(super) fn answer_after(&mut self, slot: usize, urgency: Urgency) -> Answer {
         match urgency == Urgency::Lazy || self.node.keeper.is_none() {
             true => Answer::Now,
-            false => self.answer_later(slot, urgency),
+            false => self.answer_later(slot, urgency, None),
+        }
+    }
+
+    /// The same for a message that may have to leave the gateway first.
+    pub(super) fn answer_behind(
+        &mut self,
+        slot: usize,
+        urgency: Urgency,
+        passage: Option<Passage>,
+    ) -> Answer {
+        match passage.filter(Passage::is_watching) {
+            None => self.answer_after(slot, urgency),
+            passage => self.answer_later(slot, urgency, passage),
         }
     }
 
     #[inline(never)]
-    fn answer_later(&mut self, slot: usize, urgency: Urgency) -> Answer {
+    fn answer_later(&mut self, slot: usize, urgency: Urgency, passage: Option<Passage>) -> Answer {
         let Some(here) = self.slots.get_mut(slot) else { return Answer::Now };
         let key = SlotKey { slot, connection: here.connection };
-        here.unanswered.get_or_insert_default().push(urgency);
+        here.unanswered.get_or_insert_default().push(urgency, passage);
         self.keeping.urgency = self.keeping.urgency.max(urgency);
         if self.answers.fresh.last() != Some(&key) {
             self.answers.fresh.push(key);

@@ -117,10 +117,13 @@ impl Shard {
             self.metrics.count_dropped(refusal_label(*refusal), batch.len());
         })?;
         let (mut waits_for, protocol) = (Urgency::Lazy, self.slots.get(slot).map(|here| here.protocol));
+        let awaits_forwards = |planned: &Planned<'_>| planned.route().demands.passage;
+        let passage = ready.iter().any(awaits_forwards).then(|| self.begin_passage(slot)).flatten();
         for planned in &ready {
             protocol.into_iter().for_each(|protocol| self.note_received(protocol, planned.publish));
             let mut publication =
                 Publication { reserved: planned.reserved, ..Publication::kept(&planned.message) };
+            publication.passage = passage.as_ref().filter(|_| awaits_forwards(planned));
             if planned.message.retain {
                 self.keep_retained(planned.route(), &mut publication, &planned.entries);
             }
@@ -128,7 +131,7 @@ impl Shard {
             waits_for = waits_for.max(publication.waits_for);
         }
         self.give_way(giving);
-        Ok(self.answer_after(slot, waits_for))
+        Ok(self.answer_behind(slot, waits_for, passage))
     }
 
     /// Checks topics and rights, and looks the routes up.
@@ -145,10 +148,8 @@ impl Shard {
             if let Some(ttl) = route.policy.message_ttl {
                 publication.live_at_most(ttl, now);
             }
-            let publisher = if route.wants_publisher { self.publisher_at(slot, now) } else { None };
-            if let Some(publisher) = &publisher {
-                publication.tell_publisher(publisher, true);
-            }
+            let publisher = if route.demands.publisher { self.publisher_at(slot, now) } else { None };
+            publication.publisher = publisher.as_ref();
             let message = publication.message();
             Ok(Planned { publish, route, newer: None, message, reserved: None, entries: Entries::default() })
         };

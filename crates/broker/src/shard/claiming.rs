@@ -111,6 +111,9 @@ impl Shard {
             let Some(number) = receiver.queue.take_number() else { continue };
             receiver.queue.note_entry();
             entries.push((StreamId(receiver.queue.id), number, keeping.note(&note)));
+            if let Some(passage) = publication.passage.filter(|_| receiver.is_forward()) {
+                passage.watch(StreamId(receiver.queue.id), number.get());
+            }
             let claims = publication.claims.get_or_insert_with(|| Claims::of_change(keeping.place()));
             claims.add(receiver.queue.id, number, home.unwrap_or(*worker));
         }
@@ -272,6 +275,10 @@ impl Shard {
     /// Moves the entry of a delivery into the stream of another queue: in both or in none it never is.
     fn move_entry(&mut self, queue: &Queue, queued: &mut Queued, now: Instant) {
         let entry = self.write_entry(queue, &queued.note(), &queued.message, now);
+        if let (Some(before), Some(entry)) = (&queued.entry, &entry) {
+            let [before, now] = [before, entry].map(|entry| (entry.stream, entry.number.get()));
+            self.node.passages.rename(before, now);
+        }
         self.settle_entry(queued);
         queued.entry = entry;
     }

@@ -131,6 +131,6 @@ impl Shard {
     /// Settles entries that were read from the store, and so were handed over.
     fn settle_numbers(&mut self, queue: &Arc<Queue>, numbers: &[u64]) {
         let stream = StreamId(queue.id);
-        numbers.iter().for_each(|number| self.keeping.change.settle(stream, *number));
+        numbers.iter().for_each(|number| self.keeping.settle_number(stream, *number));
     }
 }

@@ -7,6 +7,7 @@ use super::Shard;
 use crate::entry::{ChangePlace, Entry};
 use crate::group::Group;
 use crate::node::Node;
+use crate::passage::{Fate, Passages};
 use crate::queue::{Queue, Taker};
 use crate::queued::Queued;
 use crate::sessions::{Holder, Scribe, SessionKey};
@@ -58,12 +59,20 @@ pub(super) struct Keeping {
     pub(super) synced: Lsn,
     /// The notes of the entries that are being written.
     notes: Vec<u8>,
+    passages: Arc<Passages>,
+    /// Connections that wait for messages of which it is known now what became of them.
+    pub(super) decided: Vec<Holder>,
 }
 
 /// One more entry with the same body: its stream, its number, and where its note stands.
 pub(super) type NewEntry = (StreamId, NonZeroU64, Range<usize>);
 
 impl Keeping {
+    /// Nothing yet. What becomes of entries is told here.
+    pub(super) fn new(passages: Arc<Passages>) -> Keeping {
+        Keeping { passages, ..Keeping::default() }
+    }
+
     /// The place that the change of this event will have.
     pub(super) fn place(&mut self) -> ChangePlace {
         self.place.get_or_insert_with(ChangePlace::new).clone()
@@ -113,12 +122,39 @@ impl Keeping {
         entry.is_before(self.place.as_ref())
     }
 
-    /// Settles an entry: its delivery is done with, whatever became of it.
+    /// Settles an entry whose receiver has the message.
+    pub(super) fn accept(&mut self, entry: &Entry) {
+        self.decide(entry.stream, entry.number.get(), Fate::Arrived);
+        self.settle(entry);
+    }
+
+    /// Settles an entry: its delivery is done with, and where nobody has said that it arrived it was given up.
     pub(super) fn settle(&mut self, entry: &Entry) {
+        self.decide(entry.stream, entry.number.get(), Fate::GivenUp);
         match self.is_before_now(entry) {
             true => self.change.settle(entry.stream, entry.number.get()),
             // Settled first and appended then it would stay for ever.
             false => self.late.push(entry.clone()),
+        }
+    }
+
+    /// Settles an entry that was read from the store, and gives it up.
+    pub(super) fn settle_number(&mut self, stream: StreamId, number: u64) {
+        self.decide(stream, number, Fate::GivenUp);
+        self.change.settle(stream, number);
+    }
+
+    /// Ends a stream, and gives up what is left in it.
+    pub(super) fn end(&mut self, stream: StreamId) {
+        self.decided.extend(self.passages.note_ended(stream));
+        self.change.end(stream);
+    }
+
+    fn decide(&mut self, stream: StreamId, number: u64, fate: Fate) {
+        if let Some(holder) = self.passages.note(stream, number, fate)
+            && self.decided.last() != Some(&holder)
+        {
+            self.decided.push(holder);
         }
     }
 
@@ -194,6 +230,13 @@ impl Shard {
         }
     }
 
+    /// Settles a delivery that its receiver has.
+    pub(super) fn accept_entry(&mut self, queued: &Queued) {
+        if let Some(entry) = &queued.entry {
+            self.keeping.accept(entry);
+        }
+    }
+
     /// Settles deliveries that are thrown away for good.
     pub(super) fn settle_entries<'a>(&mut self, deliveries: impl IntoIterator<Item = &'a Queued>) {
         deliveries.into_iter().for_each(|queued| self.settle_entry(queued));
@@ -208,7 +251,7 @@ impl Shard {
             }
         }
         if queue.has_entries() {
-            self.keeping.change.end(stream);
+            self.keeping.end(stream);
         }
     }
 

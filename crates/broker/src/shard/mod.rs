@@ -15,6 +15,7 @@ mod conflating;
 pub(crate) mod cursor;
 mod deliver;
 mod describing;
+mod escort;
 mod following;
 mod giving_way;
 mod holding;
@@ -23,7 +24,6 @@ mod lookup;
 mod mailing;
 pub(crate) mod parcel;
 mod publication;
-mod publishers;
 mod queues;
 mod registering;
 mod replay;
@@ -181,7 +181,7 @@ impl Shard {
             upkeep: Upkeep::default(),
             sweep: Sweep::default(),
             dead_letters: Vec::new(),
-            keeping: Keeping::default(),
+            keeping: Keeping::new(node.passages.clone()),
             answers: Answers::default(),
             asking: Vec::new(),
             limits: node.limits(),
@@ -343,6 +343,7 @@ impl Shard {
             Letter::QueueEnded(queue) => self.note_end(&queue),
             Letter::NothingUnderWay(queue) => self.node.router.note_nothing_under_way(&queue),
             Letter::Reconfigured => self.take_rules_over(now),
+            Letter::Decided(holder) => self.answers.call(holder),
         }
     }
 
@@ -395,6 +396,7 @@ impl Shard {
 
     fn post_letters(&mut self, now: Instant) {
         self.commit(now);
+        self.tell_decided();
         self.ask_for_more();
         for (mailbox, letters) in self.node.mailboxes.iter().zip(&mut self.outgoing) {
             if !letters.is_empty() {

@@ -2,9 +2,11 @@
 //!
 //! What a client publishes is borrowed from the read buffer, what was kept from its [`Message`]; how it is delivered is the same.
 
+use super::escort::Escort;
 use super::slot::{Consumer, Slot};
 use crate::entry::{Claims, Entry};
 use crate::group::Group;
+use crate::passage::Passage;
 use crate::queue::{Claim, Reserved};
 use crate::queued::{Queued, needs_settling};
 use crate::route::Grant;
@@ -42,6 +44,8 @@ pub(super) struct Publication<'a> {
     pub(super) message: Option<Arc<Message>>,
     /// Who has published it, where somebody wants to know.
     pub(super) publisher: Option<&'a Publisher>,
+    /// What its publisher waits for until it has left the gateway.
+    pub(super) passage: Option<&'a Passage>,
     /// Whether its publisher has been told that it was taken: what comes from another worker.
     pub(super) is_promised: bool,
     /// The number of the named queue in which room is reserved for it.
@@ -73,6 +77,7 @@ impl<'a> Publication<'a> {
             position: None,
             message: None,
             publisher: None,
+            passage: None,
             is_promised: false,
             reserved: None,
             claims: None,
@@ -94,6 +99,7 @@ impl<'a> Publication<'a> {
             position: None,
             message: Some(message.clone()),
             publisher: message.publisher.as_deref(),
+            passage: None,
             is_promised: false,
             reserved: None,
             claims: None,
@@ -199,10 +205,11 @@ impl<'a> Publication<'a> {
         self.message.get_or_insert_with(make).clone()
     }
 
-    /// Somebody wants to know who has published it. What other workers have to get is made a message, which carries that.
-    pub(super) fn tell_publisher(&mut self, publisher: &'a Publisher, goes_elsewhere: bool) {
-        self.publisher = Some(publisher);
-        if goes_elsewhere {
+    /// Gives it what goes along with it. Where somebody wants to know who has published it, what other workers have to get is made a message,
+    /// which carries that.
+    pub(super) fn escort(&mut self, escort: &'a Escort, goes_elsewhere: bool) {
+        (self.publisher, self.passage) = (escort.publisher.as_ref(), escort.passage.as_ref());
+        if goes_elsewhere && self.publisher.is_some() {
             self.message();
         }
     }

@@ -50,7 +50,7 @@ impl Shard {
         let Some(named) = group.named().filter(|_| self.node.keeper.is_some()) else { return };
         // Another worker may be about to describe it as well.
         named.description.take().iter().for_each(|entry| self.keeping.settle(entry));
-        self.keeping.change.end(StreamId(group.queue.id));
+        self.keeping.end(StreamId(group.queue.id));
     }
 }
 

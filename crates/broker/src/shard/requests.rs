@@ -3,6 +3,7 @@
 use super::Shard;
 use super::burying::Death;
 use super::deliver::refusal_label;
+use super::escort::Escort;
 use super::giving_way::GivingWay;
 use super::publication::Publication;
 use super::queues::{queue_of, refusal_of};
@@ -316,10 +317,13 @@ impl Broker for Requests<'_> {
         let Some(slot) = self.shard.slots.get(self.slot) else { return Err(Refusal::UnknownConsumer) };
         self.shard.note_received(slot.protocol, publish);
         let mut publication = Publication::live(publish, &route.topic, slot.origin, self.now);
-        let publisher =
-            if route.wants_publisher { self.shard.publisher_at(self.slot, self.now) } else { None };
-        if let Some(publisher) = &publisher {
-            publication.tell_publisher(publisher, route.elsewhere != 0);
+        let escort = if route.demands.any() {
+            self.shard.escort(self.slot, &route, publish.qos, self.now)
+        } else {
+            None
+        };
+        if let Some(escort) = &escort {
+            publication.escort(escort, route.elsewhere != 0);
         }
         let mut giving = GivingWay::default();
         let outcome = self
@@ -328,7 +332,11 @@ impl Broker for Requests<'_> {
         let outcome = outcome.and_then(|()| self.shard.distribute(&route, &mut publication, self.now));
         let published = outcome.inspect_err(|error| self.count(*error))?;
         self.shard.give_way(giving);
-        let answer = self.shard.answer_after(self.slot, publication.waits_for);
+        let waits_for = publication.waits_for;
+        let answer = match escort {
+            None => self.shard.answer_after(self.slot, waits_for),
+            Some(Escort { passage, .. }) => self.shard.answer_behind(self.slot, waits_for, passage),
+        };
         Ok(Published { answer, ..published })
     }
 
@@ -368,8 +376,9 @@ impl Broker for Requests<'_> {
             None => return,
         };
         match (outcome, kept) {
-            (Outcome::Accepted, Some(queued)) => self.shard.settle_entry(&queued),
-            (Outcome::Accepted | Outcome::Released, None) => {}
+            (Outcome::Accepted, Some(queued)) => self.shard.accept_entry(&queued),
+            (Outcome::GivenUp, Some(queued)) => self.shard.settle_entry(&queued),
+            (Outcome::Accepted | Outcome::GivenUp | Outcome::Released, None) => {}
             (Outcome::Rejected, Some(queued)) => self.shard.bury(Death::Rejected, vec![queued]),
             (Outcome::Rejected, None) => self.shard.metrics.count_dropped("rejected", 1),
             (Outcome::Released, Some(queued)) => {

@@ -398,7 +398,7 @@ impl Shard {
         }
         let will = *held.will;
         let route = self.present_route(&will.topic, now);
-        let is_wanted = route.as_ref().is_ok_and(|route| route.wants_publisher);
+        let is_wanted = route.as_ref().is_ok_and(|route| route.demands.publisher);
         let message = Arc::new(Message {
             topic: will.topic,
             payload: will.payload,

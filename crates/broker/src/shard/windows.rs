@@ -110,10 +110,15 @@ impl Shard {
         let (Some(consumer), Some(number)) = (consumer, NonZeroU64::new(tag.0)) else { return };
         let queue = consumer.queue.clone();
         match (queue.take_numbered(number), outcome) {
-            (Some(queued), Outcome::Accepted) => self.settle_entry(&queued),
+            (Some(queued), Outcome::Accepted) => self.accept_entry(&queued),
+            (Some(queued), Outcome::GivenUp) => self.settle_entry(&queued),
             (Some(queued), _) => self.bury(Death::Rejected, vec![queued]),
-            (None, Outcome::Accepted) if queue.settle_on_disk(number.get()) => {
-                self.keeping.settle(&Entry::recovered(StreamId(queue.id), number));
+            (None, Outcome::Accepted | Outcome::GivenUp) if queue.settle_on_disk(number.get()) => {
+                let entry = Entry::recovered(StreamId(queue.id), number);
+                match outcome {
+                    Outcome::Accepted => self.keeping.accept(&entry),
+                    _ => self.keeping.settle(&entry),
+                }
                 // What stood behind it may be next.
                 self.wake_anywhere(&queue);
             }
@@ -125,7 +130,7 @@ impl Shard {
     fn settle_damaged(&mut self, queue: &Queue, taken: &TakenIn) {
         let stream = StreamId(queue.id);
         for number in &taken.damaged {
-            self.keeping.change.settle(stream, *number);
+            self.keeping.settle_number(stream, *number);
         }
         if taken.missing > 0 {
             error!(stream = stream.0, count = taken.missing, "messages are missing in the store");

@@ -11,6 +11,7 @@ mod credit;
 mod delivery;
 mod following;
 mod following_changes;
+mod forwarded;
 mod full_disk;
 mod group_order;
 mod identity;

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use crate::findings::{Findings, Part, item, join};
-use crate::schema::Config;
+use crate::schema::{Acknowledge, Config};
 
 /// Files that fit into `limits.disk`, so that space comes back in small parts of it.
 const SEGMENTS_MIN: u64 = 32;
@@ -63,7 +63,15 @@ fn check_segments(config: &Config, findings: &mut Findings<'_>) {
 
 /// What a policy says of the disk means nothing where nothing is kept.
 fn check_promises(config: &Config, findings: &mut Findings<'_>) {
-    for index in 0..config.topics.len() {
+    for (index, policy) in config.topics.iter().enumerate() {
+        let acknowledge = join(&item("topic", index), "acknowledge");
+        let is_forwarded =
+            policy.acknowledge == Acknowledge::Forwarded && !findings.is_reported(&acknowledge);
+        if is_forwarded {
+            let message =
+                "`acknowledge = \"forwarded\"` needs `data_dir`: what is not kept here cannot be waited for";
+            findings.error(&acknowledge, Part::Value, message, Some("set `data_dir`".to_owned()));
+        }
         for key in ["acknowledge", "disk_full"] {
             let path = join(&item("topic", index), key);
             if findings.is_set(&path) && !findings.is_reported(&path) {

@@ -32,8 +32,9 @@ section! {
         topics: Vec<String> = List(TOPIC_FILTER), Required;
         /// When a publisher is told that its message is taken, where somebody is to get it who survives a restart: `"routed"` is when it is in
         /// memory, with every queue that gets it; `"written"` when the operating system has it, so that it survives the end of the
-        /// process; `"synced"` when the disk has it. A message with no such receiver never waits.
-        acknowledge: Acknowledge = Word(&["routed", "written", "synced"]), Default("synced");
+        /// process; `"synced"` when the disk has it. A message with no such receiver never waits. `"forwarded"` is `"synced"`, and when every
+        /// `[[bridge.forward]]` that takes the message has had it confirmed by its upstream as well, however long that takes. Needs `data_dir`.
+        acknowledge: Acknowledge = Word(&["routed", "written", "synced", "forwarded"]), Default("synced");
         /// How long a message is delivered at the most, from its arrival. One with an expiry of its own may end sooner.
         message_ttl: Option<TimeSpan> = time(1, 3650 * DAY), Optional("as long as its own expiry says");
         /// What happens to a message that would be kept where `limits.disk` is reached or the disk is full: it is refused and its publisher
@@ -53,6 +54,8 @@ pub enum Acknowledge {
     Written,
     /// The disk has it.
     Synced,
+    /// The disk has it, and so has every upstream to which it is forwarded.
+    Forwarded,
 }
 
 /// What happens to a message that would be kept and for which the disk has no room.

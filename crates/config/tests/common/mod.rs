@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use tidegate_config::{Loaded, OptionError, Override, ProtocolEntry, Registry, Report, Sources, load};
+use tidegate_config::{
+    BridgeEntry, Loaded, OptionError, Override, ProtocolEntry, Registry, Report, Sources, load,
+};
 
 /// Two protocols over WebSocket, of which one has options, and one that knows no WebSocket.
 pub fn registry() -> Registry {
@@ -18,7 +20,8 @@ pub fn registry() -> Registry {
         option_names: &["receive_maximum", "greeting", "nested"],
         check: check_mqtt,
     };
-    Registry { protocols: vec![mqtt, plain("stomp", true), plain("amqp", false)], bridges: vec![] }
+    let bridge = BridgeEntry { kind: "toy", keys: &[], check: |_, _| Vec::new() };
+    Registry { protocols: vec![mqtt, plain("stomp", true), plain("amqp", false)], bridges: vec![bridge] }
 }
 
 fn check_mqtt(options: &toml::Table) -> Result<(), Vec<OptionError>> {
