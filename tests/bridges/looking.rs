@@ -120,3 +120,56 @@ fn who_cannot_be_asked_is_not_well() {
     let none = bridges(&gateway, &[]);
     assert_eq!((none.code, none.output.trim()), (Some(0), "there are no bridges"));
 }
+
+/// What each kind of upstream would get, in its own words, with nobody there.
+#[test]
+fn a_dry_run_says_what_would_be_sent() {
+    let scratch = Scratch::new();
+    let bridges = r#"
+[[bridge]]
+name = "mqtt"
+kind = "mqtt"
+url = "mqtt://127.0.0.1:1"
+[[bridge.forward]]
+name = "up"
+from = "telemetry/#"
+topic = "plant/{client_id}/{topic[1]}"
+dead_letter = "dead"
+
+[[bridge]]
+name = "rabbit"
+kind = "rabbitmq"
+url = "amqp://guest:Kennwort@127.0.0.1:1"
+[[bridge.forward]]
+from = "telemetry/#"
+exchange = "amq.topic"
+routing_key = "{topic}"
+"#;
+    let file = scratch.write("edge.toml", config(bridges));
+    let file = file.to_str().expect("the path is text");
+    let dry_run = |name: &str, words: &[&str]| {
+        run_tidegate([&["bridge", "dry-run", name, "--config", file, "--payload", "21"], words].concat())
+    };
+    let sent =
+        dry_run("mqtt", &["--topic", "telemetry/a", "--client-id", "pump", "--property", "site=north"]);
+    assert_eq!(sent.code, Some(0), "{}", sent.output);
+    for text in ["plant/pump/a", "site: north", "tidegate-path: edge-1", "edge-1/0/mqtt.up/1"] {
+        assert!(sent.output.contains(text), "{text}: {}", sent.output);
+    }
+    let refused = dry_run("mqtt", &["--topic", "telemetry/a"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.output);
+    assert!(
+        refused.output.contains("not_expressible") && refused.output.contains("to dead instead"),
+        "{}",
+        refused.output
+    );
+    let rabbit = dry_run("rabbit", &["--topic", "telemetry/a", "--json"]);
+    assert_eq!(rabbit.code, Some(0), "{}", rabbit.output);
+    let told: Value = serde_json::from_str(rabbit.output.trim()).expect("JSON");
+    let fields = told[0]["sends"]["fields"].to_string();
+    assert!(fields.contains(r#"["routing key","telemetry.a"]"#), "{fields}");
+    assert!(!rabbit.output.contains("Kennwort"), "{}", rabbit.output);
+    assert_eq!(dry_run("mqtt", &["--topic", "other"]).code, Some(1), "no forward takes it");
+    let unknown = dry_run("nobody", &["--topic", "telemetry/a"]);
+    assert!(unknown.code == Some(2) && unknown.output.contains("mqtt, rabbit"), "{}", unknown.output);
+}

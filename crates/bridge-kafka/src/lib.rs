@@ -38,7 +38,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tidegate_bridge::{Line, Lost, Upstream};
+use tidegate_bridge::{Line, Lost, Outgoing, Rendered, Upstream, Verdict};
 
 /// By how much batches become smaller and larger.
 const BATCH_STEP: usize = 8;
@@ -78,6 +78,14 @@ impl Upstream for Kafka {
 
     fn address(&self, number: usize) -> String {
         self.options.addresses.get(number).map(Bootstrap::to_string).unwrap_or_default()
+    }
+
+    fn render(&self, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
+        let missing = || Verdict::Never {
+            label: "not_expressible",
+            reason: "the bridge has no such forward".to_owned(),
+        };
+        record::rendered_message(self.options.forwards.get(outgoing.lane).ok_or_else(missing)?, outgoing)
     }
 
     fn serve(self: Arc<Self>, address: usize, line: Line) -> Pin<Box<dyn Future<Output = Lost> + Send>> {

@@ -4,8 +4,10 @@
 //! kept, and then what the operator has added. The payload is the value as it is: an empty one is an empty value and no tombstone.
 
 use crate::options::ForwardTarget;
-use rdkafka::message::{Header, OwnedHeaders};
-use tidegate_bridge::{Facts, ID_PROPERTY, Outgoing, PATH_PROPERTY, RenderError, Template};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
+use tidegate_bridge::{
+    Facts, ID_PROPERTY, Outgoing, PATH_PROPERTY, RenderError, Rendered, Template, Verdict,
+};
 
 /// Headers with a meaning of their own. Everything else is a user property.
 pub(crate) const CONTENT_TYPE: &str = "content-type";
@@ -96,6 +98,22 @@ impl<'a> Record<'a> {
     }
 }
 
+/// A message as it would be produced.
+pub(crate) fn rendered_message(target: &ForwardTarget, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
+    let mut scratch = Scratch::default();
+    let record = Record::of(target, outgoing, &mut scratch);
+    let record =
+        record.map_err(|error| Verdict::Never { label: "not_expressible", reason: error.to_string() })?;
+    let mut fields = vec![("topic", record.topic.to_owned()), ("key", record.key.to_owned())];
+    let by_key = || "by the key".to_owned();
+    fields.push(("partition", record.partition.map_or_else(by_key, |partition| partition.to_string())));
+    fields.extend(record.timestamp_millis.map(|millis| ("timestamp", millis.to_string())));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = record.headers.iter();
+    let headers = headers.map(|header| (header.key.to_owned(), header.value.map(text).unwrap_or_default()));
+    Ok(Rendered { fields, headers: headers.collect(), payload: outgoing.payload.clone() })
+}
+
 fn rendered<'a>(
     field: &'static str,
     template: &'a Template,
@@ -146,7 +164,6 @@ impl Headers {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use rdkafka::message::Headers as _;
     use tidegate_bridge::{Form, Vocabulary};
     use tidegate_message::{Properties, QoS, Topic};
 

@@ -10,20 +10,21 @@
 //! ```
 
 use crate::options::MqttOptions;
+use crate::outbound::{Publication, publication};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_bridge::{
-    Facts, ID_PROPERTY, Incoming, Lost, Order, Outgoing, PATH_PROPERTY, Report, Taken, UNSETTLED_MAX, Verdict,
+    ID_PROPERTY, Incoming, Lost, Order, Outgoing, PATH_PROPERTY, Report, Taken, UNSETTLED_MAX, Verdict,
 };
 use tidegate_message::{Properties, QoS, Topic};
 use tidegate_mqtt::codec::{
     Ack, ConnAck, Connect, DecodeError, Disconnect, EncodeError, Packet, PacketType, Password,
     PropertiesBuffer, PropertiesRef, Property, Publish, ReasonCode, RetainHandling, SubAck, SubscribeFilter,
     SubscriptionOptions, Version, decode, encode, encode_ack, encode_pingreq, encode_subscribe,
-    message_properties, properties_of_message,
+    message_properties,
 };
 
 /// What the broker may hear nothing for before it gives the client up, in seconds.
@@ -188,23 +189,15 @@ impl Conversation {
 
     fn publish(&mut self, outgoing: &Outgoing) -> Result<(), Verdict> {
         let options = self.options.clone();
-        let never = |label, reason: String| Verdict::Never { label, reason };
-        let Some(forward) = options.forwards.get(outgoing.lane) else {
-            return Err(never("not_expressible", "the bridge has no such forward".to_owned()));
-        };
-        let facts = Facts { node: Some(&options.node), ..Facts::from(outgoing) };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let topic = forward.topic.render_topic(&facts, &mut scratch);
+        let publication = publication(&options, outgoing, &mut scratch);
         self.scratch = scratch;
-        let topic = topic.map_err(|error| never("not_expressible", error.to_string()))?;
-        let properties =
-            self.properties(outgoing).map_err(|error| never("not_expressible", error.to_string()))?;
-        let qos = outgoing.qos.min(QoS::AtLeastOnce);
+        let Publication { topic, qos, retain, properties } = publication?;
         let packet_id = (qos > QoS::AtMostOnce).then(|| self.next_id());
         let publish = Publish {
             dup: false,
             qos,
-            retain: outgoing.retain && forward.retain && self.granted.retains,
+            retain: retain && self.granted.retains,
             topic: topic.as_str().as_bytes(),
             packet_id,
             properties: properties.as_ref(),
@@ -212,7 +205,7 @@ impl Conversation {
         };
         let packet = Packet::Publish(publish);
         encode(&mut self.output, options.version, &packet, self.granted.packet_bytes_max)
-            .map_err(|error| never("too_large", error.to_string()))?;
+            .map_err(|error| Verdict::Never { label: "too_large", reason: error.to_string() })?;
         match packet_id {
             Some(packet_id) => drop(self.sent.insert(packet_id, outgoing.ticket)),
             // Nobody confirms level 0.
@@ -222,24 +215,6 @@ impl Conversation {
             }
         }
         Ok(())
-    }
-
-    /// What a message carries, with its id and path; nothing before MQTT 5.0, which has no place for any of it.
-    fn properties(&self, outgoing: &Outgoing) -> Result<PropertiesBuffer, EncodeError> {
-        let mut buffer = PropertiesBuffer::new();
-        if self.options.version != Version::V5 {
-            return Ok(buffer);
-        }
-        if let Some(expires_in) = outgoing.expires_in {
-            let seconds = u32::try_from(expires_in.as_secs()).unwrap_or(u32::MAX).max(1);
-            buffer.push(Property::MessageExpiryInterval(seconds))?;
-        }
-        if let Some(properties) = &outgoing.properties {
-            buffer.extend(properties_of_message(properties))?;
-        }
-        buffer.push(Property::UserProperty((ID_PROPERTY, &outgoing.id)))?;
-        buffer.push(Property::UserProperty((PATH_PROPERTY, &outgoing.path)))?;
-        Ok(buffer)
     }
 
     /// An identifier that is not in use; there is one, since fewer may be without an answer than there are.

@@ -14,6 +14,7 @@ mod address;
 mod client;
 mod conversation;
 mod options;
+mod outbound;
 
 pub use address::{AddressError, MqttAddress};
 pub use options::{Forwarded, MqttOptions, Received, Secret};
@@ -22,7 +23,7 @@ pub use tidegate_mqtt::codec::Version;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use tidegate_bridge::{Line, Lost, Upstream};
+use tidegate_bridge::{Line, Lost, Outgoing, Rendered, Upstream, Verdict};
 
 /// Another MQTT broker.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ impl Upstream for MqttUpstream {
 
     fn address(&self, number: usize) -> String {
         self.options.addresses.get(number).map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn render(&self, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
+        outbound::rendered(&self.options, outgoing)
     }
 
     fn serve(self: Arc<Self>, address: usize, line: Line) -> Pin<Box<dyn Future<Output = Lost> + Send>> {

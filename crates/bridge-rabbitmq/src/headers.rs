@@ -102,6 +102,18 @@ pub(crate) fn properties(table: &FieldTable) -> impl Iterator<Item = (&str, Stri
     )
 }
 
+/// Every header that has a text, by its name there.
+pub(crate) fn all(table: &FieldTable) -> Vec<(String, String)> {
+    let headers = table.inner().iter().flat_map(|(name, value)| {
+        let values = match value {
+            AMQPValue::FieldArray(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        values.iter().filter_map(text).map(|text| (name.to_string(), text))
+    });
+    headers.collect()
+}
+
 /// The text of a header, where it has one.
 pub(crate) fn header(table: &FieldTable, name: &str) -> Option<String> {
     table.inner().get(name).and_then(text)

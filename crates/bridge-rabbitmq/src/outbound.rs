@@ -1,12 +1,12 @@
 //! A message of the gateway becomes one of AMQP 0-9-1, or a reason why it cannot.
 
-use crate::headers::{BASE64, CORRELATION_ENCODING, Headers, PAYLOAD_FORMAT};
+use crate::headers::{BASE64, CORRELATION_ENCODING, Headers, PAYLOAD_FORMAT, all};
 use crate::options::{ForwardTarget, Persistence, SHORT_BYTES_MAX};
 use data_encoding::BASE64 as ENCODER;
 use lapin::BasicProperties;
 use lapin::types::ShortString;
 use std::time::Duration;
-use tidegate_bridge::{Facts, Outgoing, PATH_PROPERTY, Template, Verdict};
+use tidegate_bridge::{Facts, Outgoing, PATH_PROPERTY, Rendered, Template, Verdict};
 use tidegate_message::{Properties, QoS};
 
 /// The longest expiration that RabbitMQ takes, in milliseconds; it closes the channel at a longer one. 49 days.
@@ -18,6 +18,9 @@ const FIXED_BYTES: usize = 8 * (SHORT_BYTES_MAX + 1);
 /// The properties of a message stand in one frame (AMQP 0-9-1 section 2.3.5.2), so they have to fit into it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameRoom(pub(crate) usize);
+
+/// What RabbitMQ offers where its configuration says nothing, in bytes.
+const FRAME_DEFAULT: FrameRoom = FrameRoom(131_072);
 
 /// What is published, beside the payload.
 #[derive(Debug)]
@@ -61,6 +64,26 @@ pub(crate) fn publication(
     }
     let table = headers.into_table().map_err(|error| not_expressible(error.to_string()))?;
     Ok(Publication { exchange, routing_key, properties: properties.with_headers(table) })
+}
+
+/// A message as it would be published, over a connection whose frames are as large as those of a RabbitMQ that nobody has changed.
+pub(crate) fn rendered_message(target: &ForwardTarget, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
+    let Publication { exchange, routing_key, properties } = publication(target, outgoing, FRAME_DEFAULT)?;
+    let mut fields = vec![("exchange", exchange.to_string()), ("routing key", routing_key.to_string())];
+    let text = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
+    let others = [
+        ("message id", text(properties.message_id())),
+        ("delivery mode", properties.delivery_mode().map(|mode| mode.to_string())),
+        ("content type", text(properties.content_type())),
+        ("reply to", text(properties.reply_to())),
+        ("correlation id", text(properties.correlation_id())),
+        ("expiration", text(properties.expiration())),
+        ("timestamp", properties.timestamp().map(|seconds| seconds.to_string())),
+    ];
+    fields.extend(others.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    fields.push(("mandatory", target.mandatory.to_string()));
+    let headers = properties.headers().as_ref().map(all).unwrap_or_default();
+    Ok(Rendered { fields, headers, payload: outgoing.payload.clone() })
 }
 
 /// What the message carries of its own.

@@ -11,6 +11,7 @@
 
 use crate::declare::declare;
 use crate::options::{Finding, RabbitMqOptions};
+use crate::outbound::rendered_message;
 use crate::publisher::Publisher;
 use crate::refusal::{lost, one_line};
 use crate::subscriber::{Subscriber, lane_of};
@@ -24,7 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tidegate_bridge::{Line, Lost, Order, Outgoing, Report, Taken, Upstream};
+use tidegate_bridge::{Line, Lost, Order, Outgoing, Rendered, Report, Taken, Upstream, Verdict};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -64,6 +65,14 @@ impl Upstream for RabbitMq {
 
     fn address(&self, number: usize) -> String {
         self.0.options.addresses.get(number).map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn render(&self, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
+        let missing = || Verdict::Never {
+            label: "not_expressible",
+            reason: "the bridge has no such forward".to_owned(),
+        };
+        rendered_message(self.0.options.forwards.get(outgoing.lane).ok_or_else(missing)?, outgoing)
     }
 
     fn serve(self: Arc<Self>, address: usize, line: Line) -> Pin<Box<dyn Future<Output = Lost> + Send>> {

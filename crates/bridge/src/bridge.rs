@@ -13,10 +13,11 @@
 use crate::backoff::{Backoff, RetryOptions};
 use crate::forward::{Connect, Forward, ForwardOptions, ForwardSeat, Standing, lane_of, random};
 use crate::lane_status::Problem;
+use crate::packing::Packing;
 use crate::receive::{Receive, ReceiveOptions, ReceiveSeat};
 use crate::status::BridgeStatus;
 use crate::upstream::{Incoming, Line, Lost, Order, Report, UNSETTLED_MAX, Upstream, Verdict};
-use crate::{LoopGuard, NameError, StreamName};
+use crate::{LoopGuard, NameError};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ pub struct Bridge<P> {
     status: Arc<BridgeStatus>,
     connect: Connect<P>,
     guard: LoopGuard,
-    streams: Vec<StreamName>,
+    packings: Vec<Packing>,
 }
 
 /// The ways from the bridge to its parts.
@@ -93,9 +94,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
         connect: Connect<P>,
     ) -> Result<Bridge<P>, NameError> {
         let guard = LoopGuard::new(&options.node, options.hops_max)?;
-        let stream = |forward: &ForwardOptions| StreamName::new(&options.node, options.epoch, &forward.name);
-        let streams = options.forwards.iter().map(stream).collect::<Result<_, _>>()?;
-        Ok(Bridge { options, upstream, status, connect, guard, streams })
+        let packings = Packing::all(&options)?;
+        Ok(Bridge { options, upstream, status, connect, guard, packings })
     }
 
     /// Works until `stop` turns true or is dropped. What is on its way then is finished as far as the upstream answers within a few
@@ -137,16 +137,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
     fn start(&self, tasks: &mut JoinSet<()>) -> Parts {
         let (standing, watched) = watch::channel(None);
         let (mut verdicts, mut incoming) = (Vec::new(), Vec::new());
-        let forwards = self.options.forwards.iter().zip(&self.streams).zip(self.status.forwards());
-        for (lane, ((options, stream), status)) in forwards.enumerate() {
+        let forwards = self.options.forwards.iter().zip(&self.packings).zip(self.status.forwards());
+        for ((options, packing), status) in forwards {
             // As many verdicts as there are messages without one: nobody waits for a forward.
             let (sender, receiver) = mpsc::channel(options.in_flight_max as usize + 1);
             verdicts.push(sender);
             let seat = ForwardSeat {
-                lane,
+                packing: packing.clone(),
                 bridge: self.options.name.clone(),
-                guard: self.guard.clone(),
-                stream: stream.clone(),
                 status: status.clone(),
                 retry: self.options.retry,
                 standing: watched.clone(),

@@ -4,16 +4,16 @@
 //! what is confirmed. When the connection is lost everything without a verdict is sent again over the next one. What the upstream refuses
 //! for good becomes a dead letter, which is kept here before the message itself is settled.
 
+use crate::Envelope;
 use crate::backoff::{Backoff, RetryOptions};
 use crate::dead_letter::{DeadLetters, Reason};
 use crate::lane_status::LaneStatus;
 use crate::link::{Delivered, Event, Link, LinkError};
 use crate::outbound::Outbound;
 use crate::pace::PaceOptions;
+use crate::packing::Packing;
 use crate::patience::Patience;
 use crate::upstream::{Order, Outgoing, Verdict};
-use crate::{Envelope, Facts, ID_PROPERTY, LoopGuard, PATH_PROPERTY, Path, SealError, StreamName};
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_message::{QoS, TopicFilter};
@@ -68,10 +68,8 @@ pub(crate) struct Standing {
 
 /// What a forward shares with its bridge.
 pub(crate) struct ForwardSeat {
-    pub(crate) lane: usize,
+    pub(crate) packing: Packing,
     pub(crate) bridge: Arc<str>,
-    pub(crate) guard: LoopGuard,
-    pub(crate) stream: StreamName,
     pub(crate) status: Arc<LaneStatus>,
     pub(crate) retry: RetryOptions,
     pub(crate) standing: watch::Receiver<Option<Standing>>,
@@ -121,7 +119,7 @@ enum End {
 
 impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     pub(crate) fn new(options: ForwardOptions, seat: ForwardSeat, connect: Connect<P>) -> Forward<P> {
-        let outbound = Outbound::new(&options, first_ticket(seat.lane));
+        let outbound = Outbound::new(&options, first_ticket(seat.packing.lane));
         let dead_letters = DeadLetters::new(options.dead_letter.clone(), &seat.bridge);
         let backoff = Backoff::new(seat.retry);
         Forward {
@@ -303,13 +301,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     /// Takes a delivery in, unless it would go in a circle.
     fn take_in(&mut self, delivered: Delivered, link: &mut Link<P>) {
         self.outbound.note_came(&delivered);
-        let may = match path_of(&delivered) {
-            Ok(path) => self.seat.guard.may_forward(path, &self.seat.bridge).map_err(|turned| turned.label()),
-            Err(_) => Err("bad_path"),
-        };
-        match may {
+        match self.seat.packing.may_leave(&delivered) {
             Ok(()) => self.outbound.flight.push(delivered),
-            Err(label) => {
+            Err((label, _)) => {
                 self.seat.status.count_dropped(label);
                 link.outbox.settle(delivered.tag, Outcome::Accepted);
             }
@@ -323,7 +317,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         while let Some((part, held)) = self.outbound.next(Instant::now()) {
             let Ok(permit) = line.orders.try_reserve() else { break };
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
-            let outgoing = self.outgoing(&held.delivered, is_repeated);
+            let outgoing = self.seat.packing.outgoing(&held.delivered, is_repeated);
             let Some(ticket) = self.outbound.note_sent(part) else { break };
             let outgoing = match outgoing {
                 Ok(outgoing) => outgoing,
@@ -343,34 +337,6 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             link.outbox.arrange(Backlog::More(count));
         }
         self.outbound.note_calm(Instant::now());
-    }
-
-    fn outgoing(&self, delivered: &Delivered, is_repeated: bool) -> Result<Outgoing, SealError> {
-        let path = path_of(delivered).unwrap_or_default();
-        let mut properties = delivered.properties.clone();
-        if let Some(properties) = &mut properties {
-            properties.user.retain(|(name, _)| **name != *PATH_PROPERTY && **name != *ID_PROPERTY);
-        }
-        let mut outgoing = Outgoing {
-            lane: self.seat.lane,
-            ticket: 0,
-            topic: delivered.topic.clone(),
-            payload: delivered.payload.clone(),
-            original: delivered.payload.clone(),
-            qos: delivered.qos,
-            retain: delivered.retain,
-            properties: properties.filter(|properties| !properties.is_empty()),
-            expires_in: delivered.expires_in,
-            publisher: delivered.publisher.clone(),
-            id: self.seat.stream.id(delivered.tag.0).to_string().into(),
-            path: self.seat.guard.outgoing(path).into(),
-            is_repeated,
-        };
-        if let Some(content_type) = self.options.envelope.content_type() {
-            outgoing.payload = Bytes::from(self.options.envelope.seal(&Facts::from(&outgoing))?.into_owned());
-            outgoing.properties.get_or_insert_default().content_type = Some(content_type.into());
-        }
-        Ok(outgoing)
     }
 
     fn judge(&mut self, ticket: u64, verdict: Verdict, link: &mut Link<P>) {
@@ -394,7 +360,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             }
             Verdict::Never { label, reason } => {
                 let Some(delivered) = self.outbound.flight.take(ticket) else { return };
-                let id = self.seat.stream.id(delivered.tag.0).to_string();
+                let id = self.seat.packing.id(&delivered);
                 (self.was_answered, self.refusals) = (true, self.refusals.saturating_add(1));
                 self.seat.status.count_refused(label);
                 self.seat.status.note_problem(&reason);
@@ -437,11 +403,6 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         status.set_unanswered(self.outbound.flight.is_on_its_way());
         status.set_waiting_since(self.patience.since());
     }
-}
-
-fn path_of(delivered: &Delivered) -> Result<Path<'_>, crate::PathError> {
-    let user = delivered.properties.as_ref().map_or(&[][..], |properties| &properties.user);
-    Path::of(user.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// Ends when the bridge does.

@@ -33,11 +33,13 @@ mod moment;
 mod name;
 mod outbound;
 mod pace;
+mod packing;
 mod path;
 mod patience;
 mod rate;
 mod receive;
 mod recent;
+mod rehearsal;
 mod report;
 mod seen_ids;
 mod status;
@@ -62,6 +64,7 @@ pub use name::{NAME_BYTES_MAX, NameError};
 pub use pace::PaceOptions;
 pub use path::{HOPS_MAX_DEFAULT, Loop, LoopGuard, PATH_BYTES_MAX, PATH_PROPERTY, Path, PathError};
 pub use receive::{Destination, Misplaced, ReceiveOptions};
+pub use rehearsal::{Rehearsal, Unsent, rehearse};
 pub use report::{BridgeReport, BridgeReports, ForwardReport, Now, ReceiveReport, Said, Waiting};
 pub use seen_ids::{SeenIds, SeenIdsError, Sighting};
 pub use status::{BridgeState, BridgeStatus, ConnectionStatus};
@@ -69,4 +72,6 @@ pub use template::{
     Absence, Form, RenderError, TEMPLATE_BYTES_MAX, Template, TemplateError, TemplateErrorKind, Vocabulary,
     Word,
 };
-pub use upstream::{Incoming, Line, Lost, Order, Outgoing, Report, Taken, UNSETTLED_MAX, Upstream, Verdict};
+pub use upstream::{
+    Incoming, Line, Lost, Order, Outgoing, Rendered, Report, Taken, UNSETTLED_MAX, Upstream, Verdict,
+};

@@ -31,6 +31,9 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// An address as it may be shown: without user names and passwords.
     fn address(&self, number: usize) -> String;
 
+    /// What it would send for a message, by the code that sends it, without a connection. What the other side allows is not known here.
+    fn render(&self, outgoing: &Outgoing) -> Result<Rendered, Verdict>;
+
     /// Connects to one of the addresses and serves until the connection is lost or the line is closed: that is when `orders` ends, after
     /// which everything that was ordered is finished as far as the upstream still answers, within a few seconds. Never panics;
     /// holds no more than the orders that it has not given a verdict on.
@@ -100,6 +103,17 @@ pub struct Outgoing {
     pub path: Arc<str>,
     /// When it was sent before over another connection: the upstream may have it.
     pub is_repeated: bool,
+}
+
+/// A message in the words of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Where it goes and what stands beside it, by the upstream's own names.
+    pub fields: Vec<(&'static str, String)>,
+    /// Headers or user properties, in their order; a name may stand more than once.
+    pub headers: Vec<(String, String)>,
+    /// What is sent as the payload.
+    pub payload: Bytes,
 }
 
 /// A message from the upstream.

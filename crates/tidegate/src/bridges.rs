@@ -9,12 +9,14 @@ mod kinds;
 mod mqtt;
 mod password;
 mod rabbitmq;
+mod rehearsing;
 mod roster;
 mod running;
 mod show;
 mod tls;
 
 pub(crate) use kinds::{check_entries, upstream};
+pub(crate) use rehearsing::{BridgeCommand, run};
 pub(crate) use roster::Roster;
 pub(crate) use running::Bridges;
 pub(crate) use show::{Show, show};

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
-use crate::bridges::Show;
+use crate::bridges::{BridgeCommand, Show};
 use crate::demo::DemoArgs;
 use crate::passwd::Passwd;
 use crate::store::Store;
@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Manage the users of a password file.
     #[command(subcommand)]
     Passwd(Passwd),
+    /// Try a bridge out without sending anything.
+    #[command(subcommand)]
+    Bridge(BridgeCommand),
     /// Say how the bridges of a gateway that runs fare.
     Bridges(Show),
     /// Look into a store, check it, take it elsewhere, empty queues.

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(Command::Bridge(command)) => bridges::run(command, cli.configuration),
         Some(Command::Bridges(arguments)) => bridges::show(&arguments, cli.configuration),
         Some(Command::Store(command)) => store::run(command, cli.configuration),
         Some(Command::Demo(arguments)) => demo::run(&arguments, cli.configuration),

@@ -26,7 +26,7 @@ pub(crate) fn table<const COLUMNS: usize>(
 }
 
 /// Control characters and marks of direction written out: a name may come from anybody.
-fn printable(text: String) -> String {
+pub(crate) fn printable(text: String) -> String {
     text.chars()
         .flat_map(|c| if c == '"' || c == '\'' { vec![c] } else { c.escape_debug().collect() })
         .collect()

@@ -6,6 +6,7 @@
 mod forwarded;
 mod forwarding;
 mod receiving;
+mod rehearsing;
 mod states;
 mod toy;
 

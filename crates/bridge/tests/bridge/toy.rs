@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use tidegate_bridge::{Incoming, Line, Lost, Order, Outgoing, Report, Taken, Upstream, Verdict};
+use tidegate_bridge::{Incoming, Line, Lost, Order, Outgoing, Rendered, Report, Taken, Upstream, Verdict};
 
 /// What the test says about the next messages, by their number in the order of arrival.
 pub(crate) type Rule = Box<dyn FnMut(&Outgoing) -> Act + Send>;
@@ -164,6 +164,11 @@ impl Upstream for Toy {
 
     fn address(&self, number: usize) -> String {
         format!("toy://{number}")
+    }
+
+    fn render(&self, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
+        let fields = vec![("id", outgoing.id.to_string()), ("path", outgoing.path.to_string())];
+        Ok(Rendered { fields, headers: Vec::new(), payload: outgoing.payload.clone() })
     }
 
     fn serve(self: Arc<Self>, address: usize, line: Line) -> Pin<Box<dyn Future<Output = Lost> + Send>> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tidegate_bridge::{
-    Bridge, BridgeOptions, BridgeStatus, Connect, ForwardOptions, Link, LinkProtocol, PaceOptions,
-    ReceiveOptions, RetryOptions,
+    Bridge, BridgeOptions, BridgeStatus, Connect, Destination, ForwardOptions, Link, LinkProtocol,
+    PaceOptions, ReceiveOptions, RetryOptions,
 };
 use tidegate_broker::Node;
 use tidegate_config::{Config, Forward, ForwardOrder, Receive};
@@ -155,32 +155,9 @@ impl Bridges {
             let first = errors.into_iter().next();
             refused(first.map(|error| format!("{}: {}", error.key, error.message)).unwrap_or_default())
         })?;
-        let forwards = bridge.forwards.iter().enumerate();
-        let forwards = forwards.map(|(index, forward)| forward_options(bridge, index, forward));
-        let forwards = forwards.collect::<Result<Vec<_>, _>>().map_err(refused)?;
-        let receives = bridge.receives.iter().enumerate().zip(parts.destinations);
-        let receives = receives.map(|((index, receive), destination)| ReceiveOptions {
-            name: part_name(bridge, receive.name.as_deref(), index),
-            session: config.data_dir.is_some().then(|| ids_session(bridge, index, receive)),
-            destination,
-            qos_max: qos(receive.qos),
-        });
-        let options = BridgeOptions {
-            name: bridge.name.as_str().into(),
-            node: node.into(),
-            epoch: self.epoch,
-            forwards,
-            receives: receives.collect(),
-            retry: RetryOptions {
-                first: bridge.retry_first.duration(),
-                longest: bridge.retry_longest.duration(),
-            },
-            connect_timeout: bridge.connect_timeout.duration(),
-            probe_after: bridge.probe_after.duration(),
-            stalled_after: bridge.stalled_after.duration(),
-            fail_back_after: bridge.fail_back_after.duration(),
-            hops_max: usize::try_from(bridge.max_hops).unwrap_or(usize::MAX),
-        };
+        let keeps_ids = config.data_dir.is_some();
+        let options =
+            bridge_options(bridge, node, self.epoch, keeps_ids, parts.destinations).map_err(refused)?;
         let status = BridgeStatus::new(
             options.name.clone(),
             parts.kind,
@@ -245,6 +222,42 @@ impl Running {
             warn!(bridge = %self.status.name(), "the bridge does not end in time");
         }
     }
+}
+
+/// How a bridge works. `epoch` belongs to the store that numbers what is forwarded; `keeps_ids`: so that what was received is known after a restart.
+pub(super) fn bridge_options(
+    bridge: &tidegate_config::Bridge,
+    node: &str,
+    epoch: u64,
+    keeps_ids: bool,
+    destinations: Vec<Arc<dyn Destination>>,
+) -> Result<BridgeOptions, String> {
+    let forwards = bridge.forwards.iter().enumerate();
+    let forwards = forwards.map(|(index, forward)| forward_options(bridge, index, forward));
+    let forwards = forwards.collect::<Result<Vec<_>, _>>()?;
+    let receives = bridge.receives.iter().enumerate().zip(destinations);
+    let receives = receives.map(|((index, receive), destination)| ReceiveOptions {
+        name: part_name(bridge, receive.name.as_deref(), index),
+        session: keeps_ids.then(|| ids_session(bridge, index, receive)),
+        destination,
+        qos_max: qos(receive.qos),
+    });
+    Ok(BridgeOptions {
+        name: bridge.name.as_str().into(),
+        node: node.into(),
+        epoch,
+        forwards,
+        receives: receives.collect(),
+        retry: RetryOptions {
+            first: bridge.retry_first.duration(),
+            longest: bridge.retry_longest.duration(),
+        },
+        connect_timeout: bridge.connect_timeout.duration(),
+        probe_after: bridge.probe_after.duration(),
+        stalled_after: bridge.stalled_after.duration(),
+        fail_back_after: bridge.fail_back_after.duration(),
+        hops_max: usize::try_from(bridge.max_hops).unwrap_or(usize::MAX),
+    })
 }
 
 fn forward_options(

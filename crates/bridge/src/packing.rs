@@ -1,0 +1,88 @@
+//! What a message becomes before an upstream sees it: its id, its path, its envelope; and whether it may leave at all.
+//!
+//! Functions of the message and of the configuration, so that a message that is only rehearsed becomes what one does that is sent.
+
+use crate::bridge::BridgeOptions;
+use crate::link::Delivered;
+use crate::upstream::Outgoing;
+use crate::{
+    Envelope, Facts, ID_PROPERTY, LoopGuard, NameError, PATH_PROPERTY, Path, PathError, SealError, StreamName,
+};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// How the messages of one forward are packed.
+#[derive(Debug, Clone)]
+pub(crate) struct Packing {
+    pub(crate) lane: usize,
+    pub(crate) bridge: Arc<str>,
+    guard: LoopGuard,
+    stream: StreamName,
+    envelope: Envelope,
+}
+
+/// Why a message does not leave: a word, and words.
+pub(crate) type HeldBack = (&'static str, String);
+
+impl Packing {
+    /// Those of all forwards of a bridge, in the order of the configuration.
+    pub(crate) fn all(options: &BridgeOptions) -> Result<Vec<Packing>, NameError> {
+        let guard = LoopGuard::new(&options.node, options.hops_max)?;
+        let packing = |(lane, forward): (usize, &crate::ForwardOptions)| {
+            Ok(Packing {
+                lane,
+                bridge: options.name.clone(),
+                guard: guard.clone(),
+                stream: StreamName::new(&options.node, options.epoch, &forward.name)?,
+                envelope: forward.envelope.clone(),
+            })
+        };
+        options.forwards.iter().enumerate().map(packing).collect()
+    }
+
+    /// Whether it may be forwarded, or would go in a circle.
+    pub(crate) fn may_leave(&self, delivered: &Delivered) -> Result<(), HeldBack> {
+        let path = path_of(delivered).map_err(|error| ("bad_path", error.to_string()))?;
+        let may = self.guard.may_forward(path, &self.bridge);
+        may.map_err(|turned| (turned.label(), turned.to_string()))
+    }
+
+    /// Its stable id.
+    pub(crate) fn id(&self, delivered: &Delivered) -> String {
+        self.stream.id(delivered.tag.0).to_string()
+    }
+
+    /// The message as the upstream is handed it, without a ticket.
+    pub(crate) fn outgoing(&self, delivered: &Delivered, is_repeated: bool) -> Result<Outgoing, SealError> {
+        let path = path_of(delivered).unwrap_or_default();
+        let mut properties = delivered.properties.clone();
+        if let Some(properties) = &mut properties {
+            properties.user.retain(|(name, _)| **name != *PATH_PROPERTY && **name != *ID_PROPERTY);
+        }
+        let mut outgoing = Outgoing {
+            lane: self.lane,
+            ticket: 0,
+            topic: delivered.topic.clone(),
+            payload: delivered.payload.clone(),
+            original: delivered.payload.clone(),
+            qos: delivered.qos,
+            retain: delivered.retain,
+            properties: properties.filter(|properties| !properties.is_empty()),
+            expires_in: delivered.expires_in,
+            publisher: delivered.publisher.clone(),
+            id: self.id(delivered).into(),
+            path: self.guard.outgoing(path).into(),
+            is_repeated,
+        };
+        if let Some(content_type) = self.envelope.content_type() {
+            outgoing.payload = Bytes::from(self.envelope.seal(&Facts::from(&outgoing))?.into_owned());
+            outgoing.properties.get_or_insert_default().content_type = Some(content_type.into());
+        }
+        Ok(outgoing)
+    }
+}
+
+fn path_of(delivered: &Delivered) -> Result<Path<'_>, PathError> {
+    let user = delivered.properties.as_ref().map_or(&[][..], |properties| &properties.user);
+    Path::of(user.iter().map(|(name, value)| (&**name, &**value)))
+}
