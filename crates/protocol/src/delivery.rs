@@ -13,8 +13,8 @@ pub type SubscriptionIds = SmallVec<[u32; 1]>;
 pub struct DeliveryTag(pub u64);
 
 impl DeliveryTag {
-    /// So many tags in a row have different short identifiers (MQTT 5.0 section 2.2.1: 1 to 65,535), which repeat then. Where tags are left out while
-    /// something is unsettled, whole rounds of them are, so that none of what comes next has the identifier of what has not been settled.
+    /// So many tags in a row have different short identifiers (MQTT 5.0 section 2.2.1: 1 to 65,535), which repeat then. Whoever leaves tags out sees
+    /// to it that what comes next does not have the identifiers of what is under way.
     pub const ROUND: u64 = 65_535;
 }
 

@@ -12,15 +12,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidegate_protocol::DeliveryTag;
 
+/// More than are under way at a time, and such that the multiples come near a whole round late.
+const IDENTIFIERS_LEFT_OUT: u64 = 25_000;
+
 impl Queue {
     /// Numbers begin here, unless they have begun above it.
     pub(crate) fn number_from(&self, number: u64) {
         self.next_number.fetch_max(number, Ordering::Relaxed);
     }
 
-    /// What comes next has a number behind these, and the short identifier that it would have had without them.
+    /// What comes next has a number behind these, and a short identifier far from those of what has come last: some of that may be under way,
+    /// and of some only the identifier is still known, to the client.
     pub(crate) fn leave_out(&self, numbers_before: u64) {
-        let next = self.next_number.load(Ordering::Relaxed);
+        let next = self.next_number.load(Ordering::Relaxed).saturating_add(IDENTIFIERS_LEFT_OUT);
         let rounds = numbers_before.saturating_sub(next).div_ceil(DeliveryTag::ROUND);
         self.number_from(next.saturating_add(rounds.saturating_mul(DeliveryTag::ROUND)));
     }

@@ -61,11 +61,12 @@ fn what_is_under_way_over_restarts_has_identifiers_of_its_own() {
     kept.world.run();
     let tags = tags(&ann);
     assert_eq!(tags.len(), 10);
-    assert!(
-        tags.windows(2).all(|pair| pair[1] % DeliveryTag::ROUND == pair[0] % DeliveryTag::ROUND + 1),
-        "{tags:?}"
-    );
-    assert!(tags.is_sorted() && tags[0] + 4 * DeliveryTag::ROUND <= tags[9], "{tags:?}");
+    let distance = |from: u64, to: u64| (to - from) % DeliveryTag::ROUND;
+    for (at, tag) in tags.iter().enumerate() {
+        // Two in each life; between lives there is room for what was settled without the client knowing it.
+        let near = tags.iter().skip(at + 1).filter(|later| distance(*tag, **later) < 1000).count();
+        assert_eq!(near, usize::from(at % 2 == 0), "{tags:?}");
+    }
 }
 
 /// The same where nothing was kept under the tag: what a member gets of a group at level 1 is the group's.
