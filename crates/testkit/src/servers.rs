@@ -141,8 +141,10 @@ impl Server {
 }
 
 impl Drop for Server {
-    // Printed by the macro, it is captured with the rest of what the failing test has said.
-    #[allow(clippy::print_stderr)]
+    #[allow(
+        clippy::print_stderr,
+        reason = "printed by the macro, it is captured with the rest of what the failing test has said"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Where its owner is dropped because a test fails, its log belongs to the failure.

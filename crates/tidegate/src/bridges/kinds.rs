@@ -1,8 +1,8 @@
 //! The kinds of bridges that there are: one line each.
 
-use super::{kafka, mqtt, rabbitmq};
+use super::{envelope, kafka, mqtt, rabbitmq};
 use std::sync::Arc;
-use tidegate_bridge::{Destination, Upstream};
+use tidegate_bridge::{Destination, Form, Template, TopicDestination, Upstream, Vocabulary};
 use tidegate_config::{Bridge, BridgeEntry, BridgeError};
 
 /// One kind.
@@ -50,4 +50,27 @@ pub(crate) fn upstream(bridge: &Bridge, node: &str) -> Made {
 /// A complaint without a suggestion.
 pub(super) fn wrong(key: impl Into<String>, message: impl ToString) -> BridgeError {
     BridgeError { key: key.into(), message: message.to_string(), suggestion: None }
+}
+
+/// Where the messages of each receive go, in the words that this kind of upstream has for them.
+pub(super) fn destinations(
+    bridge: &Bridge,
+    node: &Arc<str>,
+    words: &Vocabulary,
+    errors: &mut Vec<BridgeError>,
+) -> Vec<Arc<dyn Destination>> {
+    let mut destinations = Vec::<Arc<dyn Destination>>::new();
+    for (index, receive) in bridge.receives.iter().enumerate() {
+        match Template::parse(&receive.to, words, Form::Topic) {
+            Ok(topic) => destinations.push(Arc::new(TopicDestination {
+                topic,
+                envelope: envelope(receive.payload),
+                // Never set for a kind whose messages do not say so of themselves: it does not know the key.
+                retain: receive.retain,
+                node: node.clone(),
+            })),
+            Err(error) => errors.push(wrong(format!("receive[{index}].to"), error)),
+        }
+    }
+    destinations
 }

@@ -1,11 +1,10 @@
 //! Bridges to other MQTT brokers, as the file has them.
 
-use super::envelope;
-use super::kinds::{Made, Parts, wrong};
+use super::kinds::{Made, Parts, destinations, wrong};
 use super::password::read_password;
 use super::tls::{Wanted, client_config};
 use std::sync::Arc;
-use tidegate_bridge::{Destination, Form, Template, TopicDestination, Vocabulary};
+use tidegate_bridge::{Form, Template, Vocabulary};
 use tidegate_bridge_mqtt::{Forwarded, MqttAddress, MqttOptions, MqttUpstream, Received, Secret, Version};
 use tidegate_config::{Bridge, BridgeError};
 use tidegate_message::{QoS, TopicFilter};
@@ -35,7 +34,8 @@ pub(super) fn make(bridge: &Bridge, node: &str) -> Made {
     });
     let version = version(bridge, &mut errors);
     let forwards = forwards(bridge, &mut errors);
-    let (receives, destinations) = receives(bridge, &node_name, &mut errors);
+    let receives = receives(bridge, &mut errors);
+    let destinations = destinations(bridge, &node_name, &Vocabulary::RECEIVE_MQTT, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -86,34 +86,20 @@ fn forwards(bridge: &Bridge, errors: &mut Vec<BridgeError>) -> Vec<Forwarded> {
     forwards
 }
 
-fn receives(
-    bridge: &Bridge,
-    node: &Arc<str>,
-    errors: &mut Vec<BridgeError>,
-) -> (Vec<Received>, Vec<Arc<dyn Destination>>) {
-    let (mut receives, mut destinations) = (Vec::new(), Vec::<Arc<dyn Destination>>::new());
+fn receives(bridge: &Bridge, errors: &mut Vec<BridgeError>) -> Vec<Received> {
+    let mut receives = Vec::new();
     for (index, receive) in bridge.receives.iter().enumerate() {
-        let key = |name: &str| format!("receive[{index}].{name}");
         match receive.filter.as_ref().map(|filter| TopicFilter::parse_mqtt(filter.as_bytes())) {
             None => errors.push(wrong(
                 format!("receive[{index}]"),
                 "`filter` says which topics are received, and is missing",
             )),
-            Some(Err(error)) => errors.push(wrong(key("filter"), error)),
+            Some(Err(error)) => errors.push(wrong(format!("receive[{index}].filter"), error)),
             Some(Ok(filter)) => {
                 let qos_max = if receive.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
                 receives.push(Received { filter, qos_max });
             }
         }
-        match Template::parse(&receive.to, &Vocabulary::RECEIVE_MQTT, Form::Topic) {
-            Ok(topic) => destinations.push(Arc::new(TopicDestination {
-                topic,
-                envelope: envelope(receive.payload),
-                retain: receive.retain,
-                node: node.clone(),
-            })),
-            Err(error) => errors.push(wrong(key("to"), error)),
-        }
     }
-    (receives, destinations)
+    receives
 }

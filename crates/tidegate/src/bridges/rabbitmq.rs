@@ -1,12 +1,11 @@
 //! Bridges to RabbitMQ, as the file has them.
 
-use super::envelope;
-use super::kinds::{Made, Parts, wrong};
+use super::kinds::{Made, Parts, destinations, wrong};
 use super::password::read_password;
 use super::tls::{Wanted, client_config};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidegate_bridge::{Destination, Form, Template, TopicDestination, Vocabulary};
+use tidegate_bridge::{Form, Template, Vocabulary};
 use tidegate_bridge_rabbitmq::{
     Argument, Binding, Declarations, Exchange, Finding, ForwardTarget, Login, Persistence, Queue, RabbitMq,
     RabbitMqAddress, RabbitMqOptions, ReceiveSource,
@@ -52,7 +51,7 @@ pub(super) fn make(bridge: &Bridge, node: &str) -> Made {
         forwards: forwards(bridge, &mut errors),
         receives: receives(bridge, &mut errors),
     };
-    let destinations = destinations(bridge, node, &mut errors);
+    let destinations = destinations(bridge, &node.into(), &Vocabulary::RECEIVE_RABBITMQ, &mut errors);
     // The numbers in its findings are those of the file only where nothing was left out.
     if !errors.is_empty() {
         return Err(errors);
@@ -188,24 +187,6 @@ fn receives(bridge: &Bridge, errors: &mut Vec<BridgeError>) -> Vec<ReceiveSource
         }
     }
     receives
-}
-
-fn destinations(bridge: &Bridge, node: &str, errors: &mut Vec<BridgeError>) -> Vec<Arc<dyn Destination>> {
-    let node: Arc<str> = node.into();
-    let mut destinations = Vec::<Arc<dyn Destination>>::new();
-    for (index, receive) in bridge.receives.iter().enumerate() {
-        match Template::parse(&receive.to, &Vocabulary::RECEIVE_RABBITMQ, Form::Topic) {
-            Ok(topic) => destinations.push(Arc::new(TopicDestination {
-                topic,
-                envelope: envelope(receive.payload),
-                // No message of AMQP says so of itself.
-                retain: false,
-                node: node.clone(),
-            })),
-            Err(error) => errors.push(wrong(format!("receive[{index}].to"), error)),
-        }
-    }
-    destinations
 }
 
 fn declarations(declared: &tidegate_config::Declarations) -> Declarations {

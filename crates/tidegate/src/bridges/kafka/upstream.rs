@@ -1,13 +1,12 @@
 //! The options of a bridge to Kafka, out of the file.
 
-use crate::bridges::envelope;
-use crate::bridges::kinds::{Made, Parts, wrong};
+use crate::bridges::kinds::{Made, Parts, destinations, wrong};
 use crate::bridges::password::read_password;
 use crate::bridges::tls::{Wanted, client_config};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_bridge::{Destination, Form, Template, TopicDestination, Vocabulary};
+use tidegate_bridge::{Form, Template, Vocabulary};
 use tidegate_bridge_kafka::{
     Bootstrap, Compression, Finding, ForwardTarget, Kafka, KafkaOptions, Mechanism, ReceiveSource, Sasl,
     Start, Timeouts, Tls,
@@ -40,7 +39,7 @@ pub(in crate::bridges) fn make(bridge: &Bridge, node: &str) -> Made {
     if options.addresses.len() == bridge.urls.len() {
         errors.extend(options.findings().into_iter().map(|finding| complaint("", finding)));
     }
-    let destinations = destinations(bridge, &node.into(), &mut errors);
+    let destinations = destinations(bridge, &node.into(), &Vocabulary::RECEIVE_KAFKA, &mut errors);
     match errors.is_empty() {
         true => Ok(Parts { kind: "kafka", upstream: Arc::new(Kafka::new(options)), destinations }),
         false => Err(errors),
@@ -192,24 +191,4 @@ fn source(receive: &Receive) -> ReceiveSource {
             ReceiveStart::Latest => Start::Latest,
         },
     }
-}
-
-fn destinations(
-    bridge: &Bridge,
-    node: &Arc<str>,
-    errors: &mut Vec<BridgeError>,
-) -> Vec<Arc<dyn Destination>> {
-    let mut destinations = Vec::<Arc<dyn Destination>>::new();
-    for (index, receive) in bridge.receives.iter().enumerate() {
-        match Template::parse(&receive.to, &Vocabulary::RECEIVE_KAFKA, Form::Topic) {
-            Ok(topic) => destinations.push(Arc::new(TopicDestination {
-                topic,
-                envelope: envelope(receive.payload),
-                retain: false,
-                node: node.clone(),
-            })),
-            Err(error) => errors.push(wrong(format!("receive[{index}].to"), error)),
-        }
-    }
-    destinations
 }
