@@ -237,7 +237,7 @@ fn log_level_changes_and_what_needs_a_restart_is_named() {
     assert_eq!(entry["fields"]["log_level_changed"], true);
     assert!(gateway.log().contains("\"setting\":\"workers\""), "{}", gateway.log());
     mosquitto_pub(gateway.port("mqtt"), &["-t", "a", "-m", "hi"]);
-    assert_eq!(gateway.wait_for_log("opened")["level"], "DEBUG");
+    assert_eq!(gateway.wait_for_log("\"message\":\"opened\"")["level"], "DEBUG");
 }
 
 /// A client that is faster than its listener allows is slowed down; everything that it sent arrives.

@@ -93,10 +93,9 @@ impl Gateway {
         &self.scratch
     }
 
-    /// Waits for a log line that contains this text.
+    /// Waits for a log line that contains this text, among all since the start or the last reload that were not returned from here.
     pub(crate) fn wait_for_log(&mut self, text: &str) -> Value {
-        let line =
-            self.program.wait_for_line(&format!("a log line with {text:?}"), |line| line.contains(text));
+        let line = self.program.pick_line(&format!("a log line with {text:?}"), |line| line.contains(text));
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is no JSON line: {error}"))
     }
 
@@ -163,7 +162,8 @@ impl Gateway {
         message.to_owned()
     }
 
-    fn hang_up(&self, config: &str) {
+    fn hang_up(&mut self, config: &str) {
+        self.program.mark();
         self.scratch.write("tidegate.toml", config);
         self.program.signal("HUP");
     }

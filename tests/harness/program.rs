@@ -3,6 +3,7 @@
 //! Standard output and standard error are merged: a client that prints its complaint on the other stream than expected
 //! still shows it in the failure message.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,6 +17,10 @@ pub(crate) struct Program {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
+    /// The lines that [`Program::pick_line`] looks at begin here.
+    mark: usize,
+    /// Those among them that it has returned.
+    picked: HashSet<usize>,
 }
 
 /// How a program ended.
@@ -41,7 +46,7 @@ impl Program {
         let (sender, lines) = channel();
         forward_lines(child.stdout.take().expect("standard output is piped"), sender.clone());
         forward_lines(child.stderr.take().expect("standard error is piped"), sender);
-        Program { name, child, lines, seen: Vec::new() }
+        Program { name, child, lines, seen: Vec::new(), mark: 0, picked: HashSet::new() }
     }
 
     /// Waits for the first line that `wanted` accepts and returns it; lines before it are kept for failure messages only.
@@ -51,11 +56,36 @@ impl Program {
             match self.next_line(deadline) {
                 Ok(line) if wanted(&line) => return line,
                 Ok(_) => {}
-                Err(end) => {
-                    panic!("{} did not print {what}: {end}; it said:\n{}", self.name, self.seen.join("\n"))
+                Err(end) => self.lacks(what, end),
+            }
+        }
+    }
+
+    /// The first line since the mark that `wanted` accepts and that was not returned from here before, for a program whose threads print
+    /// in no fixed order: it may have been printed before a line that was waited for earlier.
+    pub(crate) fn pick_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        let mut place = self.mark;
+        loop {
+            match self.seen.get(place) {
+                Some(line) if wanted(line) && self.picked.insert(place) => return line.clone(),
+                Some(_) => place += 1,
+                None => {
+                    if let Err(end) = self.next_line(deadline) {
+                        self.lacks(what, end);
+                    }
                 }
             }
         }
+    }
+
+    /// Sets the mark: what was taken so far is not looked at again.
+    pub(crate) fn mark(&mut self) {
+        self.mark = self.seen.len();
+    }
+
+    fn lacks(&self, what: &str, end: RecvTimeoutError) -> ! {
+        panic!("{} did not print {what}: {end}; it said:\n{}", self.name, self.seen.join("\n"))
     }
 
     /// All lines that were taken so far.
