@@ -188,7 +188,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             retain: false,
             properties: Some(Box::new(properties)),
-            expires_in: None,
+            expires_at: None,
             id: "edge-1/7/central.0/42".into(),
             path: "edge-1".into(),
             is_repeated: false,

@@ -227,6 +227,9 @@ impl Sender {
         if self.end.is_some() {
             return None;
         }
+        if let Err(verdict) = outgoing.expires_in(now) {
+            return Some(report(ticket, verdict));
+        }
         let record = match Record::of(target, outgoing, &mut self.scratch) {
             Ok(record) => record,
             Err(error) => return never("not_expressible", error.to_string()),

@@ -124,7 +124,7 @@ impl Client {
             Happened::BridgeGone => return Err(Lost::Closed),
             Happened::Silence => self.conversation.ping(),
         }
-        let consumed = self.conversation.handle_bytes(&self.input)?;
+        let consumed = self.conversation.handle_bytes(&self.input, Instant::now())?;
         self.input.advance(consumed);
         self.input.reserve(READ_BYTES);
         Ok(())
@@ -149,7 +149,7 @@ impl Client {
 
     fn take(&mut self, order: Option<Order>) {
         match order {
-            Some(order) => self.conversation.handle_order(order),
+            Some(order) => self.conversation.handle_order(order, Instant::now()),
             None => self.is_ending = true,
         }
     }

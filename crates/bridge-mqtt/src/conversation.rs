@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_bridge::{
     ID_PROPERTY, Incoming, Lost, Order, Outgoing, PATH_PROPERTY, Report, Taken, UNSETTLED_MAX, Verdict,
 };
@@ -160,11 +160,11 @@ impl Conversation {
     }
 
     /// Handles what the bridge orders.
-    pub(crate) fn handle_order(&mut self, order: Order) {
+    pub(crate) fn handle_order(&mut self, order: Order, now: Instant) {
         match order {
             Order::Send(outgoing) => {
                 self.held.push_back(outgoing);
-                self.send_held();
+                self.send_held(now);
             }
             Order::Settle { ticket, taken } => {
                 if let Some(received) = self.received.iter_mut().find(|received| received.ticket == ticket) {
@@ -177,20 +177,20 @@ impl Conversation {
     }
 
     /// Sends what the broker has room for: what was received is settled, and questions are asked, whether or not it has.
-    fn send_held(&mut self) {
+    fn send_held(&mut self, now: Instant) {
         while self.sent.len() < self.granted.receive_maximum
             && let Some(outgoing) = self.held.pop_front()
         {
-            if let Err(verdict) = self.publish(&outgoing) {
+            if let Err(verdict) = self.publish(&outgoing, now) {
                 self.reports.push_back(Report::Verdict { ticket: outgoing.ticket, verdict });
             }
         }
     }
 
-    fn publish(&mut self, outgoing: &Outgoing) -> Result<(), Verdict> {
+    fn publish(&mut self, outgoing: &Outgoing, now: Instant) -> Result<(), Verdict> {
         let options = self.options.clone();
         let mut scratch = std::mem::take(&mut self.scratch);
-        let publication = publication(&options, outgoing, &mut scratch);
+        let publication = publication(&options, outgoing, &mut scratch, now);
         self.scratch = scratch;
         let Publication { topic, qos, retain, properties } = publication?;
         let packet_id = (qos > QoS::AtMostOnce).then(|| self.next_id());
@@ -228,26 +228,26 @@ impl Conversation {
     }
 
     /// Handles every whole packet at the front of what has come; returns how many bytes that took.
-    pub(crate) fn handle_bytes(&mut self, input: &[u8]) -> Result<usize, Lost> {
+    pub(crate) fn handle_bytes(&mut self, input: &[u8], now: Instant) -> Result<usize, Lost> {
         let (version, limit) = (self.options.version, self.options.packet_bytes_max);
         let broken = |error: DecodeError| Lost::Broken(format!("the broker sends what is no MQTT: {error}"));
         let mut rest = input;
         while self.can_listen()
             && let Some((packet, bytes)) = decode(rest, version, limit).map_err(broken)?
         {
-            self.handle_packet(&packet)?;
+            self.handle_packet(&packet, now)?;
             rest = rest.get(bytes..).unwrap_or_default();
         }
         Ok(input.len() - rest.len())
     }
 
-    fn handle_packet(&mut self, packet: &Packet<'_>) -> Result<(), Lost> {
+    fn handle_packet(&mut self, packet: &Packet<'_>, now: Instant) -> Result<(), Lost> {
         match (self.phase, packet) {
             (Phase::Connecting, Packet::ConnAck(connack)) => self.handle_connack(connack),
             (Phase::Subscribing | Phase::Open, Packet::SubAck(suback)) => self.handle_suback(suback),
             (Phase::Subscribing | Phase::Open, Packet::Publish(publish)) => self.handle_publish(publish),
             (Phase::Open, Packet::PubAck(ack)) => {
-                self.handle_puback(ack);
+                self.handle_puback(ack, now);
                 Ok(())
             }
             (Phase::Subscribing | Phase::Open, Packet::PingResp) => {
@@ -331,7 +331,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn handle_puback(&mut self, ack: &Ack<'_>) {
+    fn handle_puback(&mut self, ack: &Ack<'_>, now: Instant) {
         let Some(ticket) = self.sent.remove(&ack.packet_id) else { return };
         let reason = || match ack.properties.reason_string() {
             Some(text) => format!("{}: {text}", ack.reason.label()),
@@ -346,7 +346,7 @@ impl Conversation {
             _ => Verdict::NotNow(reason()),
         };
         self.reports.push_back(Report::Verdict { ticket, verdict });
-        self.send_held();
+        self.send_held(now);
     }
 
     fn handle_publish(&mut self, publish: &Publish<'_>) -> Result<(), Lost> {

@@ -1,6 +1,7 @@
 //! A message of the gateway becomes one of MQTT, or a reason why it cannot.
 
 use crate::options::MqttOptions;
+use std::time::{Duration, Instant};
 use tidegate_bridge::{Facts, ID_PROPERTY, Outgoing, PATH_PROPERTY, Rendered, Verdict};
 use tidegate_message::{QoS, Topic};
 use tidegate_mqtt::codec::{EncodeError, PropertiesBuffer, Property, Version, properties_of_message};
@@ -13,32 +14,40 @@ pub(crate) struct Publication {
     pub(crate) properties: PropertiesBuffer,
 }
 
-/// Translates a message.
+/// Translates a message that is sent now.
 pub(crate) fn publication(
     options: &MqttOptions,
     outgoing: &Outgoing,
     scratch: &mut String,
+    now: Instant,
 ) -> Result<Publication, Verdict> {
     let Some(forward) = options.forwards.get(outgoing.lane) else {
         return Err(not_expressible(&"the bridge has no such forward"));
     };
+    let expires_in = outgoing.expires_in(now)?;
     let facts = Facts { node: Some(&options.node), ..Facts::from(outgoing) };
     let topic = forward.topic.render_topic(&facts, scratch).map_err(|error| not_expressible(&error))?;
     Ok(Publication {
         topic,
         qos: outgoing.qos.min(QoS::AtLeastOnce),
         retain: outgoing.retain && forward.retain,
-        properties: properties(options.version, outgoing).map_err(|error| not_expressible(&error))?,
+        properties: properties(options.version, outgoing, expires_in)
+            .map_err(|error| not_expressible(&error))?,
     })
 }
 
 /// What a message carries, with its id and path; nothing before MQTT 5.0, which has no place for any of it.
-fn properties(version: Version, outgoing: &Outgoing) -> Result<PropertiesBuffer, EncodeError> {
+fn properties(
+    version: Version,
+    outgoing: &Outgoing,
+    expires_in: Option<Duration>,
+) -> Result<PropertiesBuffer, EncodeError> {
     let mut buffer = PropertiesBuffer::new();
     if version != Version::V5 {
         return Ok(buffer);
     }
-    if let Some(expires_in) = outgoing.expires_in {
+    // MQTT 5.0 section 3.3.2.3.3: without the time for which it has waited here.
+    if let Some(expires_in) = expires_in {
         let seconds = u32::try_from(expires_in.as_secs()).unwrap_or(u32::MAX).max(1);
         buffer.push(Property::MessageExpiryInterval(seconds))?;
     }
@@ -52,7 +61,7 @@ fn properties(version: Version, outgoing: &Outgoing) -> Result<PropertiesBuffer,
 
 /// A message as it would be published.
 pub(crate) fn rendered(options: &MqttOptions, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
-    let publication = publication(options, outgoing, &mut String::new())?;
+    let publication = publication(options, outgoing, &mut String::new(), Instant::now())?;
     let mut fields = vec![
         ("topic", publication.topic.as_str().to_owned()),
         ("qos", u8::from(publication.qos > QoS::AtMostOnce).to_string()),

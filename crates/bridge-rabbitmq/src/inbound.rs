@@ -97,6 +97,7 @@ mod tests {
     use super::*;
     use crate::outbound::{FrameRoom, publication};
     use crate::test_support::{outgoing, target};
+    use std::time::Instant;
     use tidegate_bridge::Facts;
 
     fn delivery(properties: BasicProperties, payload: &[u8]) -> Delivery {
@@ -115,8 +116,10 @@ mod tests {
             payload_is_text: Some(true),
             user: vec![("CC".into(), "a".into()), ("site".into(), "b".into()), ("site".into(), "c".into())],
         }));
-        message.expires_in = Some(Duration::from_secs(9));
-        let properties = publication(&target("e", "k"), &message, FrameRoom(131_072)).unwrap().properties;
+        let now = Instant::now();
+        message.expires_at = Some(now + Duration::from_secs(9));
+        let properties =
+            publication(&target("e", "k"), &message, FrameRoom(131_072), now).unwrap().properties;
         let incoming = incoming(3, 9, "inbox", delivery(properties, b"21"));
         assert_eq!((incoming.lane, incoming.ticket, &incoming.payload[..]), (3, 9, &b"21"[..]));
         assert_eq!(incoming.id.as_deref(), Some("edge-1/7/central.0/1"));

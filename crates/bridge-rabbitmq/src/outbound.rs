@@ -5,7 +5,7 @@ use crate::options::{ForwardTarget, Persistence, SHORT_BYTES_MAX};
 use data_encoding::BASE64 as ENCODER;
 use lapin::BasicProperties;
 use lapin::types::ShortString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_bridge::{Facts, Outgoing, PATH_PROPERTY, Rendered, Template, Verdict};
 use tidegate_message::{Properties, QoS};
 
@@ -30,12 +30,14 @@ pub(crate) struct Publication {
     pub(crate) properties: BasicProperties,
 }
 
-/// Translates a message.
+/// Translates a message that is sent now.
 pub(crate) fn publication(
     target: &ForwardTarget,
     outgoing: &Outgoing,
     room: FrameRoom,
+    now: Instant,
 ) -> Result<Publication, Verdict> {
+    let expires_in = outgoing.expires_in(now)?;
     let facts = Facts::from(outgoing);
     let mut scratch = String::new();
     let exchange = short("the exchange", rendered("the exchange", &target.exchange, &facts, &mut scratch)?)?;
@@ -52,7 +54,7 @@ pub(crate) fn publication(
         headers.set(name, rendered("a header", template, &facts, &mut scratch)?.to_owned());
     }
     headers.set(PATH_PROPERTY, &*outgoing.path);
-    if let Some(left) = outgoing.expires_in {
+    if let Some(left) = expires_in {
         properties =
             properties.with_expiration(short("the expiration", expiration_millis(left).to_string())?);
     }
@@ -68,7 +70,8 @@ pub(crate) fn publication(
 
 /// A message as it would be published, over a connection whose frames are as large as those of a RabbitMQ that nobody has changed.
 pub(crate) fn rendered_message(target: &ForwardTarget, outgoing: &Outgoing) -> Result<Rendered, Verdict> {
-    let Publication { exchange, routing_key, properties } = publication(target, outgoing, FRAME_DEFAULT)?;
+    let Publication { exchange, routing_key, properties } =
+        publication(target, outgoing, FRAME_DEFAULT, Instant::now())?;
     let mut fields = vec![("exchange", exchange.to_string()), ("routing key", routing_key.to_string())];
     let text = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
     let others = [
@@ -177,8 +180,9 @@ mod tests {
             payload_is_text: Some(true),
             user: vec![("site".into(), "a".into())],
         }));
-        message.expires_in = Some(Duration::from_millis(1500));
-        let publication = publication(&target("telemetry", "{topic}"), &message, ROOM).unwrap();
+        let now = Instant::now();
+        message.expires_at = Some(now + Duration::from_millis(1500));
+        let publication = publication(&target("telemetry", "{topic}"), &message, ROOM, now).unwrap();
         assert_eq!(
             (publication.exchange.as_str(), publication.routing_key.as_str()),
             ("telemetry", "plant.7.state")
@@ -219,18 +223,27 @@ mod tests {
     fn what_does_not_fit_is_refused_and_says_so() {
         let long = format!("t/{}", "x".repeat(300));
         assert_eq!(
-            label(publication(&target("e", "{topic}"), &outgoing(&long, ""), ROOM).unwrap_err()),
+            label(
+                publication(&target("e", "{topic}"), &outgoing(&long, ""), ROOM, Instant::now()).unwrap_err()
+            ),
             "not_expressible"
         );
-        let absent = publication(&target("e", "{property.site}"), &outgoing("t", ""), ROOM).unwrap_err();
+        let absent = publication(&target("e", "{property.site}"), &outgoing("t", ""), ROOM, Instant::now())
+            .unwrap_err();
         assert_eq!(label(absent), "not_expressible");
         let mut message = outgoing("t", "");
         let user = vec![("site".into(), "x".repeat(131_072).into())];
         message.properties = Some(Box::new(Properties { user, ..Properties::default() }));
-        assert_eq!(label(publication(&target("e", "k"), &message, ROOM).unwrap_err()), "too_large");
+        assert_eq!(
+            label(publication(&target("e", "k"), &message, ROOM, Instant::now()).unwrap_err()),
+            "too_large"
+        );
         let correlation = Some(Bytes::from(vec![0xff; 200]));
         message.properties = Some(Box::new(Properties { correlation, ..Properties::default() }));
-        assert_eq!(label(publication(&target("e", "k"), &message, ROOM).unwrap_err()), "not_expressible");
+        assert_eq!(
+            label(publication(&target("e", "k"), &message, ROOM, Instant::now()).unwrap_err()),
+            "not_expressible"
+        );
     }
 
     #[test]
@@ -241,7 +254,7 @@ mod tests {
         let mut message = outgoing("plant/7", "");
         let user = vec![("site".into(), "forged".into())];
         message.properties = Some(Box::new(Properties { user, ..Properties::default() }));
-        let properties = publication(&target, &message, ROOM).unwrap().properties;
+        let properties = publication(&target, &message, ROOM, Instant::now()).unwrap().properties;
         let headers = properties.headers().as_ref().unwrap();
         assert_eq!(crate::headers::header(headers, "site").as_deref(), Some("plant"));
     }

@@ -22,6 +22,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 use tidegate_bridge::{Lost, Outgoing, Report, Verdict};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -107,7 +108,7 @@ impl Publisher {
         let Some(target) = shared.options.forwards.get(self.lane) else { return Ok(()) };
         let (mut messages, mut publications) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for outgoing in batch {
-            match publication(target, &outgoing, room) {
+            match publication(target, &outgoing, room, Instant::now()) {
                 Ok(publication) => {
                     messages.push(outgoing);
                     publications.push(publication);

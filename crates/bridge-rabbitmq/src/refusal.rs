@@ -92,6 +92,7 @@ mod tests {
             Verdict::Never { label, .. } => label,
             Verdict::NotNow(_) => "not now",
             Verdict::Confirmed => "confirmed",
+            Verdict::Expired => "expired",
         }
     }
 

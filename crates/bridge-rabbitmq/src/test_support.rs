@@ -30,7 +30,7 @@ pub(crate) fn outgoing(topic: &str, payload: &str) -> Outgoing {
         qos: QoS::AtLeastOnce,
         retain: false,
         properties: None,
-        expires_in: None,
+        expires_at: None,
         publisher: None,
         id: "edge-1/7/central.0/1".into(),
         path: "edge-1".into(),

@@ -31,13 +31,29 @@ pub(crate) struct Reason<'a> {
     pub(crate) text: &'a str,
 }
 
+/// A dead letter that is not kept yet.
+#[derive(Debug)]
+struct Letter {
+    tag: DeliveryTag,
+    publishing: Publishing,
+    expires_at: Option<Instant>,
+}
+
+impl Letter {
+    /// What is published now, with what is left of its lifetime.
+    fn publishing(&self, now: Instant) -> Publishing {
+        let expiry = self.expires_at.map(|at| at.saturating_duration_since(now));
+        Publishing { expiry, ..self.publishing.clone() }
+    }
+}
+
 /// Dead letters that are not kept yet, at most as many as there are unsettled deliveries.
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
     topic: Option<Bytes>,
     bridge: Box<str>,
     next_ticket: u64,
-    under_way: BTreeMap<u64, (DeliveryTag, Publishing)>,
+    under_way: BTreeMap<u64, Letter>,
     /// Those that had no room.
     refused: Vec<u64>,
     retry_at: Option<Instant>,
@@ -97,12 +113,13 @@ impl DeadLetters {
             qos: delivered.qos.max(QoS::AtLeastOnce),
             retain: false,
             properties: Some(properties),
-            expiry: delivered.expires_in,
+            expiry: None,
         };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        outbox.publish(ticket, publishing.clone());
-        self.under_way.insert(ticket, (delivered.tag, publishing));
+        let letter = Letter { tag: delivered.tag, publishing, expires_at: delivered.expires_at };
+        outbox.publish(ticket, letter.publishing(Instant::now()));
+        self.under_way.insert(ticket, letter);
     }
 
     /// The gateway's answer. What it says is returned where the letter has to wait.
@@ -127,7 +144,7 @@ impl DeadLetters {
     }
 
     fn settle<P: AsyncWrite>(&mut self, ticket: u64, outcome: Outcome, outbox: &mut Outbox<P>) {
-        if let Some((tag, _)) = self.under_way.remove(&ticket) {
+        if let Some(Letter { tag, .. }) = self.under_way.remove(&ticket) {
             outbox.settle(tag, outcome);
         }
     }
@@ -139,8 +156,8 @@ impl DeadLetters {
         }
         self.retry_at = None;
         for ticket in std::mem::take(&mut self.refused) {
-            if let Some((_, publishing)) = self.under_way.get(&ticket) {
-                outbox.publish(ticket, publishing.clone());
+            if let Some(letter) = self.under_way.get(&ticket) {
+                outbox.publish(ticket, letter.publishing(now));
             }
         }
     }

@@ -68,7 +68,8 @@ impl<'a> Facts<'a> {
 }
 
 impl<'a> From<&'a Outgoing> for Facts<'a> {
-    /// The payload is that of the message, and the content type that of what is sent.
+    /// The payload is that of the message, and the content type that of what is sent. What is left of its lifetime is not known: that depends on
+    /// when it is sent.
     fn from(outgoing: &'a Outgoing) -> Facts<'a> {
         let publisher = outgoing.publisher.as_deref();
         Facts {
@@ -77,7 +78,6 @@ impl<'a> From<&'a Outgoing> for Facts<'a> {
             properties: outgoing.properties.as_deref(),
             qos: outgoing.qos,
             retain: outgoing.retain,
-            expires_in_millis: outgoing.expires_in.map(millis),
             client_id: publisher.and_then(|publisher| publisher.client_id.as_deref()),
             user: publisher.and_then(|publisher| publisher.user.as_deref()),
             timestamp_millis: publisher.map(|publisher| publisher.published_at_millis),
@@ -111,7 +111,7 @@ impl<'a> From<&'a Incoming> for Facts<'a> {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -133,7 +133,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             retain: true,
             properties: None,
-            expires_in: Some(Duration::from_secs(60)),
+            expires_at: None,
             publisher: Some(Box::new(Publisher {
                 client_id: Some("pump-7".into()),
                 user: None,
@@ -147,7 +147,6 @@ mod tests {
         let facts = Facts::from(&outgoing);
         assert_eq!((facts.topic, facts.payload, facts.retain), ("plant/7", &b"21"[..], true));
         assert_eq!((facts.node, facts.id), (Some("edge-1"), Some("edge-1/1f/central/42")));
-        assert_eq!(facts.expires_in_millis, Some(60_000));
         assert_eq!((facts.client_id, facts.user), (Some("pump-7"), None));
         assert_eq!(facts.timestamp_millis, Some(1_795_311_000_123));
     }

@@ -6,14 +6,18 @@
 //!  │ Unsent │        │ Sent │
 //!  └────────┘◄───────└──────┘
 //!      NotNow, line lost
+//!      │
+//!      └──────► given up, when nobody would have any use of it any more
 //! ```
 //!
 //! Messages are sent in the order in which they came, and what has to be sent again goes before what was never sent. So the upstream sees
 //! each topic in order, with repetitions after a loss, as long as it takes everything or nothing of a connection. Where newer messages go before a
 //! backlog that is so for each of the two parts.
 
+use crate::lifetime::{Deadline, Overdue};
 use crate::link::Delivered;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 /// The parts of a forward that lets newer messages go before older ones; another one has only the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,7 @@ pub(crate) struct Held {
     ticket: Option<u64>,
     /// Whether it was sent before.
     pub(crate) was_sent: bool,
+    deadline: Option<Deadline>,
 }
 
 /// All of them.
@@ -56,6 +61,8 @@ pub(crate) struct Flight {
     live: Share,
     backlog: Share,
     tickets: HashMap<u64, u64>,
+    /// Of what is not on its way and has a deadline.
+    deadlines: BTreeSet<(Instant, u64)>,
     next_arrival: u64,
     next_ticket: u64,
     bytes_max: usize,
@@ -69,6 +76,7 @@ impl Flight {
             live: Share::default(),
             backlog: Share::default(),
             tickets: HashMap::new(),
+            deadlines: BTreeSet::new(),
             next_arrival: 0,
             next_ticket: first_ticket,
             bytes_max,
@@ -132,7 +140,10 @@ impl Flight {
         share.count += 1;
         share.bytes += weight_bytes(&delivered);
         share.unsent.insert(arrival);
-        self.held.insert(arrival, Held { was_sent: delivered.redelivered, delivered, ticket: None });
+        let deadline = Deadline::of(&delivered);
+        self.deadlines.extend(deadline.map(|deadline| (deadline.at, arrival)));
+        self.held
+            .insert(arrival, Held { was_sent: delivered.redelivered, delivered, ticket: None, deadline });
     }
 
     /// The next delivery of a part to send.
@@ -148,6 +159,9 @@ impl Flight {
         self.next_ticket += 1;
         held.ticket = Some(ticket);
         held.was_sent = true;
+        if let Some(deadline) = held.deadline {
+            self.deadlines.remove(&(deadline.at, arrival));
+        }
         self.tickets.insert(ticket, arrival);
         Some(ticket)
     }
@@ -167,6 +181,7 @@ impl Flight {
     fn unsend(&mut self, arrival: u64) -> bool {
         let Some(held) = self.held.get_mut(&arrival) else { return false };
         held.ticket = None;
+        self.deadlines.extend(held.deadline.map(|deadline| (deadline.at, arrival)));
         let part = Part::of(&held.delivered);
         self.share_mut(part).unsent.insert(arrival)
     }
@@ -178,6 +193,21 @@ impl Flight {
             self.unsend(arrival);
         }
         lost
+    }
+
+    /// When the first of those that are not on its way is to be given up.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Takes a delivery out that is not on its way and of no use any more.
+    pub(crate) fn take_overdue(&mut self, now: Instant) -> Option<(Delivered, Overdue)> {
+        let (at, arrival) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
+        self.deadlines.remove(&(at, arrival));
+        let held = self.held.get(&arrival)?;
+        let (part, why) = (Part::of(&held.delivered), held.deadline?.why);
+        self.share_mut(part).unsent.remove(&arrival);
+        Some((self.remove(arrival)?, why))
     }
 
     fn remove(&mut self, arrival: u64) -> Option<Delivered> {
@@ -199,6 +229,7 @@ pub(crate) fn weight_bytes(delivered: &Delivered) -> usize {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use std::time::Duration;
     use tidegate_message::{QoS, Topic};
     use tidegate_protocol::DeliveryTag;
 
@@ -212,7 +243,7 @@ mod tests {
             retain: false,
             redelivered: false,
             attempt: 1,
-            expires_in: None,
+            expires_at: None,
             publisher: None,
             is_backlog: false,
         }
@@ -259,6 +290,35 @@ mod tests {
         flight.note_sent(Part::Backlog);
         assert!(flight.take(103).is_some_and(|delivered| delivered.tag.0 == 2));
         assert!(flight.has_unsent() && flight.backlog().0 == 1);
+    }
+
+    /// Its lifetime goes on while it waits for the upstream, before it is sent and before it is sent again; what is on its way is left alone.
+    #[test]
+    fn what_has_expired_is_given_up_where_it_is_not_on_its_way() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut flight = Flight::new(1 << 20, 100);
+        let lives = |number: u64, seconds: u32| Delivered {
+            expires_at: Some(now + seconds * second),
+            is_backlog: number % 2 == 1,
+            ..delivered(number, 1)
+        };
+        flight.push(lives(0, 1));
+        flight.note_sent(Part::Live);
+        let others = [lives(1, 3), lives(2, 2), delivered(3, 1), lives(4, 1)];
+        others.into_iter().for_each(|delivered| flight.push(delivered));
+        let overdue = |flight: &mut Flight, seconds: u32| {
+            let overdue = flight.take_overdue(now + seconds * second);
+            overdue.map(|(delivered, why)| (delivered.tag.0, why.label()))
+        };
+        assert_eq!((flight.next_deadline(), overdue(&mut flight, 0)), (Some(now + second), None));
+        assert_eq!(overdue(&mut flight, 2), Some((4, "expired")));
+        assert_eq!((overdue(&mut flight, 2), overdue(&mut flight, 2)), (Some((2, "expired")), None));
+        assert_eq!(flight.next_deadline(), Some(now + 3 * second));
+        flight.note_lost();
+        assert_eq!(overdue(&mut flight, 2), Some((0, "expired")), "it would be sent again");
+        assert_eq!(overdue(&mut flight, 3), Some((1, "expired")));
+        assert_eq!((overdue(&mut flight, 9), flight.len(), flight.backlog().0), (None, 1, 0));
+        assert_eq!((send_all(&mut flight), flight.next_unsent(Part::Backlog).is_none()), (vec![3], true));
     }
 
     #[test]

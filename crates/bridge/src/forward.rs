@@ -8,6 +8,7 @@ use crate::Envelope;
 use crate::backoff::{Backoff, RetryOptions};
 use crate::dead_letter::{DeadLetters, Reason};
 use crate::lane_status::LaneStatus;
+use crate::lifetime::Overdue;
 use crate::link::{Delivered, Event, Link, LinkError};
 use crate::outbound::Outbound;
 use crate::pace::PaceOptions;
@@ -252,10 +253,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         Ok(true)
     }
 
-    /// When something may be sent that may not now, because of the pace or a pause.
+    /// When something may be sent that may not now, because of the pace or a pause, or is to be given up.
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let own = self.dead_letters.retry_at().into_iter().chain(self.outbound.calm_at()).min();
-        own.into_iter().chain(self.held_until(now)).min()
+        let own = self.dead_letters.retry_at().into_iter().chain(self.outbound.calm_at());
+        own.chain(self.outbound.flight.next_deadline()).chain(self.held_until(now)).min()
     }
 
     /// Until when the next message has to wait, where it has to wait for a moment.
@@ -313,11 +314,12 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     /// Sends what may be sent.
     fn send(&mut self, link: &mut Link<P>) {
         self.dead_letters.retry(&mut link.outbox, Instant::now());
+        self.give_up_overdue(link);
         let Some(line) = self.line.clone() else { return };
         while let Some((part, held)) = self.outbound.next(Instant::now()) {
             let Ok(permit) = line.orders.try_reserve() else { break };
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
-            let outgoing = self.seat.packing.outgoing(&held.delivered, is_repeated);
+            let outgoing = self.seat.packing.outgoing(&held.delivered, is_repeated, Instant::now());
             let Some(ticket) = self.outbound.note_sent(part) else { break };
             let outgoing = match outgoing {
                 Ok(outgoing) => outgoing,
@@ -339,6 +341,19 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         self.outbound.note_calm(Instant::now());
     }
 
+    /// Gives up what is of no use any more, also while the upstream is away: so nothing waits on the disk for its return in vain.
+    fn give_up_overdue(&mut self, link: &mut Link<P>) {
+        let now = Instant::now();
+        while let Some((delivered, why)) = self.outbound.flight.take_overdue(now) {
+            self.give_up(&delivered, why, link);
+        }
+    }
+
+    fn give_up(&self, delivered: &Delivered, why: Overdue, link: &mut Link<P>) {
+        self.seat.status.count_dropped(why.label());
+        link.outbox.settle(delivered.tag, Outcome::GivenUp);
+    }
+
     fn judge(&mut self, ticket: u64, verdict: Verdict, link: &mut Link<P>) {
         match verdict {
             Verdict::Confirmed => {
@@ -356,6 +371,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                     LaneStatus::count(&self.seat.status.turned_away, 1);
                     (self.was_answered, self.is_turned_away) = (true, true);
                     self.pause(&reason);
+                }
+            }
+            Verdict::Expired => {
+                if let Some(delivered) = self.outbound.flight.take(ticket) {
+                    self.give_up(&delivered, Overdue::Expired, link);
                 }
             }
             Verdict::Never { label, reason } => {

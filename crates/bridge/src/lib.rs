@@ -28,6 +28,7 @@ mod forward;
 mod id;
 mod known_ids;
 mod lane_status;
+mod lifetime;
 mod link;
 mod moment;
 mod name;

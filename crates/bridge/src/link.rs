@@ -6,6 +6,7 @@
 //! Everything here is said in [frames](frame) over a pipe; at the other end is a machine like those of the protocols
 //! ([`LinkProtocol`]), so that the broker and its driver know nothing of bridges.
 
+mod deadline;
 mod frame;
 mod machine;
 
@@ -15,7 +16,7 @@ pub use machine::{LinkProtocol, PROTOCOL};
 use bytes::{Bytes, BytesMut};
 use frame::Command;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_message::{Properties, Publisher, QoS, Topic, TopicFilter};
 use tidegate_protocol::{Backlog, DeliveryTag, Outcome, Refusal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -42,8 +43,8 @@ pub struct Delivered {
     pub redelivered: bool,
     /// Which delivery of it this is, from 1.
     pub attempt: u32,
-    /// After how long it is worth nothing, counted from the moment of the delivery.
-    pub expires_in: Option<Duration>,
+    /// From when on it is worth nothing.
+    pub expires_at: Option<Instant>,
     /// Who published it and when: known of messages that were published when the session stood already, but not of those of the gateway itself.
     pub publisher: Option<Box<Publisher>>,
     /// Whether it is one of the backlog that was asked for.

@@ -185,7 +185,7 @@ mod tests {
             retain: false,
             redelivered: false,
             attempt: 1,
-            expires_in: None,
+            expires_at: None,
             publisher: None,
             is_backlog,
         }

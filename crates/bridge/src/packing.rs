@@ -3,6 +3,7 @@
 //! Functions of the message and of the configuration, so that a message that is only rehearsed becomes what one does that is sent.
 
 use crate::bridge::BridgeOptions;
+use crate::facts::millis;
 use crate::link::Delivered;
 use crate::upstream::Outgoing;
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How the messages of one forward are packed.
 #[derive(Debug, Clone)]
@@ -52,8 +54,13 @@ impl Packing {
         self.stream.id(delivered.tag.0).to_string()
     }
 
-    /// The message as the upstream is handed it, without a ticket.
-    pub(crate) fn outgoing(&self, delivered: &Delivered, is_repeated: bool) -> Result<Outgoing, SealError> {
+    /// The message as the upstream is handed it now, without a ticket.
+    pub(crate) fn outgoing(
+        &self,
+        delivered: &Delivered,
+        is_repeated: bool,
+        now: Instant,
+    ) -> Result<Outgoing, SealError> {
         let path = path_of(delivered).unwrap_or_default();
         let mut properties = delivered.properties.clone();
         if let Some(properties) = &mut properties {
@@ -68,14 +75,16 @@ impl Packing {
             qos: delivered.qos,
             retain: delivered.retain,
             properties: properties.filter(|properties| !properties.is_empty()),
-            expires_in: delivered.expires_in,
+            expires_at: delivered.expires_at,
             publisher: delivered.publisher.clone(),
             id: self.id(delivered).into(),
             path: self.guard.outgoing(path).into(),
             is_repeated,
         };
         if let Some(content_type) = self.envelope.content_type() {
-            outgoing.payload = Bytes::from(self.envelope.seal(&Facts::from(&outgoing))?.into_owned());
+            let left = outgoing.expires_at.map(|at| millis(at.saturating_duration_since(now)));
+            let facts = Facts { expires_in_millis: left, ..Facts::from(&outgoing) };
+            outgoing.payload = Bytes::from(self.envelope.seal(&facts)?.into_owned());
             outgoing.properties.get_or_insert_default().content_type = Some(content_type.into());
         }
         Ok(outgoing)

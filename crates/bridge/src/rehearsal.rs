@@ -7,6 +7,7 @@ use crate::link::Delivered;
 use crate::packing::Packing;
 use crate::upstream::{Rendered, Upstream, Verdict};
 use crate::{ForwardOptions, NameError};
+use std::time::Instant;
 use tidegate_message::QoS;
 
 /// What one forward would send.
@@ -59,11 +60,13 @@ fn granted(forward: &ForwardOptions, message: &Delivered) -> Option<QoS> {
 fn render(packing: &Packing, upstream: &dyn Upstream, delivered: &Delivered) -> Result<Rendered, Unsent> {
     packing.may_leave(delivered).map_err(|(label, reason)| Unsent { label, reason, is_refused: false })?;
     let refused = |label, reason| Unsent { label, reason, is_refused: true };
-    let outgoing = packing.outgoing(delivered, false);
+    let outgoing = packing.outgoing(delivered, false, Instant::now());
     let outgoing = outgoing.map_err(|error| refused("not_expressible", error.to_string()))?;
     upstream.render(&outgoing).map_err(|verdict| match verdict {
         Verdict::Never { label, reason } => refused(label, reason),
         Verdict::NotNow(reason) => refused("not_now", reason),
-        Verdict::Confirmed => refused("not_expressible", "nothing is to be sent".to_owned()),
+        Verdict::Confirmed | Verdict::Expired => {
+            refused("not_expressible", "nothing is to be sent".to_owned())
+        }
     })
 }

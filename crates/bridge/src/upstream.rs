@@ -15,7 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_message::{Properties, Publisher, QoS, Topic};
 use tokio::sync::mpsc;
 
@@ -93,8 +93,8 @@ pub struct Outgoing {
     pub retain: bool,
     /// What it carries, the envelope's content type in place of its own.
     pub properties: Option<Box<Properties>>,
-    /// What is left of its lifetime.
-    pub expires_in: Option<Duration>,
+    /// From when on it is worth nothing; what is left until then is told by [`Outgoing::expires_in`] when it is sent.
+    pub expires_at: Option<Instant>,
     /// Who published it and when, as far as that is known.
     pub publisher: Option<Box<Publisher>>,
     /// Its stable id ([`crate::StableId`]), by which a receiver recognises it when it comes twice.
@@ -103,6 +103,16 @@ pub struct Outgoing {
     pub path: Arc<str>,
     /// When it was sent before over another connection: the upstream may have it.
     pub is_repeated: bool,
+}
+
+impl Outgoing {
+    /// What is left of its lifetime, if it has one; the verdict on it where nothing is. An upstream asks when it writes the message: until then it
+    /// may have waited for others.
+    pub fn expires_in(&self, now: Instant) -> Result<Option<Duration>, Verdict> {
+        let Some(expires_at) = self.expires_at else { return Ok(None) };
+        let left = expires_at.saturating_duration_since(now);
+        if left.is_zero() { Err(Verdict::Expired) } else { Ok(Some(left)) }
+    }
 }
 
 /// A message in the words of an upstream.
@@ -167,6 +177,8 @@ pub enum Verdict {
     Confirmed,
     /// The upstream has not taken it, and may take it later.
     NotNow(String),
+    /// It was not sent, because its lifetime was over before it could be.
+    Expired,
     /// The upstream will never take it, or it cannot be expressed there.
     Never {
         /// One word for metrics: `unroutable`, `too_large`, `not_authorised`, `not_expressible`, ...

@@ -2,6 +2,7 @@
 
 use crate::{PATIENCE, connect};
 use bytes::Bytes;
+use std::time::Duration;
 use tidegate_bridge::{Delivered, Event, Link, Publishing};
 use tidegate_message::{Properties, QoS, TopicFilter};
 use tidegate_net::Inside;
@@ -14,13 +15,31 @@ pub async fn publish<T: Into<Bytes>, P: Into<Bytes>>(
     inside: &Inside,
     messages: impl IntoIterator<Item = (T, P)>,
 ) {
-    publish_with(inside, &[], messages).await;
+    publish_all(inside, &[], None, messages).await;
 }
 
 /// The same with user properties.
 pub async fn publish_with<T: Into<Bytes>, P: Into<Bytes>>(
     inside: &Inside,
     user: &[(&str, &str)],
+    messages: impl IntoIterator<Item = (T, P)>,
+) {
+    publish_all(inside, user, None, messages).await;
+}
+
+/// The same with a lifetime.
+pub async fn publish_for<T: Into<Bytes>, P: Into<Bytes>>(
+    inside: &Inside,
+    lifetime: Duration,
+    messages: impl IntoIterator<Item = (T, P)>,
+) {
+    publish_all(inside, &[], Some(lifetime), messages).await;
+}
+
+async fn publish_all<T: Into<Bytes>, P: Into<Bytes>>(
+    inside: &Inside,
+    user: &[(&str, &str)],
+    expiry: Option<Duration>,
     messages: impl IntoIterator<Item = (T, P)>,
 ) {
     let user: Vec<_> = user.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
@@ -34,7 +53,7 @@ pub async fn publish_with<T: Into<Bytes>, P: Into<Bytes>>(
             qos: QoS::AtLeastOnce,
             retain: false,
             properties: properties.clone(),
-            expiry: None,
+            expiry,
         };
         link.outbox.publish(count, publishing);
         count += 1;

@@ -13,7 +13,7 @@ mod gateway;
 use std::time::Duration;
 
 pub use at_work::{AtWork, forward, options};
-pub use clients::{Follower, property, publish, publish_with};
+pub use clients::{Follower, property, publish, publish_for, publish_with};
 pub use gateway::{connect, gateway, gateway_with_topics, run, with_gateway};
 
 /// How long a test waits for one thing before it fails. Generous, because a busy machine is no bug.

@@ -29,7 +29,7 @@ fn send(ticket: u64) -> Order {
         qos: QoS::ExactlyOnce,
         retain: false,
         properties: None,
-        expires_in: None,
+        expires_at: None,
         publisher: None,
         id: "edge-1/1/central.0/7".into(),
         path: "edge-1".into(),
@@ -41,7 +41,7 @@ fn send(ticket: u64) -> Order {
 fn hear(conversation: &mut Conversation, packet: &Packet<'_>) -> Result<usize, Lost> {
     let mut bytes = Vec::new();
     encode(&mut bytes, Version::V5, packet, usize::MAX).unwrap();
-    conversation.handle_bytes(&bytes)
+    conversation.handle_bytes(&bytes, Instant::now())
 }
 
 fn connack(reason: ReasonCode) -> Packet<'static> {
@@ -95,7 +95,7 @@ fn puback_is_the_verdict_on_a_message() {
     ] {
         let mut conversation = open(false);
         conversation.reports.clear();
-        conversation.handle_order(send(9));
+        conversation.handle_order(send(9), Instant::now());
         let (packet, _) = decode(&conversation.output, Version::V5, usize::MAX).unwrap().unwrap();
         let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
         assert_eq!(publish.qos, QoS::AtLeastOnce);
@@ -118,12 +118,12 @@ fn puback_is_the_verdict_on_a_message() {
 #[test]
 fn received_messages_are_acknowledged_in_their_order_and_only_when_settled() {
     let mut conversation = open(true);
-    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1]).unwrap();
+    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1], Instant::now()).unwrap();
     assert!(matches!(conversation.reports.pop_front(), Some(Report::Ready)));
     hear_commands(&mut conversation, [3, 4]);
-    conversation.handle_order(Order::Settle { ticket: 1, taken: Taken::Yes });
+    conversation.handle_order(Order::Settle { ticket: 1, taken: Taken::Yes }, Instant::now());
     assert!(conversation.output.is_empty(), "the first one is not settled");
-    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes });
+    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes }, Instant::now());
     assert_eq!(conversation.output, [0x40, 2, 0, 3, 0x40, 2, 0, 4]);
 }
 
@@ -131,22 +131,51 @@ fn received_messages_are_acknowledged_in_their_order_and_only_when_settled() {
 #[test]
 fn what_was_received_is_settled_while_the_broker_has_no_room() {
     let mut conversation = open(true);
-    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1]).unwrap();
+    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1], Instant::now()).unwrap();
     conversation.granted.receive_maximum = 1;
     hear_commands(&mut conversation, [3]);
     conversation.reports.clear();
-    conversation.handle_order(send(1));
+    conversation.handle_order(send(1), Instant::now());
     let first = conversation.output.len();
-    conversation.handle_order(send(2));
+    conversation.handle_order(send(2), Instant::now());
     assert_eq!(conversation.output.len(), first, "there is no room for it");
     assert!(conversation.can_take_orders() && !conversation.is_finished());
-    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes });
+    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes }, Instant::now());
     assert!(conversation.output.len() > first, "PUBACK is no PUBLISH");
     conversation.output.clear();
     let packet_id = NonZeroU16::MIN;
     let ack = Ack { packet_id, reason: ReasonCode::Success, properties: PropertiesRef::default() };
     hear(&mut conversation, &Packet::PubAck(ack)).unwrap();
     assert_eq!(conversation.output.len(), first, "the second one goes");
+}
+
+/// MQTT 5.0 section 3.3.2.3.3: what waits until the broker has room is sent with what is left of its lifetime then, or not at all.
+#[test]
+fn a_lifetime_goes_on_while_the_broker_has_no_room() {
+    let mut conversation = open(false);
+    conversation.granted.receive_maximum = 1;
+    let (now, second) = (Instant::now(), Duration::from_secs(1));
+    for (ticket, seconds) in [(1, 100), (2, 10), (3, 100)] {
+        let Order::Send(outgoing) = send(ticket) else { panic!() };
+        let expires_at = Some(now + seconds * second);
+        conversation.handle_order(Order::Send(Box::new(Outgoing { expires_at, ..*outgoing })), now);
+    }
+    conversation.reports.clear();
+    conversation.output.clear();
+    let (packet_id, properties) = (NonZeroU16::MIN, PropertiesRef::default());
+    let ack = Packet::PubAck(Ack { packet_id, reason: ReasonCode::Success, properties });
+    let mut bytes = Vec::new();
+    encode(&mut bytes, Version::V5, &ack, usize::MAX).unwrap();
+    conversation.handle_bytes(&bytes, now + 10 * second).unwrap();
+    let verdicts: Vec<_> = conversation.reports.drain(..).collect();
+    assert!(
+        matches!(&verdicts[1..], [Report::Verdict { ticket: 2, verdict: Verdict::Expired }]),
+        "{verdicts:?}"
+    );
+    let (packet, bytes) = decode(&conversation.output, Version::V5, usize::MAX).unwrap().unwrap();
+    let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+    assert_eq!(publish.properties.message_expiry_interval(), Some(90));
+    assert_eq!(bytes, conversation.output.len(), "nothing but that");
 }
 
 /// A broker that sends more of a session in front of its SUBACK than may be unacknowledged is answered nevertheless, and its SUBACK is still believed.
@@ -159,11 +188,11 @@ fn a_session_that_fills_the_window_before_the_suback_is_acknowledged() {
     assert!(matches!(conversation.reports.pop_back(), Some(Report::Ready)));
     assert!(!conversation.can_listen());
     conversation.reports.clear();
-    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes });
+    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes }, Instant::now());
     assert!(!conversation.output.is_empty() && conversation.can_listen());
-    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1]).unwrap();
+    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1], Instant::now()).unwrap();
     assert!(conversation.reports.is_empty(), "it is not ready twice");
-    let refused = conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 0x87]);
+    let refused = conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 0x87], Instant::now());
     assert!(matches!(refused, Err(Lost::Refused(_))), "{refused:?}");
 }
 
@@ -176,5 +205,6 @@ fn a_broker_that_does_not_let_the_bridge_in_is_told_apart_from_one_that_is_busy(
     assert!(matches!(answer(ReasonCode::BadUserNameOrPassword), Lost::Refused(_)));
     assert!(matches!(answer(ReasonCode::ServerBusy), Lost::Broken(_)));
     let mut conversation = open(false);
-    assert!(matches!(conversation.handle_bytes(&[0xff, 0xff, 0xff, 0xff, 0xff]), Err(Lost::Broken(_))));
+    let nonsense = conversation.handle_bytes(&[0xff, 0xff, 0xff, 0xff, 0xff], Instant::now());
+    assert!(matches!(nonsense, Err(Lost::Broken(_))));
 }

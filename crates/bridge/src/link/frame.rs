@@ -3,6 +3,7 @@
 //! A frame is its length without these four bytes (big-endian, at most [`FRAME_BYTES_MAX`]), a byte that says what it is, and its
 //! fields. Numbers are big-endian; a text or a run of bytes has its length in front, in four bytes.
 
+use super::deadline::{deadline_of, number_of};
 use super::{Delivered, LinkRefusal, Publishing};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::time::Duration;
@@ -108,6 +109,10 @@ pub(super) fn frame_bytes(input: &[u8]) -> Result<Option<usize>, BadFrame> {
     Ok(Some(LENGTH_BYTES + length))
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Writes one frame.
 fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
@@ -137,7 +142,7 @@ impl Command {
             Command::Publish { ticket, publishing } => frame(out, kind::PUBLISH, |out| {
                 out.put_u64(*ticket);
                 let Publishing { topic, payload, qos, retain, properties, expiry } = publishing;
-                put_flags(out, *qos, *retain, false, properties.is_some(), *expiry);
+                put_flags(out, *qos, *retain, false, properties.is_some(), expiry.map(millis));
                 put_bytes(out, topic);
                 properties.iter().for_each(|properties| put_properties(out, properties));
                 put_bytes(out, payload);
@@ -184,7 +189,8 @@ impl Command {
                 let topic = fields.bytes()?;
                 let properties = fields.properties(flags)?;
                 let payload = fields.bytes()?;
-                let Flags { qos, retain, expiry, .. } = flags;
+                let Flags { qos, retain, end, .. } = flags;
+                let expiry = end.map(Duration::from_millis);
                 let publishing = Publishing { topic, payload, qos, retain, properties, expiry };
                 Command::Publish { ticket, publishing }
             }
@@ -215,7 +221,6 @@ impl Command {
 
 /// Writes a delivery as the machine gets it, without building an [`Event`].
 pub(super) fn write_delivery(delivery: &Delivery<'_>, tag: DeliveryTag, out: &mut Vec<u8>) {
-    let left = delivery.expires_at.map(|at| at.saturating_duration_since(delivery.now));
     let kind = if delivery.is_backlog { kind::DELIVERED_OF_BACKLOG } else { kind::DELIVERED };
     frame(out, kind, |out| {
         out.put_u64(tag.0);
@@ -226,7 +231,7 @@ pub(super) fn write_delivery(delivery: &Delivery<'_>, tag: DeliveryTag, out: &mu
             delivery.retain,
             delivery.redelivered,
             delivery.properties.is_some(),
-            left,
+            delivery.expires_at.map(number_of),
         );
         put_bytes(out, delivery.topic.as_str().as_bytes());
         delivery.properties.iter().for_each(|properties| put_properties(out, properties));
@@ -281,7 +286,7 @@ impl Event {
                 let properties = fields.properties(flags)?;
                 let payload = fields.bytes()?;
                 let publisher = fields.publisher()?;
-                let Flags { qos, retain, redelivered, expiry: expires_in, .. } = flags;
+                let Flags { qos, retain, redelivered, end, .. } = flags;
                 Event::Delivered(Box::new(Delivered {
                     tag,
                     topic,
@@ -291,7 +296,7 @@ impl Event {
                     retain,
                     redelivered,
                     attempt,
-                    expires_in,
+                    expires_at: end.and_then(deadline_of),
                     publisher,
                     is_backlog: kind == kind::DELIVERED_OF_BACKLOG,
                 }))
@@ -318,16 +323,16 @@ fn put_flags(
     retain: bool,
     redelivered: bool,
     has_properties: bool,
-    expiry: Option<Duration>,
+    end: Option<u64>,
 ) {
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     let flags = flag(retain, RETAIN)
         | flag(redelivered, REDELIVERED)
         | flag(has_properties, HAS_PROPERTIES)
-        | flag(expiry.is_some(), HAS_EXPIRY);
+        | flag(end.is_some(), HAS_EXPIRY);
     out.put_u8(qos.number() | flags);
-    if let Some(expiry) = expiry {
-        out.put_u64(u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX));
+    if let Some(end) = end {
+        out.put_u64(end);
     }
 }
 
@@ -377,7 +382,8 @@ struct Flags {
     retain: bool,
     redelivered: bool,
     has_properties: bool,
-    expiry: Option<Duration>,
+    /// A lifetime in milliseconds where it is published, a deadline where it is delivered.
+    end: Option<u64>,
 }
 
 /// The fields of one frame, taken from its front.
@@ -434,8 +440,8 @@ impl Fields {
 
     fn flags(&mut self) -> Result<Flags, BadFrame> {
         let flags = self.byte()?;
-        let expiry = match flags & HAS_EXPIRY != 0 {
-            true => Some(Duration::from_millis(self.long()?)),
+        let end = match flags & HAS_EXPIRY != 0 {
+            true => Some(self.long()?),
             false => None,
         };
         Ok(Flags {
@@ -443,7 +449,7 @@ impl Fields {
             retain: flags & RETAIN != 0,
             redelivered: flags & REDELIVERED != 0,
             has_properties: flags & HAS_PROPERTIES != 0,
-            expiry,
+            end,
         })
     }
 

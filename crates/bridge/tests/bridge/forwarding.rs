@@ -3,11 +3,14 @@
 use crate::forward;
 use crate::toy::{Act, Toy};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
-use tidegate_bridge::{BridgeState, ForwardOptions, ForwardOrder, PATH_PROPERTY, PaceOptions, Verdict};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tidegate_bridge::{
+    BridgeState, BridgeStatus, ForwardOptions, ForwardOrder, PATH_PROPERTY, PaceOptions, Verdict,
+};
 use tidegate_bridging::{
-    AtWork, Follower, gateway, options, property, publish, publish_with, run, with_gateway,
+    AtWork, Follower, gateway, options, property, publish, publish_for, publish_with, run, with_gateway,
 };
 use tidegate_storage::MemoryStorage;
 
@@ -229,6 +232,37 @@ fn a_backlog_is_drained_at_its_pace() {
         toy.until(|state| (state.arrived.len() == 60).then_some(())).await;
         assert!(begun.elapsed() > Duration::from_millis(350), "60 at 100 a second, less the first burst");
         bridge.until(BridgeState::Live).await;
+        bridge.stop().await;
+    });
+}
+
+/// MQTT 5.0 section 3.3.2.3.3: it expires in the hands of a forward as it would in the queue, and what is sent is sent with what is left.
+#[test]
+fn a_lifetime_goes_on_while_the_upstream_is_away() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let lifetimes = Arc::new(Mutex::new(Vec::new()));
+        let seen = lifetimes.clone();
+        toy.with(|state| {
+            state.dead = vec![0];
+            state.rule = Some(Box::new(move |outgoing| {
+                seen.lock().unwrap().push(outgoing.expires_in(Instant::now()).unwrap());
+                Act::Confirm
+            }));
+        });
+        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        bridge.until_attached().await;
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(3600));
+        publish_for(&inside, short, numbered("telemetry/a", 0..3)).await;
+        publish_for(&inside, long, numbered("telemetry/a", 3..4)).await;
+        let expired = |status: &BridgeStatus| status.forwards()[0].dropped().get("expired") == Some(&3);
+        bridge.until_so("expired", expired).await;
+        toy.with(|state| state.dead.clear());
+        let arrived = toy.until(|state| state.arrived.first().cloned()).await;
+        assert_eq!(arrived.1, "3");
+        let left = lifetimes.lock().unwrap()[0].unwrap();
+        assert!(left <= long - short, "{left:?}");
+        bridge.until_so("settled", |status| status.forwards()[0].in_flight.load(Relaxed) == 0).await;
         bridge.stop().await;
     });
 }

@@ -19,7 +19,7 @@ fn message(topic: &str, user: &[(&str, &str)]) -> Delivered {
         retain: false,
         redelivered: false,
         attempt: 1,
-        expires_in: None,
+        expires_at: None,
         publisher: None,
         is_backlog: false,
     }

@@ -150,7 +150,7 @@ fn message(arguments: &DryRun) -> Result<Delivered, TopicError> {
         retain: arguments.retain,
         redelivered: false,
         attempt: 1,
-        expires_in: None,
+        expires_at: None,
         publisher: Some(Box::new(publisher)),
         is_backlog: false,
     })

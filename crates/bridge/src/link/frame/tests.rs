@@ -144,7 +144,7 @@ proptest! {
             retain,
             redelivered,
             attempt,
-            expires_in: expiry,
+            expires_at: expiry.map(|expiry| now + expiry),
             publisher: publisher.map(Box::new),
             is_backlog,
         };
