@@ -3,7 +3,11 @@
 //!
 //! `BRIDGE_ROUNDS=100` makes many more rounds, `BRIDGE_SEED=…` brings the clients, faults and moments of a seed back.
 
+mod kafka;
+
 use tidegate_soak::{BridgeFaults, Mosquitto, Upstream, bridge_faults};
+
+use tidegate_testkit::servers::KafkaServer;
 
 use crate::harness::{Scratch, number_in, seed_in};
 
@@ -37,4 +41,12 @@ fn survives(upstream: &dyn Upstream, seed: u64) {
 #[test]
 fn nothing_is_lost_between_a_gateway_and_mosquitto() {
     survives(&Mosquitto::start(), seed_in("BRIDGE_SEED"));
+}
+
+/// Tansu is left out: it keeps nothing over a restart, and answers the first member of a group only after twenty seconds, each time.
+#[test]
+fn nothing_is_lost_between_a_gateway_and_kafka() {
+    for kind in KafkaServer::under_test().into_iter().filter(|kind| *kind != KafkaServer::Tansu) {
+        survives(&kafka::Kafka::start(kind), seed_in("BRIDGE_SEED"));
+    }
 }

