@@ -1,5 +1,7 @@
 //! Bridges to Kafka: servers that speak it, asked by confluent-kafka.
 
+mod users;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,14 +21,19 @@ use crate::harness::{
 
 /// What `kafka_records.py` has printed.
 fn records(kafka: &Kafka, topic: &str, action: &[&str]) -> String {
-    let (address, [name, rest @ ..]) = (kafka.address().to_string(), action) else { panic!("{action:?}") };
+    let (address, [name, rest @ ..]) = (direct(kafka), action) else { panic!("{action:?}") };
     Program::start(python("tests/clients/kafka_records.py").args([*name, &address, topic]).args(rest))
         .succeed()
 }
 
+/// Where somebody is let in who says nothing of himself.
+fn direct(kafka: &Kafka) -> String {
+    kafka.direct_address().expect("it tells its clients its own address").to_string()
+}
+
 /// Somebody who reads a topic from its beginning.
 fn follow(kafka: &Kafka, topic: &str) -> Program {
-    let address = kafka.address().to_string();
+    let address = direct(kafka);
     let mut reader =
         Program::start(python("tests/clients/kafka_records.py").args(["follow", &address, topic]));
     reader.wait_for_line("that it follows", |line| line == "following");

@@ -149,6 +149,8 @@ fn text(path: &Path) -> String {
 mod tests {
     use super::*;
     use crate::options::{Sasl, Timeouts, Tls};
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::BaseProducer;
 
     fn options(sasl: Option<Sasl>) -> KafkaOptions {
         KafkaOptions {
@@ -167,16 +169,17 @@ mod tests {
         Sasl { mechanism, user: "u".to_owned(), password: "very-secret".to_owned() }
     }
 
+    /// Only a client shows that the library has been built with a mechanism: without, the setting is known all the same.
     #[test]
-    fn the_client_library_knows_every_setting() {
+    fn the_client_library_knows_every_setting_and_every_mechanism() {
         for address in ["kafka://a", "kafka+tls://a"] {
             let address = address.parse().unwrap();
             for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
                 let options = options(Some(sasl(mechanism)));
-                producer(&options, &address, 1).create_native_config().unwrap();
+                producer(&options, &address, 1).create::<BaseProducer>().unwrap();
                 let source =
                     ReceiveSource { topics: Vec::new(), group: "g".to_owned(), start: Start::Latest };
-                consumer(&options, &address, 0, &source).create_native_config().unwrap();
+                consumer(&options, &address, 0, &source).create::<BaseConsumer>().unwrap();
             }
         }
         for each in
@@ -184,6 +187,14 @@ mod tests {
         {
             let options = KafkaOptions { compression: each, ..options(None) };
             producer(&options, &"kafka://a".parse().unwrap(), 1).create_native_config().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_client_library_is_built_with_what_a_bridge_offers() {
+        let built = ClientConfig::new().create_native_config().unwrap().get("builtin.features").unwrap();
+        for feature in ["ssl", "sasl_plain", "sasl_scram", "gzip", "snappy", "lz4", "zstd"] {
+            assert!(built.split(',').any(|found| found == feature), "{feature} is missing: {built}");
         }
     }
 

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use certificates::Certificates;
-pub use kafka::{Kafka, KafkaServer};
+pub use kafka::{Kafka, KafkaServer, User};
 pub use mosquitto::Mosquitto;
 pub use rabbitmq::RabbitMq;
 

@@ -63,6 +63,15 @@ impl KafkaServer {
     }
 }
 
+/// Whom a server lets in beside those who say nothing of themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct User {
+    /// Who.
+    pub name: &'static str,
+    /// The secret.
+    pub password: &'static str,
+}
+
 /// A Kafka cluster of one server.
 #[derive(Debug)]
 pub struct Kafka {
@@ -80,7 +89,7 @@ impl Kafka {
             KafkaServer::Given(address) => {
                 Kafka { kind, address, direct: Some(address), server: None, front: None }
             }
-            kind => Kafka::launch(Cluster { kind, advertised: None }),
+            kind => Kafka::launch(Cluster { kind, advertised: None, user: None }),
         }
     }
 
@@ -88,12 +97,22 @@ impl Kafka {
     pub fn start_behind(kind: KafkaServer, advertised: SocketAddr) -> Kafka {
         assert!(kind.can_be_behind(), "{kind:?} tells its clients its own address only");
         let is_in_front = kind == KafkaServer::Noida;
-        let cluster = Cluster { kind, advertised: (!is_in_front).then_some(advertised) };
+        let cluster = Cluster { kind, advertised: (!is_in_front).then_some(advertised), user: None };
         let mut kafka = Kafka::launch(cluster);
         if is_in_front {
             let front = Server::start(Front { origin: kafka.address, advertised });
             kafka.address = front.address();
             kafka.front = Some(front);
+        }
+        kafka
+    }
+
+    /// Apache Kafka with an address at which users prove who they are, by PLAIN or SCRAM: [`Kafka::address`].
+    pub fn start_with_user(user: User) -> Kafka {
+        let mut kafka =
+            Kafka::launch(Cluster { kind: KafkaServer::Apache, advertised: None, user: Some(user) });
+        if let Some(server) = &kafka.server {
+            kafka.address = Doors::at(&server.ports).sasl;
         }
         kafka
     }
@@ -156,6 +175,7 @@ impl Kafka {
 struct Cluster {
     kind: KafkaServer,
     advertised: Option<SocketAddr>,
+    user: Option<User>,
 }
 
 impl Launch for Cluster {
@@ -178,7 +198,9 @@ impl Launch for Cluster {
         match self.kind {
             KafkaServer::Noida => noida(folder, ports[0]),
             KafkaServer::Tansu => tansu(own, advertised),
-            KafkaServer::Apache => apache::command(folder, &Doors { advertised, ..Doors::at(ports) }),
+            KafkaServer::Apache => {
+                apache::command(folder, &Doors { advertised, ..Doors::at(ports) }, self.user)
+            }
             KafkaServer::Given(address) => panic!("the server at {address} was started by somebody else"),
         }
     }
