@@ -64,6 +64,7 @@ trait Launch: Debug + Send + Sync {
 impl Server {
     fn start(launch: impl Launch + 'static) -> Server {
         let folder = new_folder();
+        let mut said = String::new();
         for _ in 0..ATTEMPTS_MAX {
             let ports = ports::free(launch.ports());
             match Process::start(launch.name(), launch.command(&folder, &ports), &folder, |line| {
@@ -72,10 +73,10 @@ impl Server {
                 Ok(process) => {
                     return Server { launch: Box::new(launch), folder, ports, process: Some(process) };
                 }
-                Err(stopped) => stopped.expect_port_in_use(launch.name()),
+                Err(stopped) => said = stopped.expect_port_in_use(launch.name()),
             }
         }
-        panic!("{} found its ports taken {ATTEMPTS_MAX} times", launch.name())
+        panic!("{} found its ports taken {ATTEMPTS_MAX} times; it said:\n{said}", launch.name())
     }
 
     /// Where clients connect to; the same after a restart.

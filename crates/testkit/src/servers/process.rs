@@ -123,11 +123,12 @@ impl fmt::Debug for Process {
 }
 
 impl Stopped {
-    /// Returns where another program had one of its ports; everything else fails the test.
-    pub(super) fn expect_port_in_use(self, name: &str) {
+    /// Returns what it said where another program had one of its ports; everything else fails the test.
+    pub(super) fn expect_port_in_use(self, name: &str) -> String {
         let said = self.0.to_lowercase();
-        if !["in use", "eaddrinuse", "eaddrnotavail"].iter().any(|sign| said.contains(sign)) {
-            self.fail(name);
+        match ["in use", "eaddrinuse", "eaddrnotavail"].iter().any(|sign| said.contains(sign)) {
+            true => self.0,
+            false => self.fail(name),
         }
     }
 

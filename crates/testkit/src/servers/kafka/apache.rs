@@ -88,7 +88,7 @@ fn properties(folder: &Path, doors: &Doors, user: Option<User>) -> String {
          inter.broker.listener.name=DIRECT\ncontroller.listener.names=CONTROLLER\n\
          controller.quorum.voters=1@{controller}\n{users}\
          log.dirs={}\nnum.partitions=4\nauto.create.topics.enable=true\n\
-         default.replication.factor=1\nmin.insync.replicas=1\ngroup.initial.rebalance.delay.ms=0\n\
+         group.initial.rebalance.delay.ms=0\n\
          offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
          transaction.state.log.num.partitions=1\n\
