@@ -19,9 +19,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Connection, PublisherConfirm};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use tidegate_bridge::{Lost, Outgoing, Report, Verdict};
 use tokio::sync::mpsc;
@@ -142,7 +142,7 @@ impl Publisher {
 
     /// Tells what has been answered.
     async fn judge(&mut self) -> Result<(), Lost> {
-        let (answers, failure) = self.confirms.look();
+        let (answers, failure) = self.confirms.look(|| self.channel.iter().for_each(wait_for_frame));
         if !answers.is_empty() {
             self.shared.note_answer();
         }
@@ -207,6 +207,13 @@ impl Publisher {
         // Where nobody listens the connection is given up, and everything without a verdict is sent again.
         let _ = self.reports.send(Report::Verdict { ticket, verdict }).await;
     }
+}
+
+/// Returns when the library is not in the midst of a frame that confirms many messages: it holds its lock on all confirms of a channel for that
+/// long, and takes the same lock first to tell which one is the last. That one is not waited for.
+fn wait_for_frame(channel: &Channel) {
+    let last = pin!(channel.wait_for_confirms());
+    let _ = last.poll(&mut Context::from_waker(Waker::noop()));
 }
 
 /// Hands messages to the library, all of them before any is waited for, and waits until all are written.

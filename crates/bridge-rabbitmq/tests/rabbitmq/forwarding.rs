@@ -73,6 +73,33 @@ fn what_no_queue_takes_becomes_a_dead_letter_and_the_rest_goes_on() {
     });
 }
 
+/// RabbitMQ confirms many returned messages with one frame, and the client library resolves their confirms in any order: none of them is taken.
+#[test]
+fn of_a_burst_that_no_queue_takes_nothing_is_confirmed() {
+    let server = RabbitMq::shared();
+    let uri = server.uri(&server.vhost());
+    with_gateway(async |inside| {
+        let mut options = options(&uri);
+        options.declarations = declarations("telemetry", "out.good", "inbox");
+        options.forwards = vec![target("telemetry", "{topic}")];
+        let mut dead = Follower::new(&inside, "dead/#").await;
+        let bridge = start(options, &inside);
+        bridge.until(BridgeState::Live).await;
+        publish(&inside, numbered("out/bad", 0..1000)).await;
+        let answered = |status: &tidegate_bridge::BridgeStatus| {
+            let forward = &status.forwards()[0];
+            (forward.confirmed.load(Relaxed), forward.dead_letters.load(Relaxed))
+        };
+        bridge.until_so("answered", |status| answered(status).0 + answered(status).1 == 1000).await;
+        assert_eq!(answered(&bridge.status), (0, 1000));
+        let mut letters = HashSet::new();
+        while letters.len() < 1000 {
+            letters.insert(text(&dead.next().await.payload));
+        }
+        bridge.stop().await;
+    });
+}
+
 /// RabbitMQ closes the channel and does not say for which message. The others arrive all the same, and in order.
 #[test]
 fn a_message_that_closes_the_channel_is_found_among_many() {
