@@ -10,11 +10,10 @@ use tidegate_message::QoS;
 use tidegate_protocol::Attachment;
 use tidegate_testkit::pair::toy::{Toy, session};
 use tidegate_testkit::pair::{World, node};
+use tidegate_testkit::patience::Patience;
 use tidegate_testkit::random::Random;
 
 const MESSAGES: u64 = 3000;
-/// Turns without any progress after which a message counts as lost.
-const PATIENCE: u64 = 300_000;
 
 struct Shared {
     node: Arc<Node>,
@@ -42,7 +41,9 @@ struct Subscriber<'a> {
     toy: Option<Toy>,
     is_attached: bool,
     claim_at: usize,
+    /// Turns since something came.
     idle: u64,
+    patience: Patience,
 }
 
 impl Subscriber<'_> {
@@ -62,7 +63,7 @@ impl Subscriber<'_> {
             None if length >= self.claim_at || self.idle.is_multiple_of(2000) => self.claim(),
             None => {}
         }
-        assert!(self.idle < PATIENCE, "nothing moves any more after {length} deliveries");
+        self.patience.note(self.idle == 0, || format!("{length} deliveries"));
     }
 
     fn claim(&mut self) {
@@ -126,8 +127,10 @@ fn a_session_that_moves_between_threads_loses_nothing_and_keeps_the_order() {
             scope.spawn(move || {
                 let _finish = Finish(shared);
                 let (world, random) = (shared.world(worker), Random::new(worker as u64));
+                let (is_attached, claim_at, idle) = (false, 0, 0);
+                let patience = Patience::new();
                 let subscriber =
-                    Subscriber { shared, world, random, toy: None, is_attached: false, claim_at: 0, idle: 0 };
+                    Subscriber { shared, world, random, toy: None, is_attached, claim_at, idle, patience };
                 subscriber.run();
             });
         }

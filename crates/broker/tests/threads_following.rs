@@ -12,13 +12,12 @@ use tidegate_message::QoS;
 use tidegate_protocol::Start;
 use tidegate_testkit::pair::toy::{Got, Toy, filter};
 use tidegate_testkit::pair::{World, node};
+use tidegate_testkit::patience::Patience;
 use tidegate_testkit::random::Random;
 
 /// Messages of each worker's client.
 const MESSAGES: usize = 1500;
 const WORKERS: usize = 3;
-/// Turns without any progress after which a message counts as lost.
-const PATIENCE: u64 = 300_000;
 
 struct Shared {
     node: Arc<Node>,
@@ -85,7 +84,7 @@ fn run(shared: &Shared, worker: usize) {
     let alice = world.toy(0);
     let mut reader = Reader::new(&mut world, None);
     shared.begun.wait();
-    let (mut published, mut idle, mut is_done) = (0, 0_u64, false);
+    let (mut published, mut patience, mut is_done) = (0, Patience::new(), false);
     while !shared.is_over() {
         if published < MESSAGES && random.one_in(2) {
             let (payload, retain) = (format!("{worker}-{published}"), random.one_in(4));
@@ -99,13 +98,13 @@ fn run(shared: &Shared, worker: usize) {
         }
         world.run();
         let got = reader.read();
-        idle = if got.is_empty() { idle + 1 } else { 0 };
+        let has_moved = !got.is_empty();
         let mut log = shared.logs[worker].lock().unwrap();
         log.extend(got.into_iter().filter(|got| !got.retain).map(|got| (got.payload, got.token.unwrap())));
         if log.len() == WORKERS * MESSAGES && !std::mem::replace(&mut is_done, true) {
             shared.finished_readers.fetch_add(1, Ordering::AcqRel);
         }
-        assert!(is_done || idle < PATIENCE, "nothing moves any more after {} messages", log.len());
+        patience.note(is_done || has_moved, || format!("{} messages", log.len()));
         drop(log);
         reader = reader.live(&mut world, &mut random);
         std::thread::yield_now();

@@ -13,6 +13,7 @@ use tidegate_message::QoS;
 use tidegate_protocol::{DeliveryTag, Outcome, RetainedDelivery};
 use tidegate_testkit::pair::toy::{Got, SESSION, Toy, session};
 use tidegate_testkit::pair::{World, node};
+use tidegate_testkit::patience::Patience;
 use tidegate_testkit::random::Random;
 
 const PUBLISHERS: usize = 2;
@@ -22,8 +23,6 @@ const TOPICS: usize = 8;
 const MESSAGES: u64 = 2000;
 /// Subscribing sessions of one thread at a time.
 const TOYS: usize = 3;
-/// Turns without any progress after which a message counts as lost.
-const PATIENCE: u64 = 3_000_000;
 
 struct Shared {
     node: Arc<Node>,
@@ -141,12 +140,13 @@ fn subscribe_all(shared: &Shared, worker: usize) {
         Subscriber::come(world, &format!("bob-{worker}-{names}"), random)
     };
     let mut subscribers: Vec<Subscriber> = (0..TOYS).map(|_| come(&mut world, &mut random)).collect();
-    let mut idle = 0;
+    let mut patience = Patience::new();
     loop {
         world.run();
         let is_over = shared.all_is_published();
+        let mut has_moved = false;
         for subscriber in &mut subscribers {
-            idle = if subscriber.receive(&mut world) { 0 } else { idle + 1 };
+            has_moved |= subscriber.receive(&mut world);
             if !is_over && random.one_in(6) {
                 subscriber.toy.vanish(&mut world);
                 *subscriber = come(&mut world, &mut random);
@@ -155,7 +155,7 @@ fn subscribe_all(shared: &Shared, worker: usize) {
         if is_over && subscribers.iter().all(Subscriber::is_complete) {
             return;
         }
-        assert!(idle < PATIENCE, "nothing moves any more");
+        patience.note(has_moved, || "subscribers wait".to_owned());
         yield_now();
     }
 }
