@@ -10,8 +10,10 @@ use std::collections::VecDeque;
 struct Range {
     first: u64,
     last: u64,
-    /// How many there are; fewer than the range is wide where it is loose.
+    /// How many there are, at the most: of what a loose range should have some may be gone.
     count: u64,
+    /// Whether only reading tells which they are.
+    is_loose: bool,
 }
 
 /// Whether a number is in the set.
@@ -24,8 +26,9 @@ pub(super) enum Known {
 }
 
 impl Range {
-    fn is_loose(&self) -> bool {
-        self.count <= self.last - self.first
+    /// All numbers from one to another.
+    fn full(first: u64, last: u64) -> Range {
+        Range { first, last, count: (last - first).saturating_add(1), is_loose: false }
     }
 }
 
@@ -42,8 +45,9 @@ pub(super) struct Numbers {
 impl Numbers {
     /// So many numbers between these two, both of which may be among them.
     pub(super) fn between(first: u64, last: u64, count: u64) -> Numbers {
-        let count = count.min((last.saturating_sub(first)).saturating_add(1));
-        let range = Range { first, last: last.max(first), count };
+        let full = Range::full(first, last.max(first));
+        let count = count.min(full.count);
+        let range = Range { count, is_loose: count < full.count, ..full };
         Numbers { ranges: (count > 0).then_some(range).into_iter().collect(), count, missing: 0 }
     }
 
@@ -67,7 +71,7 @@ impl Numbers {
         let at = self.ranges.partition_point(|range| range.last < number);
         match self.ranges.get(at).filter(|range| range.first <= number) {
             None => Known::No,
-            Some(range) if range.is_loose() => Known::Perhaps,
+            Some(range) if range.is_loose => Known::Perhaps,
             Some(_) => Known::Yes,
         }
     }
@@ -81,13 +85,13 @@ impl Numbers {
         self.count += 1;
         let before = at.checked_sub(1).filter(|before| self.ends_before(*before, number));
         let is_before_next =
-            self.ranges.get(at).is_some_and(|next| !next.is_loose() && next.first - 1 == number);
+            self.ranges.get(at).is_some_and(|next| !next.is_loose && next.first - 1 == number);
         match (before.and_then(|before| self.ranges.get_mut(before)), is_before_next) {
             (Some(range), false) => {
                 range.last = number;
                 range.count += 1;
             }
-            (None, false) => self.ranges.insert(at, Range { first: number, last: number, count: 1 }),
+            (None, false) => self.ranges.insert(at, Range::full(number, number)),
             (None, true) => {
                 if let Some(next) = self.ranges.get_mut(at) {
                     next.first = number;
@@ -100,7 +104,7 @@ impl Numbers {
     }
 
     fn ends_before(&self, at: usize, number: u64) -> bool {
-        self.ranges.get(at).is_some_and(|range| !range.is_loose() && range.last + 1 == number)
+        self.ranges.get(at).is_some_and(|range| !range.is_loose && range.last + 1 == number)
     }
 
     /// Joins a range with the one before it, from which one number has separated it.
@@ -118,19 +122,23 @@ impl Numbers {
     pub(super) fn remove(&mut self, number: u64) -> bool {
         let at = self.ranges.partition_point(|range| range.last < number);
         let Some(range) = self.ranges.get_mut(at).filter(|range| range.first <= number) else { return false };
-        let is_loose = range.is_loose();
         self.count -= 1;
         range.count -= 1;
-        if range.count == 0 || (is_loose && number == range.last) {
-            self.missing += range.count;
-            self.count -= range.count;
+        if range.is_loose && range.count > range.last - number {
+            // Some of what should have been before it is gone.
+            let gone = range.count - (range.last - number);
+            self.missing += gone;
+            self.count -= gone;
+            range.count -= gone;
+        }
+        if range.count == 0 {
             self.ranges.remove(at);
-        } else if number == range.first || is_loose {
+        } else if range.is_loose || number == range.first {
             range.first = number + 1;
         } else if number == range.last {
             range.last -= 1;
         } else {
-            let behind = Range { first: number + 1, last: range.last, count: range.last - number };
+            let behind = Range::full(number + 1, range.last);
             range.last = number - 1;
             range.count -= behind.count;
             self.ranges.insert(at + 1, behind);
@@ -154,7 +162,7 @@ impl Numbers {
     pub(super) fn resolve(&mut self, from: u64, found: &[u64]) {
         let Some(to) = found.last().copied() else { return };
         let at = self.ranges.partition_point(|range| range.last < from);
-        let Some(loose) = self.ranges.get(at).copied().filter(|range| range.is_loose() && range.first <= to)
+        let Some(loose) = self.ranges.get(at).copied().filter(|range| range.is_loose && range.first <= to)
         else {
             return;
         };
@@ -165,7 +173,7 @@ impl Numbers {
         let left = loose.count.saturating_sub(known.count);
         let left_there = if to < loose.last { left.min(loose.last - to) } else { 0 };
         if left_there > 0 {
-            known.ranges.push_back(Range { first: to + 1, last: loose.last, count: left_there });
+            known.ranges.push_back(Range { first: to + 1, count: left_there, ..loose });
         }
         self.count = self.count - loose.count + known.count + left_there;
         self.missing += left - left_there;
@@ -180,13 +188,13 @@ impl Numbers {
         let mut ranges = VecDeque::with_capacity(self.ranges.len());
         for mut range in std::mem::take(&mut self.ranges) {
             while left.next_if(|number| *number < range.first).is_some() {}
-            while let Some(number) = left.next_if(|number| *number <= range.last && !range.is_loose()) {
+            while let Some(number) = left.next_if(|number| *number <= range.last && !range.is_loose) {
                 self.count -= 1;
                 let before = number - range.first;
                 if before > 0 {
-                    ranges.push_back(Range { first: range.first, last: number - 1, count: before });
+                    ranges.push_back(Range::full(range.first, number - 1));
                 }
-                range = Range { first: number + 1, last: range.last, count: range.count - before - 1 };
+                range = Range { first: number + 1, count: range.count - before - 1, ..range };
                 if range.count == 0 {
                     break;
                 }
@@ -200,7 +208,7 @@ impl Numbers {
 
     /// Everything below this number was read: what loose ranges have there is missing.
     pub(super) fn pass(&mut self, number: u64) {
-        while let Some(range) = self.ranges.front().filter(|range| range.is_loose() && range.last < number) {
+        while let Some(range) = self.ranges.front().filter(|range| range.is_loose && range.last < number) {
             self.missing += range.count;
             self.count -= range.count;
             self.ranges.pop_front();
