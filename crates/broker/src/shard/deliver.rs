@@ -154,10 +154,8 @@ impl Shard {
         let source = Source { group: None, entry: entry.as_ref() };
         let sent = publication.send(grant, source, consumer, slot, &mut self.encoded, now);
         let slot = consumer.slot;
-        if let Some(entry) = &entry
-            && (sent.is_err() || !needs_settling)
-        {
-            self.keeping.settle(entry);
+        if let Some(entry) = &entry {
+            self.keeping.note_sent(entry, sent.is_ok(), needs_settling);
         }
         self.note_live(slot, sent, publication, now);
         Accepted::Yes
@@ -191,8 +189,8 @@ impl Shard {
                 self.bury(Death::Refused(refused), vec![queued]);
             }
             sent => {
-                if let Some(entry) = entry.filter(|_| sent.is_err() || !needs_settling) {
-                    self.keeping.settle(&entry);
+                if let Some(entry) = &entry {
+                    self.keeping.note_sent(entry, sent.is_ok(), needs_settling);
                 }
                 self.note_live(slot, sent, publication, now);
             }

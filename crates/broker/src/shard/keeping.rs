@@ -138,6 +138,15 @@ impl Keeping {
         }
     }
 
+    /// An entry was sent, or could not be. Where nobody is going to settle it, that is all that becomes of it.
+    pub(super) fn note_sent(&mut self, entry: &Entry, is_sent: bool, needs_settling: bool) {
+        match (is_sent, needs_settling) {
+            (true, true) => {}
+            (true, false) => self.accept(entry),
+            (false, _) => self.settle(entry),
+        }
+    }
+
     /// Settles an entry that was read from the store, and gives it up.
     pub(super) fn settle_number(&mut self, stream: StreamId, number: u64) {
         self.decide(stream, number, Fate::GivenUp);

@@ -287,7 +287,7 @@ impl Shard {
                 consumer.hold(tag, keep.then_some(queued));
             }
             // Sent is done.
-            None => self.settle_entry(&queued),
+            None => self.accept_entry(&queued),
         }
         self.metrics.redeliveries.add(u64::from(delivery.attempt > 1));
         self.note_sent(slot, delivery.qos, message.payload.len(), now);

@@ -4,7 +4,7 @@ use crate::{MINUTE, QOS0, QOS1, QOS2};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_broker::{Limits, Reconfiguration, TopicPolicies, TopicPolicy};
-use tidegate_protocol::{Answer, DeliveryTag, Outcome, Refusal};
+use tidegate_protocol::{Answer, DeliveryTag, Outcome, Refusal, Settlement};
 use tidegate_storage::MemoryStorage;
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{SESSION, Toy, filter, message, session};
@@ -14,16 +14,21 @@ const NOT_FORWARDED: Result<(), Refusal> = Err(Refusal::NotForwarded);
 /// A world in which `a/#` is answered when it was forwarded.
 fn world_on(workers: usize, storage: &Arc<MemoryStorage>) -> World {
     let mut world = World::on_storage(workers, Limits::default(), storage.clone());
-    let policy = TopicPolicy { topics: vec![filter("a/#")], awaits_forwards: true, ..TopicPolicy::default() };
-    world.reconfigure(Reconfiguration {
+    world.reconfigure(answered_when_forwarded("a/#"));
+    world
+}
+
+fn answered_when_forwarded(topics: &str) -> Reconfiguration {
+    let policy =
+        TopicPolicy { topics: vec![filter(topics)], awaits_forwards: true, ..TopicPolicy::default() };
+    Reconfiguration {
         limits: Limits::default(),
         authenticator: None,
         access: None,
         rings: Vec::new(),
         queues: Default::default(),
         topics: TopicPolicies(vec![policy]),
-    });
-    world
+    }
 }
 
 fn world(workers: usize) -> World {
@@ -221,16 +226,7 @@ fn a_batch_is_answered_when_all_of_it_has_been_passed_on() {
 #[test]
 fn what_is_taken_from_a_queue_has_arrived() {
     let mut world = world(2);
-    let policy =
-        TopicPolicy { topics: vec![filter("$queue/jobs")], awaits_forwards: true, ..TopicPolicy::default() };
-    world.reconfigure(Reconfiguration {
-        limits: Limits::default(),
-        authenticator: None,
-        access: None,
-        rings: Vec::new(),
-        queues: Default::default(),
-        topics: TopicPolicies(vec![policy]),
-    });
+    world.reconfigure(answered_when_forwarded("$queue/jobs"));
     let forward = world.attached(1, session("f").bounded_by_disk().credit(1));
     forward.subscribe(&mut world, "$queue/jobs");
     let worker = world.attached(0, session("worker").credit(1));
@@ -245,4 +241,28 @@ fn what_is_taken_from_a_queue_has_arrived() {
     settle(&mut world, &forward, Outcome::Accepted);
     settle(&mut world, &worker, Outcome::Accepted);
     assert_eq!(pump.take_answers(), [Ok(()), Ok(())]);
+}
+
+/// Who need not settle what it takes has it when it was sent, at once or after it has waited.
+#[test]
+fn what_is_taken_from_a_queue_without_settling_has_arrived() {
+    let mut world = world(1);
+    world.reconfigure(answered_when_forwarded("$queue/jobs"));
+    let forward = world.attached(0, session("f").bounded_by_disk().credit(1));
+    forward.subscribe(&mut world, "$queue/jobs");
+    world.run();
+    let pump = world.toy(0);
+    for _ in 0..2 {
+        publish(&mut world, &pump, "$queue/jobs");
+    }
+    let automatic = || session("automatic").settlement(Settlement::Automatic).credit(10);
+    let worker = world.attached(0, automatic());
+    worker.subscribe(&mut world, "$queue/jobs");
+    world.run();
+    assert_eq!(worker.got().len(), 1);
+    settle(&mut world, &forward, Outcome::Accepted);
+    assert_eq!(pump.take_answers(), [Ok(()), Ok(())]);
+    forward.vanish(&mut world);
+    publish(&mut world, &pump, "$queue/jobs");
+    assert_eq!((worker.got().len(), pump.take_answers()), (1, vec![Ok(())]));
 }
