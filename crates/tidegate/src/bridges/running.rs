@@ -301,18 +301,31 @@ fn ids_session(bridge: &tidegate_config::Bridge, index: usize, receive: &Receive
 /// What the names of such sessions end in.
 const IDS: &str = "/received";
 
-/// Ends the session of a forward that is not there any more: nobody would ever take what waits in it.
+/// How long is waited for room for one connection more.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+
+/// Ends the session of a forward or receive that is not there any more: nobody would ever take what waits in it.
 async fn forget(connect: Connect<DuplexStream>, name: String) {
-    let Some(pipe) = connect() else { return };
+    let pipe = loop {
+        match connect() {
+            Some(pipe) => break pipe,
+            None => tokio::time::sleep(ROOM_PAUSE).await,
+        }
+    };
     let mut link = Link::new(pipe);
     let ended = match link.attach(&name, 1, &[], false, &mut Vec::new()).await {
         Ok(()) => link.end().await,
         Err(error) => Err(error),
     };
     match ended {
-        Ok(()) => info!(forward = %name, "the forward is gone, and what waited in it"),
+        Ok(()) => match name.strip_suffix(IDS) {
+            None => info!(forward = %name, "the forward is gone, and what waited in it"),
+            Some(receive) => {
+                info!(%receive, "the receive is gone, and which messages it has had is forgotten")
+            }
+        },
         Err(error) => {
-            warn!(forward = %name, %error, "the session of a forward that is gone could not be ended")
+            warn!(session = %name, %error, "the session of what is gone from a bridge could not be ended")
         }
     }
 }
