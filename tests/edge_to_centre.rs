@@ -155,11 +155,13 @@ fn what_a_machine_says_reaches_the_centre_over_a_link_that_is_cut_and_orders_com
     let scratch = Scratch::new();
     let authority = Authority::new(&scratch, "authority");
     let pump = authority.sign(&scratch, &["pump-7"]);
-    let centre = start(
+    let mut centre = start(
         &authority,
         "centre",
         &example("centre.toml", &[("5672", upstream.queues(upstream.rabbitmq.address()))]),
     );
+    // It declares the queue and its binding, without which what comes from the edge has nowhere to go.
+    centre.wait_for_log("the upstream answers");
     let mut control_room = panel(centre.port("browsers"), &authority, "/topic/alarms/#", 4);
     let ports = [
         ("5672", upstream.queues(upstream.links[0].address())),

@@ -5,6 +5,7 @@ mod users;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::Value;
 use tidegate_message::QoS;
@@ -15,8 +16,8 @@ use tidegate_testkit::servers::{Kafka, KafkaServer};
 
 use super::config;
 use crate::harness::{
-    Authority, Gateway, MqttClient, Program, Scratch, Session, mosquitto_pub, project_folder, python,
-    received, run_tidegate, subscribed_mosquitto,
+    Authority, DEADLINE, Gateway, MqttClient, Program, Scratch, Session, mosquitto_pub, project_folder,
+    python, received, run_tidegate, subscribed_mosquitto,
 };
 
 /// What `kafka_records.py` has printed.
@@ -252,14 +253,18 @@ fn an_offset_is_committed_only_behind_what_is_kept_here() {
         records(&kafka, &topic, &["topic", "1"]);
         records(&kafka, &topic, &["write", "valve", &COUNT.to_string()]);
         let with_bridge = config(&bridge_to(&kafka, &receive_from(&topic)));
-        let gateway = Gateway::start(&with_bridge);
-        let port = gateway.port("mqtt");
-        MqttClient::connect(port, Version::V5, "device", Session::Kept)
+        // Whoever is to have it subscribes before anything can come.
+        let mut gateway = Gateway::start(&config(""));
+        MqttClient::connect(gateway.port("mqtt"), Version::V5, "device", Session::Kept)
             .subscribe("commands/#", QoS::AtLeastOnce);
-        let mut panel = subscribed_mosquitto(port, &["-t", "commands/#", "-q", "1"]);
-        received(&mut panel);
+        gateway.reload(&with_bridge);
+        let deadline = Instant::now() + DEADLINE;
+        while committed(&kafka, &topic) == 0 {
+            assert!(Instant::now() < deadline, "nothing was committed");
+        }
         let scratch = gateway.kill();
         let behind = committed(&kafka, &topic);
+        assert!(behind > 0);
 
         let file = scratch.write("alone.toml", config(""));
         let gateway = Gateway::start_in(scratch, &file);
