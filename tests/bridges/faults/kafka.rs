@@ -99,8 +99,8 @@ url = "kafka://{at}"
 session_timeout = "6s"
 retry_first = "20ms"
 retry_longest = "200ms"
-probe_after = "500ms"
-stalled_after = "2s"
+probe_after = "300ms"
+stalled_after = "900ms"
 
 [[bridge.forward]]
 name = "telemetry"
@@ -114,6 +114,11 @@ group = "group-{commands}"
 to = "commands/{{key}}"
 "#
         )
+    }
+
+    /// The client library gets over the end of a connection by itself, so that only a silence has the bridge begin anew.
+    fn fault_lasts_max(&self) -> Duration {
+        Duration::from_secs(3)
     }
 
     fn is_restarted(&self) -> bool {

@@ -60,10 +60,9 @@ const TICKS_MAX: usize = 3000;
 const KILL_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a drain may go on without anything happening.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
-/// A fault comes within so many bytes, or after this time, and lasts no longer than that.
+/// A fault comes within so many bytes, or after this time.
 const FAULT_BYTES_MAX: usize = 48 << 10;
 const FAULT_PATIENCE: Duration = Duration::from_millis(300);
-const FAULT_LASTS_MAX: Duration = Duration::from_millis(500);
 
 /// One audit.
 #[derive(Debug, Clone)]
@@ -117,7 +116,7 @@ fn audit(
         for commander in commanders(scene, &mut random) {
             threads.spawn(|| commander.live(scene, upstream));
         }
-        let plan = FaultPlan::seeded(random.bits()).within(FAULT_BYTES_MAX, FAULT_LASTS_MAX);
+        let plan = FaultPlan::seeded(random.bits()).within(FAULT_BYTES_MAX, upstream.fault_lasts_max());
         if let Some(link) = link {
             threads.spawn(|| make_trouble(scene, link, plan, faults));
         }

@@ -19,6 +19,11 @@ pub trait Upstream: Send + Sync {
         Some(Arc::new(Proxy::start(self.address())))
     }
 
+    /// How long a fault lasts at most. Some have to last longer than the bridge takes to give a connection up.
+    fn fault_lasts_max(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
     /// The `[[bridge]]` of a gateway that reaches it at this address: it forwards `telemetry/#`, and publishes at `commands/…` what
     /// [`Outbox`] sends.
     fn bridge(&self, at: SocketAddr) -> String;
