@@ -126,6 +126,11 @@ fn a_reload_begins_changes_and_ends_bridges() {
     gateway.wait_for_log("the upstream answers");
     mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/x", "-m", "2"]);
     assert_eq!(received(&mut panel), "works/telemetry/x 2");
+    gateway.reload(&begun.replace("from = \"telemetry/#\"", "from = \"telemetry/new/#\""));
+    gateway.wait_for_log("the upstream answers");
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/x", "-m", "not selected"]);
+    mosquitto_pub(gateway.port("mqtt"), &["-q", "1", "-t", "telemetry/new/x", "-m", "selected"]);
+    assert_eq!(received(&mut panel), "plant/telemetry/new/x selected");
     let without_authority = "kind = \"mqtt\"\ntls = { ca = \"not-there.pem\" }";
     let mistaken = begun.replace("mqtt://", "mqtts://").replace("kind = \"mqtt\"", without_authority);
     let refused = gateway.refused_reload(&mistaken);
@@ -135,7 +140,7 @@ fn a_reload_begins_changes_and_ends_bridges() {
     // What is forwarded after the bridge has gone would come before this.
     mosquitto_pub(central, &["-q", "1", "-t", "end", "-m", "of it"]);
     assert_eq!(received(&mut panel), "end of it");
-    for expected in ["1", "2", "3"] {
+    for expected in ["1", "2", "not selected", "selected", "3"] {
         assert_eq!(received(&mut client), expected);
     }
 }

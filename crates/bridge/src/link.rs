@@ -146,8 +146,8 @@ impl<P: AsyncRead + AsyncWrite> Link<P> {
     }
 
     /// Claims the session of this name, which is never forgotten while it is not ended, with at most `credit` deliveries that are not
-    /// settled, and makes these its only filters beside those that it has. Returns when all of that is kept where it has to be. Deliveries may
-    /// come before; they are handed to `early`, in their order.
+    /// settled, and makes these its only filters: what was kept under another one that it had still comes. Returns when all of that is kept where it has to be.
+    /// Deliveries may come before; they are handed to `early`, in their order.
     pub async fn attach(
         &mut self,
         name: &str,
@@ -157,10 +157,12 @@ impl<P: AsyncRead + AsyncWrite> Link<P> {
         early: &mut Vec<Delivered>,
     ) -> Result<(), LinkError> {
         self.outbox.push(&Command::Attach { name: name.to_owned(), credit });
+        let text = |filter: &TopicFilter| Bytes::copy_from_slice(filter.as_str().as_bytes());
         for (filter, qos_max) in filters {
-            let filter = Bytes::copy_from_slice(filter.as_str().as_bytes());
-            self.outbox.push(&Command::Subscribe { filter, qos_max: *qos_max, retained });
+            self.outbox.push(&Command::Subscribe { filter: text(filter), qos_max: *qos_max, retained });
         }
+        // Behind those that are new, so that nothing is missed that both select.
+        self.outbox.push(&Command::KeepOnly(filters.iter().map(|(filter, _)| text(filter)).collect()));
         self.outbox.push(&Command::Done);
         self.outbox.flush().await?;
         loop {
@@ -249,11 +251,6 @@ impl<P: AsyncWrite> Outbox<P> {
     /// Says what becomes of the backlog of the session; before it is attached, of everything that waits in it.
     pub fn arrange(&mut self, backlog: Backlog) {
         self.push(&Command::Arrange(backlog));
-    }
-
-    /// Removes a filter from the session.
-    pub fn unsubscribe(&mut self, filter: &TopicFilter) {
-        self.push(&Command::Unsubscribe { filter: Bytes::copy_from_slice(filter.as_str().as_bytes()) });
     }
 
     fn push(&mut self, command: &Command) {

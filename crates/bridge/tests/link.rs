@@ -181,6 +181,75 @@ fn what_was_not_settled_comes_again_to_the_next_link_of_the_session_in_its_order
     second.stop();
 }
 
+/// What was kept under a filter that is gone still comes; what is published from then on does not, in this process or the next.
+#[test]
+fn an_attachment_takes_away_the_filters_that_it_does_not_name() {
+    let storage = Arc::new(MemoryStorage::new());
+    let first = gateway(Some(storage.clone()));
+    let inside = first.inside();
+    run(async {
+        let mut sender = connect(&inside);
+        drop(attach(&inside, "central/0", &["#"]).await);
+        assert_eq!(publish(&mut sender, 1, message("other", "kept")).await, Ok(Matched(true)));
+        let (mut receiver, mut got) = attach(&inside, "central/0", &["t"]).await;
+        assert_eq!(publish(&mut sender, 2, message("other", "nobody")).await, Ok(Matched(false)));
+        assert_eq!(publish(&mut sender, 3, message("t", "wanted")).await, Ok(Matched(true)));
+        while got.len() < 2 {
+            got.push(next_delivered(&mut receiver).await);
+        }
+        let payloads: Vec<_> = got.iter().map(|got| got.payload.clone()).collect();
+        assert_eq!(payloads, ["kept", "wanted"]);
+    });
+    first.stop();
+    let second = gateway(Some(Arc::new(storage.restart())));
+    let inside = second.inside();
+    run(async {
+        let mut sender = connect(&inside);
+        assert_eq!(publish(&mut sender, 1, message("other", "nobody")).await, Ok(Matched(false)));
+        assert_eq!(publish(&mut sender, 2, message("t", "wanted")).await, Ok(Matched(true)));
+    });
+    second.stop();
+}
+
+#[test]
+fn a_named_queue_that_an_attachment_does_not_name_is_left_to_others() {
+    let gateway = gateway(None);
+    let inside = gateway.inside();
+    run(async {
+        let mut sender = connect(&inside);
+        drop(attach(&inside, "central/0", &["$queue/a"]).await);
+        let (mut receiver, _) = attach(&inside, "central/0", &["$queue/b"]).await;
+        for (ticket, topic) in [(1, "$queue/a"), (2, "$queue/a"), (3, "$queue/b")] {
+            assert!(publish(&mut sender, ticket, message(topic, topic)).await.is_ok());
+        }
+        assert_eq!(next_delivered(&mut receiver).await.payload, "$queue/b");
+        let (mut other, mut got) = attach(&inside, "other", &["$queue/a"]).await;
+        while got.len() < 2 {
+            got.push(next_delivered(&mut other).await);
+        }
+    });
+    gateway.stop();
+}
+
+/// Where a filter cannot be had the others stay, so that nothing is missed until somebody has mended it.
+#[test]
+fn a_refused_filter_takes_no_other_away() {
+    let gateway = gateway(None);
+    let inside = gateway.inside();
+    run(async {
+        let mut sender = connect(&inside);
+        drop(attach(&inside, "central/0", &["t"]).await);
+        let mut receiver = connect(&inside);
+        let reserved = [(TopicFilter::parse(b"$queue/").unwrap(), QoS::AtLeastOnce)];
+        let mut early = Vec::new();
+        let refused = timeout(PATIENCE, receiver.attach("central/0", 1, &reserved, false, &mut early));
+        assert!(matches!(refused.await.unwrap(), Err(LinkError::Refused(_))));
+        drop(receiver);
+        assert_eq!(publish(&mut sender, 1, message("t", "waits")).await, Ok(Matched(true)));
+    });
+    gateway.stop();
+}
+
 #[test]
 fn an_ended_session_is_forgotten_with_everything_in_it() {
     let gateway = gateway(None);

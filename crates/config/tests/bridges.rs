@@ -109,6 +109,19 @@ fn what_a_kind_does_not_know_is_refused_where_it_stands() {
     );
 }
 
+/// A place is no name: it moves when a forward is put in front.
+#[test]
+fn forwards_without_names_beside_others_are_warned_of() {
+    let warnings = |tables: &str| load_bridge(&format!("{BRIDGE}{tables}")).unwrap().warnings;
+    assert!(warnings(FORWARD).is_empty());
+    let named = FORWARD.replace("from", "name='b'\nfrom");
+    assert!(warnings(&format!("{named}{}", named.replace("'b'", "'c'"))).is_empty());
+    let warned = warnings(&format!("{named}{FORWARD}"));
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    let text = warned[0].to_string();
+    assert!(text.contains("is known by its place") && text.contains("name = \"1\""), "{text}");
+}
+
 #[test]
 fn mistakes_in_named_values_are_placed() {
     assert_error(&format!("{BRIDGE}{FORWARD}headers={{site='bad'}}\n"), &["gate.toml:14:15", "this is bad"]);

@@ -98,6 +98,10 @@ pub trait Broker {
     /// it was there.
     fn unsubscribe(&mut self, consumer: ConsumerId, share: Option<&str>, filter: &TopicFilter) -> bool;
 
+    /// Removes every filter from a consumer's queue that is not among these, and every one that it shares under a name: for whoever says with each
+    /// attachment what it wants. What has been kept under a filter that goes stays in the queue.
+    fn keep_only(&mut self, consumer: ConsumerId, filters: &[TopicFilter]);
+
     /// What the addresses begin with at which this connection may wait for answers: a name behind it makes one. Only this connection may
     /// subscribe there, to one address at a time; everybody who was told an address may publish to it, and nothing is kept there. It stays
     /// the same as long as the connection lasts.

@@ -27,8 +27,8 @@ pub(super) enum Command {
     Attach { name: String, credit: u32 },
     /// A filter for the session.
     Subscribe { filter: Bytes, qos_max: QoS, retained: bool },
-    /// A filter less.
-    Unsubscribe { filter: Bytes },
+    /// These filters stay with the session, and no other.
+    KeepOnly(Vec<Bytes>),
     /// Everything since the last answer to `Done` was handled.
     Done,
     /// A message.
@@ -77,7 +77,7 @@ pub struct Matched(pub bool);
 mod kind {
     pub(super) const ATTACH: u8 = 1;
     pub(super) const SUBSCRIBE: u8 = 2;
-    pub(super) const UNSUBSCRIBE: u8 = 3;
+    pub(super) const KEEP_ONLY: u8 = 3;
     pub(super) const DONE: u8 = 4;
     pub(super) const PUBLISH: u8 = 5;
     pub(super) const SETTLE: u8 = 6;
@@ -137,7 +137,9 @@ impl Command {
                 out.put_u8(qos_max.number());
                 out.put_u8(u8::from(*retained));
             }),
-            Command::Unsubscribe { filter } => frame(out, kind::UNSUBSCRIBE, |out| put_bytes(out, filter)),
+            Command::KeepOnly(filters) => frame(out, kind::KEEP_ONLY, |out| {
+                filters.iter().for_each(|filter| put_bytes(out, filter));
+            }),
             Command::Done => frame(out, kind::DONE, |_| {}),
             Command::Publish { ticket, publishing } => frame(out, kind::PUBLISH, |out| {
                 out.put_u64(*ticket);
@@ -181,7 +183,7 @@ impl Command {
                 qos_max: fields.qos()?,
                 retained: fields.byte()? != 0,
             },
-            kind::UNSUBSCRIBE => Command::Unsubscribe { filter: fields.bytes()? },
+            kind::KEEP_ONLY => Command::KeepOnly(fields.rest()?),
             kind::DONE => Command::Done,
             kind::PUBLISH => {
                 let ticket = fields.long()?;
@@ -420,6 +422,14 @@ impl Fields {
             return Err(BadFrame);
         }
         Ok(self.0.split_to(length))
+    }
+
+    fn rest(&mut self) -> Result<Vec<Bytes>, BadFrame> {
+        let mut all = Vec::new();
+        while !self.0.is_empty() {
+            all.push(self.bytes()?);
+        }
+        Ok(all)
     }
 
     fn text(&mut self) -> Result<String, BadFrame> {

@@ -60,6 +60,8 @@ pub(super) struct LinkMachine {
     awaited: VecDeque<Awaited>,
     /// Filters that are not kept yet.
     filters_awaited: usize,
+    /// Whether one of them could not be had.
+    is_filter_refused: bool,
     /// Whether the client waits for them.
     is_done_awaited: bool,
     wanted: usize,
@@ -116,11 +118,7 @@ impl LinkMachine {
             Command::Subscribe { filter, qos_max, retained } => {
                 self.subscribe(&filter, qos_max, retained, context);
             }
-            Command::Unsubscribe { filter } => {
-                if let Ok(filter) = TopicFilter::parse(&filter) {
-                    context.broker.unsubscribe(SESSION, None, &filter);
-                }
-            }
+            Command::KeepOnly(filters) => self.keep_only(&filters, context.broker),
             Command::Done => {
                 self.is_done_awaited = true;
                 self.say_done(context.output);
@@ -186,10 +184,12 @@ impl LinkMachine {
     }
 
     fn subscribe(&mut self, filter: &[u8], qos_max: QoS, retained: bool, context: &mut Context<'_>) {
-        let refused = |text: String| Event::Refused(LinkRefusal { is_passing: false, text });
         let filter = match TopicFilter::parse(filter) {
             Ok(filter) => filter,
-            Err(error) => return write(&refused(error.to_string()), context.output),
+            Err(error) => {
+                let refusal = LinkRefusal { is_passing: false, text: error.to_string() };
+                return self.refuse_filter(refusal, context.output);
+            }
         };
         let subscribed = context.broker.subscribe(&Subscribe {
             consumer: SESSION,
@@ -210,7 +210,22 @@ impl LinkMachine {
                 self.filters_awaited += 1;
                 self.awaited.push_back(Awaited::Filter);
             }
-            Err(refusal) => write(&Event::Refused(refusal.into()), context.output),
+            Err(refusal) => self.refuse_filter(refusal.into(), context.output),
+        }
+    }
+
+    fn refuse_filter(&mut self, refusal: LinkRefusal, output: &mut Output) {
+        self.is_filter_refused = true;
+        write(&Event::Refused(refusal), output);
+    }
+
+    /// Takes away what the session has from earlier links. Not where something cannot be had that is to stand in its place: then nothing is missed until
+    /// it can be.
+    fn keep_only(&self, filters: &[Bytes], broker: &mut dyn Broker) {
+        if !self.is_filter_refused {
+            let filters: Vec<_> =
+                filters.iter().filter_map(|filter| TopicFilter::parse(filter).ok()).collect();
+            broker.keep_only(SESSION, &filters);
         }
     }
 

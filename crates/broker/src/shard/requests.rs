@@ -302,6 +302,20 @@ impl Broker for Requests<'_> {
         existed
     }
 
+    fn keep_only(&mut self, id: ConsumerId, filters: &[TopicFilter]) {
+        let Ok((key, consumer)) = self.consumer(id) else { return };
+        let queue = consumer.queue.clone();
+        let own = queue.filters().own();
+        let shares = queue.filters().shares();
+        for filter in own.iter().filter(|own| !filters.contains(own)) {
+            self.unsubscribe(id, None, filter);
+        }
+        let stays = |name: &GroupName| name.is_queue() && filters.contains(&name.filter);
+        for share in shares.iter().filter(|share| !stays(&share.group.name)) {
+            self.leave(key, &share.group.name);
+        }
+    }
+
     fn reply_prefix(&mut self) -> Result<Box<str>, Refusal> {
         let slot = self.shard.slots.get_mut(self.slot).ok_or(Refusal::UnknownConsumer)?;
         match &slot.reply_prefix {

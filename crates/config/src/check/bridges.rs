@@ -41,6 +41,7 @@ pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Finding
         let path = item("bridge", index);
         names.add("bridge", &bridge.name, join(&path, "name"), findings);
         check_parts(bridge, &path, findings);
+        warn_of_places(bridge, &path, findings);
         check_orders(config, bridge, &path, findings);
         let kind = join(&path, "kind");
         if findings.is_reported(&kind) {
@@ -73,6 +74,19 @@ fn check_forgotten(config: &Config, findings: &mut Findings<'_>) {
             let message = format!("{} is configured: what waits for it is sent", quoted(forgotten));
             findings.error(&item("forget_forwards", index), Part::Value, message, None);
         }
+    }
+}
+
+/// A forward that is known by its place becomes another one when the places change, and what waits in it goes the other one's way, or with it.
+fn warn_of_places(bridge: &Bridge, path: &str, findings: &mut Findings<'_>) {
+    if bridge.forwards.len() < 2 {
+        return;
+    }
+    if let Some(index) = bridge.forwards.iter().position(|forward| forward.name.is_none()) {
+        let message = "without a name a forward is known by its place, and what waits in it is another one's when \
+                       the places change";
+        let suggestion = format!("say `name = \"{index}\"`: it keeps what waits, wherever it stands then");
+        findings.warning(&item(&join(path, "forward"), index), message, Some(suggestion));
     }
 }
 

@@ -100,9 +100,11 @@ section! {
     /// Messages that go from here to the upstream. What a kind of upstream does not know is refused. Values in which templates may stand are
     /// explained in [a page of their own](templates.md).
     pub struct Forward {
-        /// What names it in the ids of what it forwards. Another name forgets what waits, so it should stay the same.
+        /// What names it in the ids of what it forwards. Another name forgets what waits, so it should stay the same. Where a bridge has several forwards
+        /// each should have one: a number changes with the places.
         name: Option<String> = Name, Optional("its number among the forwards of its bridge, from 0");
-        /// The topics, with `+` and `#` as in a subscription, or a named queue, `$queue/orders`.
+        /// The topics, with `+` and `#` as in a subscription, or a named queue, `$queue/orders`. Where it is changed, what waits already is sent all the
+        /// same.
         from: String = Text(BRIDGE_FILTER), Required;
         /// The highest level at which messages are taken and sent. What comes at level 0 is not kept over a restart or an outage.
         qos: u32 = count(0, 1), Default("1");

@@ -191,6 +191,10 @@ impl Broker for RecordingBroker {
         self.unsubscribed.pop_front().unwrap_or(true)
     }
 
+    fn keep_only(&mut self, consumer: ConsumerId, filters: &[TopicFilter]) {
+        self.requests.push(Request::KeepOnly { consumer, filters: filters.to_vec() });
+    }
+
     fn reply_prefix(&mut self) -> Result<Box<str>, Refusal> {
         self.requests.push(Request::ReplyPrefix);
         self.reply_prefixes.pop_front().unwrap_or_else(|| Ok(REPLY_PREFIX.into()))

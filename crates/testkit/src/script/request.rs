@@ -1,7 +1,7 @@
 //! Requests in a form that owns its parts, so that a test can keep and compare them.
 
 use std::time::Duration;
-use tidegate_message::{Properties, QoS};
+use tidegate_message::{Properties, QoS, TopicFilter};
 use tidegate_protocol::{
     Attach, Backlog, Consume, ConsumerId, DeliveryTag, Detach, Follow, Outcome, Publish, RetainedDelivery,
     SavedState, Saving, StateDelivery, Subscribe, Will, WillAction,
@@ -65,6 +65,10 @@ pub enum Request {
         consumer: ConsumerId,
         share: Option<String>,
         filter: String,
+    },
+    KeepOnly {
+        consumer: ConsumerId,
+        filters: Vec<TopicFilter>,
     },
     Publish {
         topic: Vec<u8>,

@@ -44,7 +44,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             qos_max,
             retained
         }),
-        any_bytes().prop_map(|filter| Command::Unsubscribe { filter }),
+        proptest::collection::vec(any_bytes(), 0..4).prop_map(Command::KeepOnly),
         Just(Command::Done),
         any_bytes().prop_map(Command::SaveMore),
         any_bytes().prop_map(Command::SaveWhole),
