@@ -221,8 +221,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         let orders = blocked.map(|line| line.orders.clone());
         let capacity = async {
             match &orders {
-                Some(orders) => drop(orders.reserve().await),
-                None => std::future::pending().await,
+                // Where nobody takes them any more the bridge is about to say so.
+                Some(orders) if orders.reserve().await.is_ok() => {}
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {

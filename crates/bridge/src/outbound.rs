@@ -71,7 +71,7 @@ impl Outbound {
     /// Another connection stands, or none. What was on its way is sent again.
     pub(crate) fn note_line(&mut self, stands: bool) {
         self.flight.note_lost();
-        self.paused_until = None;
+        (self.paused_until, self.calm_since) = (None, None);
         // Until it turns out that nothing waits: what does may still be on its way here.
         self.is_draining = stands;
     }
@@ -150,18 +150,22 @@ impl Outbound {
         self.calm_since.map(|since| since + CALM)
     }
 
-    /// A backlog is over when everything that has come is on its way, and for a while it is little: more would have come if there was more.
+    /// A backlog is over when everything that has come is on its way, and for a while it is little: more would have come if there was more, and there
+    /// was room for it.
     pub(crate) fn note_calm(&mut self, now: Instant) {
-        let is_calm = match &self.asking {
-            _ if self.flight.has_unsent() => return,
-            None => 4 * self.flight.len() <= self.in_flight_max as usize,
-            Some(asking) => asking.is_open() && self.flight.backlog().0 == 0,
-        };
-        if !is_calm || !self.is_draining {
+        if !self.is_draining || !self.is_calm() {
             self.calm_since = None;
         } else if now.duration_since(*self.calm_since.get_or_insert(now)) >= CALM {
             self.calm_since = None;
             self.is_draining = false;
+        }
+    }
+
+    fn is_calm(&self) -> bool {
+        match &self.asking {
+            _ if self.flight.has_unsent() => false,
+            None => self.flight.has_room() && 4 * self.flight.len() <= self.in_flight_max as usize,
+            Some(asking) => asking.is_open() && self.flight.backlog().0 == 0,
         }
     }
 }
@@ -325,5 +329,67 @@ mod tests {
             outbound.note_left(part, 1, now);
         }
         assert!(outbound.next(now).is_none() && outbound.held_until(now).is_some_and(|until| until > now));
+    }
+
+    /// How often a forward turns in ten seconds in which nothing comes and the upstream says nothing.
+    fn turns(outbound: &mut Outbound, has_line: bool, mut now: Instant) -> u32 {
+        let (end, mut turns) = (now + Duration::from_secs(10), 0);
+        while let Some(at) = outbound.calm_at().into_iter().chain(outbound.held_until(now)).min() {
+            now = now.max(at);
+            turns += 1;
+            if now >= end || turns > 1000 {
+                break;
+            }
+            if has_line {
+                while let Some((part, _)) = outbound.next(now) {
+                    outbound.note_sent(part);
+                    outbound.note_left(part, 1, now);
+                }
+                outbound.note_calm(now);
+            }
+        }
+        turns
+    }
+
+    #[test]
+    fn a_forward_rests_when_its_connection_breaks_before_a_backlog_is_over() {
+        let mut outbound = Outbound::new(&options(ForwardOrder::Strict, None), 0);
+        let now = Instant::now();
+        outbound.note_line(true);
+        outbound.note_calm(now);
+        outbound.note_line(false);
+        assert_eq!(turns(&mut outbound, false, now), 0);
+    }
+
+    #[test]
+    fn a_forward_rests_while_what_came_right_after_the_connection_waits_for_its_pace() {
+        let mut outbound = Outbound::new(&options(ForwardOrder::Strict, Some(10)), 0);
+        let now = Instant::now();
+        outbound.note_line(true);
+        outbound.note_calm(now);
+        (0..20).for_each(|number| outbound.flight.push(delivered(number, false)));
+        let turned = turns(&mut outbound, true, now + MILLISECOND);
+        assert!((18..=22).contains(&turned), "one for each message: {turned}");
+        assert!(outbound.is_draining(), "the upstream has confirmed nothing");
+    }
+
+    /// The session has more, and no room for it here until something is confirmed.
+    #[test]
+    fn a_flight_without_room_is_not_calm() {
+        let mut options = options(ForwardOrder::Strict, None);
+        options.in_flight_bytes_max = 4;
+        let mut outbound = Outbound::new(&options, 0);
+        let now = Instant::now();
+        outbound.note_line(true);
+        outbound.flight.push(delivered(0, false));
+        outbound.note_sent(Part::Live);
+        assert_eq!(turns(&mut outbound, true, now), 0);
+        outbound.note_calm(now);
+        outbound.note_calm(now + CALM);
+        assert!(outbound.is_draining());
+        outbound.flight.take(0);
+        outbound.note_calm(now + CALM);
+        assert_eq!(turns(&mut outbound, true, now + CALM), 1);
+        assert!(!outbound.is_draining());
     }
 }
