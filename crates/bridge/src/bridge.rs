@@ -11,10 +11,11 @@
 //! It retries for ever, and ends when it is told to. Nothing here knows what the upstream speaks.
 
 use crate::backoff::{Backoff, RetryOptions};
-use crate::forward::{Connect, Forward, ForwardOptions, ForwardSeat, Standing, lane_of, random};
+use crate::forward::{Connect, Forward, ForwardOptions, ForwardSeat, lane_of, random};
 use crate::lane_status::Problem;
 use crate::packing::Packing;
 use crate::receive::{Receive, ReceiveOptions, ReceiveSeat};
+use crate::standing::{Standing, Way};
 use crate::status::BridgeStatus;
 use crate::upstream::{Incoming, Line, Lost, Order, Report, UNSETTLED_MAX, Upstream, Verdict};
 use crate::{LoopGuard, NameError};
@@ -71,7 +72,7 @@ pub struct Bridge<P> {
 
 /// The ways from the bridge to its parts.
 struct Parts {
-    standing: watch::Sender<Option<Standing>>,
+    standing: watch::Sender<Standing>,
     verdicts: Vec<mpsc::Sender<(u64, Verdict)>>,
     incoming: Vec<mpsc::Sender<(u64, Box<Incoming>)>>,
 }
@@ -109,7 +110,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
             number += 1;
             self.status.note_trying(address, self.upstream.address(address));
             let ended = self.serve(address, number, &parts, &mut backoff, &mut stop).await;
-            parts.standing.send_replace(None);
+            parts.standing.send_replace(Standing::Gone);
             let lost = match ended {
                 Ended::Stopped => break,
                 Ended::FailBack => {
@@ -135,7 +136,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
 
     /// Starts the forwards and receives.
     fn start(&self, tasks: &mut JoinSet<()>) -> Parts {
-        let (standing, watched) = watch::channel(None);
+        let (standing, watched) = watch::channel(Standing::Gone);
         let (mut verdicts, mut incoming) = (Vec::new(), Vec::new());
         let forwards = self.options.forwards.iter().zip(&self.packings).zip(self.status.forwards());
         for ((options, packing), status) in forwards {
@@ -207,21 +208,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
         (connection.ready_at, connection.answered_at) = (now, now);
         self.status.note_ready(now);
         info!(bridge = %self.options.name, address = %self.upstream.address(address), "the upstream answers");
-        parts.standing.send_replace(Some(Standing { orders: connection.orders.clone(), number }));
+        parts.standing.send_replace(Standing::Open(Way { orders: connection.orders.clone(), number }));
         let fail_back_at = (address > 0).then(|| now + self.options.fail_back_after);
         let ended = self.work(&mut connection, parts, fail_back_at, stop).await;
-        // What the upstream has said before the end still counts.
-        while let Ok(report) = connection.reported.try_recv() {
-            self.handle(report, number, parts).await;
-        }
-        parts.standing.send_replace(None);
         match ended {
-            Ended::Lost(_) => ended,
-            Ended::Stopped | Ended::FailBack => {
-                self.finish(connection, parts).await;
-                ended
-            }
+            Ended::Lost(_) => self.hand_on_rest(&mut connection.reported, number, parts).await,
+            Ended::Stopped | Ended::FailBack => self.finish(connection, parts).await,
         }
+        ended
     }
 
     async fn await_ready(&self, connection: &mut Connection, parts: &Parts) -> Option<Lost> {
@@ -313,9 +307,18 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
         }
     }
 
-    /// Lets a connection end in order: its last verdicts save messages from being sent twice.
+    /// What the upstream has said before the end still counts.
+    async fn hand_on_rest(&self, reported: &mut mpsc::Receiver<Report>, number: u64, parts: &Parts) {
+        while let Ok(report) = reported.try_recv() {
+            self.handle(report, number, parts).await;
+        }
+    }
+
+    /// Lets a connection end in order: its last verdicts save messages from being sent twice, and the last settlements from coming twice.
     async fn finish(&self, connection: Connection, parts: &Parts) {
         let Connection { number, orders, mut reported, mut serving, .. } = connection;
+        // The orders end when the forwards and receives have said what they still have to say.
+        parts.standing.send_replace(Standing::Ending(number));
         drop(orders);
         let all = async {
             loop {
@@ -327,6 +330,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
             }
         };
         let _ = tokio::time::timeout(FINISH, all).await;
+        self.hand_on_rest(&mut reported, number, parts).await;
     }
 
     fn note_lost(&self, lost: &Lost, wait: Duration) {

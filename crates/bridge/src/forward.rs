@@ -14,6 +14,7 @@ use crate::outbound::Outbound;
 use crate::pace::PaceOptions;
 use crate::packing::Packing;
 use crate::patience::Patience;
+use crate::standing::Standing;
 use crate::upstream::{Order, Outgoing, Verdict};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,21 +60,13 @@ pub enum ForwardOrder {
 /// Opens the pipes of links; nothing while the gateway has no room, or stops.
 pub type Connect<P> = Arc<dyn Fn() -> Option<P> + Send + Sync>;
 
-/// A connection that stands, as a forward sees it.
-#[derive(Debug, Clone)]
-pub(crate) struct Standing {
-    pub(crate) orders: mpsc::Sender<Order>,
-    /// Another one has another number.
-    pub(crate) number: u64,
-}
-
 /// What a forward shares with its bridge.
 pub(crate) struct ForwardSeat {
     pub(crate) packing: Packing,
     pub(crate) bridge: Arc<str>,
     pub(crate) status: Arc<LaneStatus>,
     pub(crate) retry: RetryOptions,
-    pub(crate) standing: watch::Receiver<Option<Standing>>,
+    pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) verdicts: mpsc::Receiver<(u64, Verdict)>,
 }
 
@@ -85,7 +78,8 @@ pub(crate) struct Forward<P> {
     outbound: Outbound,
     backoff: Backoff,
     dead_letters: DeadLetters,
-    line: Option<Standing>,
+    /// The upstream's connection, as far as that was noted.
+    line: Standing,
     patience: Patience,
     /// Whether the upstream has answered for a message, or a dead letter is kept, since that was looked at.
     was_answered: bool,
@@ -130,7 +124,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             outbound,
             backoff,
             dead_letters,
-            line: None,
+            line: Standing::Gone,
             patience: Patience::default(),
             was_answered: false,
             is_turned_away: false,
@@ -166,7 +160,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
 
     fn restart_flight(&mut self) {
         self.outbound.restart(&self.options);
-        self.line = None;
+        self.line = Standing::Gone;
         self.dead_letters.forget();
     }
 
@@ -197,6 +191,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             match self.wait(&mut link).await {
                 Ok(true) => {}
                 Ok(false) => {
+                    self.judge_all(&mut link);
                     // What is confirmed is settled before the end, so that it does not come again. Where that fails it comes under its id.
                     let _ = tokio::time::timeout(LAST_WORDS, link.outbox.flush()).await;
                     return End::Stopped;
@@ -216,9 +211,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                 None => std::future::pending().await,
             }
         };
-        let blocked =
-            self.line.as_ref().filter(|_| self.outbound.flight.has_unsent() && held_until.is_none());
-        let orders = blocked.map(|line| line.orders.clone());
+        let blocked = self.line.way().filter(|_| self.outbound.flight.has_unsent() && held_until.is_none());
+        let orders = blocked.map(|way| way.orders.clone());
         let capacity = async {
             match &orders {
                 // Where nobody takes them any more the bridge is about to say so.
@@ -237,9 +231,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             verdict = self.seat.verdicts.recv() => {
                 let Some((ticket, verdict)) = verdict else { return Ok(false) };
                 self.judge(ticket, verdict, link);
-                while let Ok((ticket, verdict)) = self.seat.verdicts.try_recv() {
-                    self.judge(ticket, verdict, link);
-                }
+                self.judge_all(link);
             }
             changed = self.seat.standing.changed() => {
                 if changed.is_err() {
@@ -256,33 +248,36 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
 
     /// When something may be sent that may not now, because of the pace or a pause, or is to be given up.
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let own = self.dead_letters.retry_at().into_iter().chain(self.outbound.calm_at());
+        let calm_at = self.line.way().and_then(|_| self.outbound.calm_at());
+        let own = self.dead_letters.retry_at().into_iter().chain(calm_at);
         own.chain(self.outbound.flight.next_deadline()).chain(self.held_until(now)).min()
     }
 
     /// Until when the next message has to wait, where it has to wait for a moment.
     fn held_until(&self, now: Instant) -> Option<Instant> {
-        self.line.as_ref().and_then(|_| self.outbound.held_until(now))
+        self.line.way().and_then(|_| self.outbound.held_until(now))
     }
 
     fn note_standing(&mut self, link: &mut Link<P>) {
+        // What the upstream has said over the connection before still counts.
+        self.judge_all(link);
         let standing = self.seat.standing.borrow_and_update().clone();
-        let is_same = |line: &Standing| standing.as_ref().is_some_and(|other| other.number == line.number);
-        if self.line.as_ref().is_some_and(is_same) {
+        let (is_same, stands) = (self.line.number() == standing.number(), standing.way().is_some());
+        self.line = standing;
+        if is_same {
             return;
         }
-        self.outbound.note_line(standing.is_some());
+        self.outbound.note_line(stands);
         self.backoff.reset();
         let now = Instant::now();
         self.patience.note_lost(now);
-        if standing.is_some() {
+        if stands {
             self.patience.note_standing(now);
         }
         if self.outbound.is_live_first() {
             // While the upstream is away everything is backlog, and what comes when it is back is not.
-            link.outbox.arrange(if standing.is_some() { Backlog::Overtaken } else { Backlog::Grows });
+            link.outbox.arrange(if stands { Backlog::Overtaken } else { Backlog::Grows });
         }
-        self.line = standing;
     }
 
     fn handle(&mut self, event: Event, link: &mut Link<P>) {
@@ -316,7 +311,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn send(&mut self, link: &mut Link<P>) {
         self.dead_letters.retry(&mut link.outbox, Instant::now());
         self.give_up_overdue(link);
-        let Some(line) = self.line.clone() else { return };
+        let Some(line) = self.line.way().cloned() else { return };
         while let Some((part, held)) = self.outbound.next(Instant::now()) {
             let Ok(permit) = line.orders.try_reserve() else { break };
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
@@ -353,6 +348,13 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn give_up(&self, delivered: &Delivered, why: Overdue, link: &mut Link<P>) {
         self.seat.status.count_dropped(why.label());
         link.outbox.settle(delivered.tag, Outcome::GivenUp);
+    }
+
+    /// Judges everything that has come.
+    fn judge_all(&mut self, link: &mut Link<P>) {
+        while let Ok((ticket, verdict)) = self.seat.verdicts.try_recv() {
+            self.judge(ticket, verdict, link);
+        }
     }
 
     fn judge(&mut self, ticket: u64, verdict: Verdict, link: &mut Link<P>) {
@@ -415,7 +417,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         self.is_turned_away &= self.outbound.flight.len() > 0;
         status.set_rejected(self.is_turned_away || self.refusals >= REFUSALS);
         let was_answered = std::mem::take(&mut self.was_answered);
-        if self.line.is_some() {
+        if self.line.number().is_some() {
             let may_be_sent = self.outbound.next(now).is_some();
             let has_work =
                 self.outbound.flight.is_on_its_way() || may_be_sent || !self.dead_letters.is_empty();

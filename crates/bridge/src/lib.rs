@@ -43,6 +43,7 @@ mod recent;
 mod rehearsal;
 mod report;
 mod seen_ids;
+mod standing;
 mod status;
 mod system;
 mod template;

@@ -5,11 +5,12 @@
 //! overtakes it on the same topic, because nothing more is taken in meanwhile. What it never takes is rejected and counted.
 
 use crate::backoff::{Backoff, RetryOptions};
-use crate::forward::{Connect, Standing, random};
+use crate::forward::{Connect, random};
 use crate::known_ids::KnownIds;
 use crate::lane_status::LaneStatus;
 use crate::link::{Event, Link, LinkError, LinkRefusal, Matched, Publishing};
 use crate::patience::Patience;
+use crate::standing::{Standing, Way};
 use crate::upstream::{Incoming, Order, Taken, UNSETTLED_MAX};
 use crate::{LoopGuard, PATH_PROPERTY, Path, Sighting};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -51,7 +52,7 @@ pub(crate) struct ReceiveSeat {
     pub(crate) guard: LoopGuard,
     pub(crate) status: Arc<LaneStatus>,
     pub(crate) retry: RetryOptions,
-    pub(crate) standing: watch::Receiver<Option<Standing>>,
+    pub(crate) standing: watch::Receiver<Standing>,
     /// What came, and over which connection.
     pub(crate) incoming: mpsc::Receiver<(u64, Box<Incoming>)>,
 }
@@ -73,6 +74,10 @@ pub(crate) struct Receive<P> {
     refused: Vec<u64>,
     /// What is to be said over a connection that does not stand yet: what waits in a session may come before it does.
     early: Vec<(Door, Taken)>,
+    /// The way to the connection that stands, or ends and waits for what is to be said over it.
+    way: Option<Way>,
+    /// Whether it ends.
+    is_ending: bool,
     /// The number of the last connection that stood.
     last_standing: u64,
     backoff: Backoff,
@@ -118,6 +123,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             by_id: HashMap::new(),
             refused: Vec::new(),
             early: Vec::new(),
+            way: None,
+            is_ending: false,
             last_standing: 0,
             backoff,
             retry_at: None,
@@ -150,13 +157,21 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         let sleep = tokio::time::sleep(wait);
         tokio::pin!(sleep);
         loop {
+            self.look();
+            if self.is_ending {
+                // What is on its way in comes to nothing before the connection has ended.
+                self.way = None;
+            }
             self.forget_stale();
             tokio::select! {
                 () = &mut sleep => return Some(()),
                 incoming = self.seat.incoming.recv(), if self.waiting.len() < UNSETTLED_MAX => {
                     self.waiting.push_back(incoming?);
                 }
-                changed = self.seat.standing.changed() => changed.ok()?,
+                changed = self.seat.standing.changed() => {
+                    changed.ok()?;
+                    self.note_standing();
+                }
             }
         }
     }
@@ -165,7 +180,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
     /// hands over, and the bridge never waits for this task.
     fn forget_stale(&mut self) {
         if self.waiting.len() >= UNSETTLED_MAX {
-            let standing = self.seat.standing.borrow().as_ref().map(|standing| standing.number);
+            let standing = self.way.as_ref().map(|way| way.number);
             let newest = self.waiting.iter().map(|(connection, _)| *connection).chain(standing).max();
             self.waiting.retain(|(connection, _)| Some(*connection) == newest);
         }
@@ -176,8 +191,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         self.begin(&mut link).await?;
         let _attached = self.seat.status.attach();
         loop {
+            self.look();
+            self.settle_early().await;
             self.save_whole(&mut link);
             self.take_waiting(&mut link).await;
+            self.let_go();
             self.note_under_way();
             let retry_at = self.retry_at;
             let retry = async {
@@ -203,7 +221,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    self.settle_early().await;
+                    self.note_standing();
                 }
             }
         }
@@ -247,8 +265,39 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         }
     }
 
+    /// Looks whether the upstream's connection stands otherwise than before.
+    fn look(&mut self) {
+        if !matches!(self.seat.standing.has_changed(), Ok(false)) {
+            self.note_standing();
+        }
+    }
+
+    fn note_standing(&mut self) {
+        let standing = self.seat.standing.borrow_and_update().clone();
+        self.is_ending = matches!(standing, Standing::Ending(_));
+        match standing {
+            Standing::Open(way) => {
+                self.last_standing = way.number;
+                self.way = Some(way);
+            }
+            Standing::Ending(number) if self.way.as_ref().is_some_and(|way| way.number == number) => {}
+            Standing::Ending(_) | Standing::Gone => self.way = None,
+        }
+    }
+
+    /// Lets a connection end on which nothing is left to be said.
+    fn let_go(&mut self) {
+        if self.is_ending && self.under_way.len() == self.refused.len() {
+            self.way = None;
+        }
+    }
+
     /// Takes in what may be taken in now.
     async fn take_waiting(&mut self, link: &mut Link<P>) {
+        if self.is_ending {
+            // It comes again over the next connection, and nothing has become of it here.
+            self.waiting.clear();
+        }
         self.forget_stale();
         while self.under_way.len() < UNSETTLED_MAX
             && self.retry_at.is_none()
@@ -385,12 +434,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
     /// Tells the upstream, where the connection over which the message came still stands, or will.
     async fn settle(&mut self, door: Door, taken: Taken) {
         let (connection, ticket) = door;
-        let standing = self.seat.standing.borrow().clone();
-        match standing.filter(|standing| standing.number >= connection) {
+        self.look();
+        match &self.way {
             // Where the connection is lost meanwhile, the message comes again.
-            Some(standing) if standing.number == connection => {
-                self.last_standing = connection;
-                let _ = standing.orders.send(Order::Settle { ticket, taken }).await;
+            Some(way) if way.number == connection => {
+                let _ = way.orders.send(Order::Settle { ticket, taken }).await;
             }
             None if connection > self.last_standing => {
                 // One that has begun later says that the one before never stood.
@@ -405,12 +453,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
 
     /// Says what could not be said before the connection stood.
     async fn settle_early(&mut self) {
-        let Some(number) = self.seat.standing.borrow().as_ref().map(|standing| standing.number) else {
-            return;
-        };
-        self.last_standing = number;
-        for (door, taken) in std::mem::take(&mut self.early) {
-            self.settle(door, taken).await;
+        if self.way.is_some() {
+            for (door, taken) in std::mem::take(&mut self.early) {
+                self.settle(door, taken).await;
+            }
         }
     }
 }

@@ -203,7 +203,10 @@ fn the_bridge_fails_over_to_the_next_address_and_back() {
     with_gateway(async |inside| {
         let toy = Toy::new(3);
         toy.with(|state| state.dead = vec![0, 1]);
-        let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
+        let mut options = options(vec![forward("telemetry/#")], vec![]);
+        // Long enough to find out that nothing waits.
+        options.fail_back_after = Duration::from_secs(1);
+        let bridge = AtWork::start(options, toy.clone(), &inside);
         bridge.until(BridgeState::Live).await;
         assert_eq!(bridge.status.connection().address, "toy://2");
         toy.with(|state| state.dead.clear());

@@ -3,6 +3,7 @@
 // A test may stop on the first surprise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod ending;
 mod forwarded;
 mod forwarding;
 mod receiving;

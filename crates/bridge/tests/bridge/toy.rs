@@ -22,6 +22,8 @@ pub(crate) enum Act {
     Say(Verdict),
     /// Takes it and says nothing.
     Swallow,
+    /// Takes it, and says so when the line is closed.
+    ConfirmAtEnd,
 }
 
 #[derive(Default)]
@@ -105,6 +107,7 @@ impl Toy {
         if line.reports.send(Report::Ready).await.is_err() {
             return Lost::Closed;
         }
+        let mut late = Vec::new();
         loop {
             if self.with(|state| std::mem::take(&mut state.is_cut)) {
                 return Lost::Broken("cut".to_owned());
@@ -118,7 +121,13 @@ impl Toy {
                 () = changed => continue,
             };
             match order {
-                None => return Lost::Closed,
+                None => {
+                    for ticket in late {
+                        let verdict = Report::Verdict { ticket, verdict: Verdict::Confirmed };
+                        line.reports.send(verdict).await.unwrap();
+                    }
+                    return Lost::Closed;
+                }
                 Some(Order::Probe) if self.with(|state| state.is_mute) => {}
                 Some(Order::Probe) => drop(line.reports.send(Report::RoundTrip).await),
                 Some(Order::Settle { ticket, taken }) => self.with(|state| {
@@ -130,7 +139,7 @@ impl Toy {
                 Some(Order::Send(outgoing)) => {
                     let act =
                         self.with(|state| state.rule.as_mut().map_or(Act::Confirm, |rule| rule(&outgoing)));
-                    if matches!(act, Act::Confirm | Act::TakeAndBreak | Act::Swallow) {
+                    if !matches!(act, Act::Break | Act::Say(_)) {
                         self.with(|state| {
                             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                             let topic = outgoing.topic.as_str().to_owned();
@@ -148,6 +157,10 @@ impl Toy {
                         Act::Confirm => Verdict::Confirmed,
                         Act::Say(verdict) => verdict,
                         Act::Swallow => continue,
+                        Act::ConfirmAtEnd => {
+                            late.push(outgoing.ticket);
+                            continue;
+                        }
                         Act::Break | Act::TakeAndBreak => return Lost::Broken("as the test says".to_owned()),
                     };
                     let _ = line.reports.send(Report::Verdict { ticket: outgoing.ticket, verdict }).await;
