@@ -4,9 +4,9 @@
 //! `BRIDGE_ROUNDS=100` makes many more rounds, `BRIDGE_SEED=…` brings the clients, faults and moments of a seed back.
 
 mod kafka;
+mod rabbitmq;
 
-use tidegate_soak::{BridgeFaults, Mosquitto, Upstream, bridge_faults};
-
+use tidegate_soak::{BridgeFaults, Mosquitto, Upstream, bridge_faults, mosquitto_bridge_faults};
 use tidegate_testkit::servers::KafkaServer;
 
 use crate::harness::{Scratch, number_in, seed_in};
@@ -49,4 +49,21 @@ fn nothing_is_lost_between_a_gateway_and_kafka() {
     for kind in KafkaServer::under_test().into_iter().filter(|kind| *kind != KafkaServer::Tansu) {
         survives(&kafka::Kafka::start(kind), seed_in("BRIDGE_SEED"));
     }
+}
+
+#[test]
+fn nothing_is_lost_between_a_gateway_and_rabbitmq() {
+    survives(&rabbitmq::RabbitMq::start(), seed_in("BRIDGE_SEED"));
+}
+
+/// A Mosquitto with a bridge of its own and the gateway, one after the other under the same seed: the figures of docs/comparisons/bridge-faults.md.
+/// What the other broker does is told and not judged.
+#[test]
+#[ignore = "a comparison and no proof: somebody has to read what it prints, and it takes a minute for each round"]
+fn comparison_with_the_bridge_of_mosquitto() {
+    let (scratch, seed) = (Scratch::new(), seed_in("BRIDGE_SEED"));
+    let options = options(&scratch, seed);
+    let report = mosquitto_bridge_faults(&options, &Mosquitto::start(), |_| {}).expect("mosquitto starts");
+    println!("Mosquitto as the edge: {report}");
+    survives(&Mosquitto::start(), seed);
 }

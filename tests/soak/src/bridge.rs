@@ -9,9 +9,9 @@
 //! ```
 //!
 //! What was acknowledged to a device arrives at the upstream, and what the upstream has confirmed to its publisher arrives at a subscriber
-//! with a session behind the gateway; in order per topic, and what comes again carries the id that it had. The seed determines what each
-//! client does, which faults come in which order, and when the gateway is killed, counted in what has happened; how the machine
-//! interleaves it all, it does not determine.
+//! with a session behind the gateway; in order per topic. What comes again at the upstream carries the id that it had, and what has an id when it
+//! comes from there does not come again to a subscriber over one connection. The seed determines what each client does, which faults come in
+//! which order, and when the gateway is killed, counted in what has happened; how the machine interleaves it all, it does not determine.
 //!
 //! Everybody is a thread of its own and waits for the one [`scene`].
 
@@ -30,7 +30,7 @@ use crate::gateway::GatewayError;
 use crate::violations::{Kind, Violations};
 use client::{Client, Session};
 use device::{Device, Tongue};
-use edge::{Edge, Gateway};
+use edge::{Edge, Gateway, MosquittoEdge};
 use ledger::{Ledger, Repeats, Way};
 use scene::{Phase, Scene, State};
 use std::path::PathBuf;
@@ -91,6 +91,16 @@ pub fn bridge_faults(
     audit(options, upstream, link.as_deref(), &mut edge, tell)
 }
 
+/// The same with a Mosquitto in place of the gateway, whose own bridge leads to the other one.
+pub fn mosquitto_bridge_faults(
+    options: &BridgeFaults,
+    upstream: &Mosquitto,
+    tell: fn(&str),
+) -> Result<BridgeReport, GatewayError> {
+    let proxy = Proxy::start(upstream.address());
+    audit(options, upstream, Some(&proxy), &mut MosquittoEdge::new(proxy.address()), tell)
+}
+
 fn audit(
     options: &BridgeFaults,
     upstream: &dyn Upstream,
@@ -109,11 +119,11 @@ fn audit(
         threads.spawn(|| watchers::follow_edge(scene));
         director.begin()?;
         director.warm_up();
-        let gives_ids = director.edge.gives_ids();
-        for device in devices(scene, gives_ids, &mut random) {
+        let has_ids = director.edge.has_ids();
+        for device in devices(scene, has_ids, &mut random) {
             threads.spawn(|| device.live(scene));
         }
-        for commander in commanders(scene, &mut random) {
+        for commander in commanders(scene, has_ids, &mut random) {
             threads.spawn(|| commander.live(scene, upstream));
         }
         let plan = FaultPlan::seeded(random.bits()).within(FAULT_BYTES_MAX, upstream.fault_lasts_max());
@@ -160,11 +170,10 @@ fn devices(scene: &Scene, gives_ids: bool, random: &mut Random) -> Vec<Device> {
     all
 }
 
-/// One of them publishes with ids as a gateway does, and one without.
-fn commanders(scene: &Scene, random: &mut Random) -> Vec<Commander> {
+/// One of them publishes with ids as a gateway does, by which a gateway recognises what it has had, and one without.
+fn commanders(scene: &Scene, knows_ids: bool, random: &mut Random) -> Vec<Commander> {
     let commander = |has_id: bool| {
-        // A gateway that is killed forgets which ids it has seen.
-        let repeats = Repeats::Unmarked;
+        let repeats = if has_id && knows_ids { Repeats::Never } else { Repeats::Unmarked };
         let streams = (0..2).map(|number| {
             let topic = format!("commands/{has_id}/{number}");
             let stream = scene.with(|state| state.ledger.stream(&topic, Way::In, repeats));

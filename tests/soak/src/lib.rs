@@ -38,6 +38,7 @@ mod world;
 
 pub use bridge::{
     Arrival, BridgeFaults, BridgeReport, Inbox, Letter, Mosquitto, Outbox, Upstream, bridge_faults,
+    mosquitto_bridge_faults,
 };
 pub use crash::{CrashOptions, CrashReport, crash};
 pub use gateway::GatewayError;

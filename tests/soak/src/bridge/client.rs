@@ -14,6 +14,8 @@ use tidegate_mqtt::codec::{
 use super::scene::PATIENCE;
 
 const READ_BYTES: usize = 64 << 10;
+/// What may be under way to a client with a session, and comes again when its connection ends.
+const UNDER_WAY_MAX: NonZeroU16 = NonZeroU16::new(500).expect("it is not 0");
 /// The user property in which a gateway's id travels.
 const ID_PROPERTY: &str = "tidegate-id";
 
@@ -68,6 +70,7 @@ impl Client {
         let mut properties = PropertiesBuffer::new();
         if version == Version::V5 && session == Session::Kept {
             properties.push(Property::SessionExpiryInterval(u32::MAX)).expect("the property is valid");
+            properties.push(Property::ReceiveMaximum(UNDER_WAY_MAX)).expect("the property is valid");
         }
         let connect = Connect {
             version,

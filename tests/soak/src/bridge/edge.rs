@@ -1,10 +1,12 @@
-//! What stands between devices and the bad link: the gateway with its bridge.
+//! What stands between devices and the bad link: the gateway with its bridge, or Mosquitto with its own.
 
 use super::scene::Doors;
 use crate::gateway::GatewayError;
 use crate::life::{LISTENERS, Life};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tidegate_testkit::servers;
 
 /// Small files, so that space is given back while it runs.
 const CONFIG: &str = r#"
@@ -27,8 +29,8 @@ pub(crate) trait Edge {
     /// SIGKILL; what it had to complain of.
     fn kill(&mut self) -> Vec<String>;
 
-    /// Whether what it forwards has ids.
-    fn gives_ids(&self) -> bool;
+    /// Whether it forwards with ids, and recognises by them what it receives.
+    fn has_ids(&self) -> bool;
 }
 
 /// The gateway.
@@ -70,7 +72,62 @@ impl Edge for Gateway {
         self.life.take().map_or_else(Vec::new, Life::kill)
     }
 
-    fn gives_ids(&self) -> bool {
+    fn has_ids(&self) -> bool {
         true
+    }
+}
+
+/// Mosquitto with a bridge of its own.
+#[derive(Debug)]
+pub(crate) struct MosquittoEdge {
+    config: String,
+    server: Option<servers::Mosquitto>,
+}
+
+impl MosquittoEdge {
+    /// A bridge to this address that forwards and receives what the gateway's does, as safely as its manual allows: sessions on both sides, no limit of
+    /// what waits, and the disk written at every change. Its MQTT 5.0 would be less safe, because it asks for no session expiry there, and
+    /// so has no session.
+    pub(crate) fn new(central: SocketAddr) -> MosquittoEdge {
+        let config = format!(
+            "allow_anonymous true\nautosave_on_changes true\nautosave_interval 1\nmax_queued_bytes 0\nset_tcp_nodelay true\n\
+             connection central\naddress {central}\nremote_clientid edge-1-central\nlocal_clientid local.central\n\
+             bridge_protocol_version mqttv311\ncleansession false\nlocal_cleansession false\nnotifications false\n\
+             restart_timeout 1\nkeepalive_interval 5\n\
+             topic telemetry/# out 1 \"\" plant/\ntopic commands/# in 1"
+        );
+        MosquittoEdge { config, server: None }
+    }
+}
+
+impl Edge for MosquittoEdge {
+    fn begin(&mut self) -> Result<Doors, GatewayError> {
+        let server = match &mut self.server {
+            Some(server) => {
+                server.start_again();
+                server
+            }
+            nothing => nothing.insert(servers::Mosquitto::start_with(&self.config)),
+        };
+        Ok(Doors { mqtt: server.address(), stomp: None })
+    }
+
+    fn begin_in_vain(&mut self, after: Duration) -> Result<(), GatewayError> {
+        self.begin()?;
+        std::thread::sleep(after);
+        self.kill();
+        Ok(())
+    }
+
+    /// What it says is not judged.
+    fn kill(&mut self) -> Vec<String> {
+        if let Some(server) = &mut self.server {
+            server.kill();
+        }
+        Vec::new()
+    }
+
+    fn has_ids(&self) -> bool {
+        false
     }
 }

@@ -27,6 +27,19 @@ pub(crate) enum Repeats {
     Unmarked,
     /// It carries the id that it had the first time.
     Marked,
+    /// Nothing: it was recognised on its way, but for what the disk did not have yet when the edge was killed.
+    Never,
+}
+
+/// What else explains that a message comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excuse {
+    /// Nothing.
+    None,
+    /// It comes over another connection than the first time: the edge may have been killed in between.
+    Reconnected,
+    /// The last link alone, which says so.
+    Redelivered,
 }
 
 /// What was counted for one way.
@@ -101,8 +114,8 @@ impl Ledger {
         }
     }
 
-    /// A message has come out; `is_redelivered` where the last link alone explains that it comes again.
-    pub(crate) fn arrived(&mut self, payload: &[u8], id: Option<&str>, is_redelivered: bool) {
+    /// A message has come out.
+    pub(crate) fn arrived(&mut self, payload: &[u8], id: Option<&str>, excuse: Excuse) {
         self.ticks += 1;
         let is_known = |stamp: &Stamp| {
             let stream = self.streams.get(stamp.stream.0 as usize);
@@ -114,18 +127,18 @@ impl Ledger {
         };
         let seen = self.streams[stamp.stream.0 as usize].seen.get(&stamp.sequence).cloned();
         match seen {
-            Some(_) if is_redelivered => {}
-            Some(first) => self.repeated(stamp, first.as_deref(), id),
+            Some(first) => self.repeated(stamp, first.as_deref(), id, excuse),
             None => self.first_seen(stamp, id),
         }
     }
 
-    fn repeated(&mut self, stamp: Stamp, first: Option<&str>, again: Option<&str>) {
+    fn repeated(&mut self, stamp: Stamp, first: Option<&str>, again: Option<&str>, excuse: Excuse) {
         let Stream { topic, way, repeats, .. } = &self.streams[stamp.stream.0 as usize];
-        self.tallies[*way as usize].repeated += 1;
+        self.tallies[*way as usize].repeated += u64::from(excuse != Excuse::Redelivered);
         let is_right = match repeats {
             Repeats::Unmarked => true,
             Repeats::Marked => first == again,
+            Repeats::Never => excuse != Excuse::None,
         };
         if !is_right {
             let number = stamp.sequence;
@@ -215,7 +228,7 @@ mod tests {
         let first = send(&mut ledger, stream);
         send(&mut ledger, stream);
         ledger.publishing(stream);
-        ledger.arrived(&first, Some("a"), false);
+        ledger.arrived(&first, Some("a"), Excuse::None);
         assert_eq!(ledger.owed(), 1);
         ledger.write_off();
         assert_eq!((ledger.owed(), ledger.tally(Way::Out).lost), (0, 1));
@@ -227,10 +240,10 @@ mod tests {
         let (mut ledger, stream) = ledger(Repeats::Marked);
         let sent: Vec<_> = (0..3).map(|_| send(&mut ledger, stream)).collect();
         for (at, id) in [(0, "a"), (1, "b"), (0, "a"), (1, "b"), (2, "c")] {
-            ledger.arrived(&sent[at], Some(id), false);
+            ledger.arrived(&sent[at], Some(id), Excuse::None);
         }
         assert_eq!((counts(&ledger), ledger.tally(Way::Out).repeated), (vec![], 2));
-        ledger.arrived(&sent[0], Some("d"), false);
+        ledger.arrived(&sent[0], Some("d"), Excuse::None);
         assert_eq!(counts(&ledger), [(Kind::Duplicate, 1)]);
     }
 
@@ -238,8 +251,8 @@ mod tests {
     fn an_older_one_that_was_never_seen_is_out_of_order() {
         let (mut ledger, stream) = ledger(Repeats::Unmarked);
         let sent: Vec<_> = (0..2).map(|_| send(&mut ledger, stream)).collect();
-        ledger.arrived(&sent[1], None, false);
-        ledger.arrived(&sent[0], None, false);
+        ledger.arrived(&sent[1], None, Excuse::None);
+        ledger.arrived(&sent[0], None, Excuse::None);
         assert_eq!(counts(&ledger), [(Kind::OutOfOrder, 1)]);
     }
 
@@ -247,26 +260,40 @@ mod tests {
     fn two_messages_never_share_an_id_and_each_has_one() {
         let (mut ledger, stream) = ledger(Repeats::Marked);
         let sent: Vec<_> = (0..3).map(|_| send(&mut ledger, stream)).collect();
-        ledger.arrived(&sent[0], Some("a"), false);
-        ledger.arrived(&sent[1], Some("a"), false);
-        ledger.arrived(&sent[2], None, false);
+        ledger.arrived(&sent[0], Some("a"), Excuse::None);
+        ledger.arrived(&sent[1], Some("a"), Excuse::None);
+        ledger.arrived(&sent[2], None, Excuse::None);
         assert_eq!(counts(&ledger), [(Kind::Duplicate, 1), (Kind::Protocol, 1)]);
     }
 
     #[test]
-    fn what_the_last_link_alone_repeats_is_not_counted() {
-        let (mut ledger, stream) = ledger(Repeats::Unmarked);
+    fn what_the_last_link_alone_repeats_is_not_counted_and_is_the_same_message() {
+        let (mut ledger, stream) = ledger(Repeats::Marked);
         let sent = send(&mut ledger, stream);
-        ledger.arrived(&sent, None, false);
-        ledger.arrived(&sent, None, true);
+        ledger.arrived(&sent, Some("a"), Excuse::None);
+        ledger.arrived(&sent, Some("a"), Excuse::Redelivered);
         assert_eq!((counts(&ledger), ledger.tally(Way::Out).repeated), (vec![], 0));
+        ledger.arrived(&sent, Some("b"), Excuse::Redelivered);
+        assert_eq!((counts(&ledger), ledger.tally(Way::Out).repeated), (vec![(Kind::Duplicate, 1)], 0));
+    }
+
+    #[test]
+    fn what_is_recognised_on_its_way_comes_once_over_a_connection() {
+        let (mut ledger, stream) = ledger(Repeats::Never);
+        let sent = send(&mut ledger, stream);
+        ledger.arrived(&sent, None, Excuse::None);
+        ledger.arrived(&sent, None, Excuse::Redelivered);
+        ledger.arrived(&sent, None, Excuse::Reconnected);
+        assert_eq!((counts(&ledger), ledger.tally(Way::Out).repeated), (vec![], 1));
+        ledger.arrived(&sent, None, Excuse::None);
+        assert_eq!(counts(&ledger), [(Kind::Duplicate, 1)]);
     }
 
     #[test]
     fn bytes_that_nobody_sent_are_noticed() {
         let (mut ledger, stream) = ledger(Repeats::Marked);
-        ledger.arrived(b"something", None, false);
-        ledger.arrived(&Stamp { stream, sequence: 1 }.payload(0), None, false);
+        ledger.arrived(b"something", None, Excuse::None);
+        ledger.arrived(&Stamp { stream, sequence: 1 }.payload(0), None, Excuse::None);
         assert_eq!(counts(&ledger), [(Kind::Phantom, 2)]);
     }
 }

@@ -53,6 +53,11 @@ pub trait Inbox: Send {
 pub trait Outbox: Send {
     /// Sends one message, and is true where the upstream has confirmed it. Where it has not, nobody knows; the next call connects again.
     fn publish(&mut self, letter: &Letter<'_>) -> bool;
+
+    /// The same for several in their order; together, where that is faster.
+    fn publish_all(&mut self, letters: &[Letter<'_>]) -> Vec<bool> {
+        letters.iter().map(|letter| self.publish(letter)).collect()
+    }
 }
 
 /// A message that was forwarded.
