@@ -9,8 +9,11 @@ use std::sync::{Arc, LazyLock};
 use super::certificates::{CERTIFIED_USER, Certificates};
 use super::{Launch, Server, write};
 
-/// Virtual hosts that exist from the first start: to make one later costs a second of a command in Erlang.
-const VHOSTS: usize = 32;
+/// Virtual hosts that exist from the first start: to make one later costs a second of a command in Erlang. Each start looks after each of them, so a
+/// server that is restarted has few.
+const VHOSTS: usize = 4;
+/// Of the one server for many tests.
+const VHOSTS_SHARED: usize = 32;
 
 /// The hash of the password `guest` as RabbitMQ keeps it: four bytes of salt, then SHA-256.
 const GUEST_HASH: &str = "c2FsdDRwMuw4kgNZhm0cEYx1m4NAR6BCdplxDdFbnDjbRIKq";
@@ -19,12 +22,14 @@ const GUEST_HASH: &str = "c2FsdDRwMuw4kgNZhm0cEYx1m4NAR6BCdplxDdFbnDjbRIKq";
 #[derive(Debug)]
 pub struct RabbitMq {
     server: Server,
+    vhosts: usize,
     vhosts_taken: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Options {
     extra: String,
+    vhosts: usize,
 }
 
 impl RabbitMq {
@@ -35,21 +40,26 @@ impl RabbitMq {
 
     /// With these lines of rabbitmq.conf, such as a listener with TLS or a limit.
     pub fn start_with(extra: &str) -> RabbitMq {
-        let server = Server::start(Options { extra: extra.to_owned() });
-        RabbitMq { server, vhosts_taken: AtomicUsize::new(0) }
+        RabbitMq::start_for(extra, VHOSTS)
+    }
+
+    fn start_for(extra: &str, vhosts: usize) -> RabbitMq {
+        let server = Server::start(Options { extra: extra.to_owned(), vhosts });
+        RabbitMq { server, vhosts, vhosts_taken: AtomicUsize::new(0) }
     }
 
     /// The one server of all tests of a program that leave it alone: each takes a [`RabbitMq::vhost`] of its own. It starts
     /// when it is first asked for and ends with the program.
     pub fn shared() -> Arc<RabbitMq> {
-        static SHARED: LazyLock<Arc<RabbitMq>> = LazyLock::new(|| Arc::new(RabbitMq::start()));
+        static SHARED: LazyLock<Arc<RabbitMq>> =
+            LazyLock::new(|| Arc::new(RabbitMq::start_for("", VHOSTS_SHARED)));
         Arc::clone(&SHARED)
     }
 
     /// The name of a virtual host that nobody else was given.
     pub fn vhost(&self) -> String {
         let number = self.vhosts_taken.fetch_add(1, Ordering::Relaxed);
-        assert!(number < VHOSTS, "there are {VHOSTS} virtual hosts; raise the number");
+        assert!(number < self.vhosts, "there are {} virtual hosts; raise the number", self.vhosts);
         format!("test-{number}")
     }
 
@@ -82,7 +92,7 @@ impl Launch for Options {
 
     fn command(&self, folder: &Path, ports: &[u16]) -> Command {
         let (clients, nodes, mapper) = (ports[0], ports[1], ports[2]);
-        let definitions = write(folder, "definitions.json", &definitions());
+        let definitions = write(folder, "definitions.json", &definitions(self.vhosts));
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{clients}\nload_definitions = {}\nlog.file = false\nlog.console = true\n\
              log.console.level = info\n{}\n{}\n",
@@ -137,9 +147,9 @@ fn encryption(certificates: &Certificates, port: u16) -> String {
 }
 
 /// The users and the virtual hosts, as RabbitMQ imports them when it starts.
-fn definitions() -> String {
+fn definitions(vhosts: usize) -> String {
     let names: Vec<String> =
-        std::iter::once("/".to_owned()).chain((0..VHOSTS).map(|n| format!("test-{n}"))).collect();
+        std::iter::once("/".to_owned()).chain((0..vhosts).map(|n| format!("test-{n}"))).collect();
     let vhosts: Vec<String> = names.iter().map(|name| format!(r#"{{"name":"{name}"}}"#)).collect();
     let permission = |name: &String| {
         ["guest", CERTIFIED_USER].map(|user| {
