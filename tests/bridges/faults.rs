@@ -29,7 +29,8 @@ fn options(scratch: &Scratch, seed: u64) -> BridgeFaults {
 /// topic, and what comes again carries the id that it had.
 fn survives(upstream: &dyn Upstream, seed: u64) {
     let scratch = Scratch::new();
-    let options = options(&scratch, seed);
+    let mut options = options(&scratch, seed);
+    options.rounds = number_in("BRIDGE_ROUNDS").map_or(upstream.rounds(), |rounds| rounds as usize);
     println!("BRIDGE_SEED={seed} for {}", upstream.name());
     let report = bridge_faults(&options, upstream, |line| println!("{line}")).expect("the gateway starts");
     println!("{report}");

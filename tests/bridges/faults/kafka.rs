@@ -116,6 +116,10 @@ to = "commands/{{key}}"
         )
     }
 
+    fn rounds(&self) -> usize {
+        3
+    }
+
     /// The client library gets over the end of a connection by itself, so that only a silence has the bridge begin anew.
     fn fault_lasts_max(&self) -> Duration {
         Duration::from_secs(3)

@@ -19,6 +19,11 @@ pub trait Upstream: Send + Sync {
         Some(Arc::new(Proxy::start(self.address())))
     }
 
+    /// How many rounds are made where nobody asks for more: some within a minute, on a machine that has better things to do.
+    fn rounds(&self) -> usize {
+        1
+    }
+
     /// How long a fault lasts at most. Some have to last longer than the bridge takes to give a connection up.
     fn fault_lasts_max(&self) -> Duration {
         Duration::from_millis(500)
