@@ -51,6 +51,22 @@ impl Parts {
         }
     }
 
+    /// The same, with what travels beside an event: reply-to, correlation and user properties, but for those of whose names the event has one
+    /// itself. What is said there of the payload means the event.
+    #[must_use]
+    pub fn with_beside(mut self, beside: &Properties) -> Parts {
+        let properties = &mut self.properties;
+        properties.reply_to.clone_from(&beside.reply_to);
+        properties.correlation.clone_from(&beside.correlation);
+        let own = properties.user.len();
+        for (name, value) in &beside.user {
+            if !properties.user.iter().take(own).any(|(known, _)| known == name) {
+                properties.user.push((name.clone(), value.clone()));
+            }
+        }
+        self
+    }
+
     /// Checks every text. What a bridge writes itself is taken from where bridges write it, and not from an envelope.
     pub(super) fn checked(mut self) -> Result<Parts, OpenError> {
         let properties = &mut self.properties;
