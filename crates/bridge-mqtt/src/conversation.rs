@@ -9,8 +9,10 @@
 //!  Subscribing becomes Open without a SUBACK as well where as much has come as may be without an acknowledgement.
 //! ```
 
+use crate::arrivals::{Arrivals, Room};
 use crate::options::MqttOptions;
 use crate::outbound::{Publication, publication};
+use crate::strangers::{Strangers, filters_of};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -24,13 +26,15 @@ use tidegate_mqtt::codec::{
     Ack, ConnAck, Connect, DecodeError, Disconnect, EncodeError, Packet, PacketType, Password,
     PropertiesBuffer, PropertiesRef, Property, Publish, ReasonCode, RetainHandling, SubAck, SubscribeFilter,
     SubscriptionOptions, Version, decode, encode, encode_ack, encode_pingreq, encode_subscribe,
-    message_properties,
+    encode_unsubscribe, message_properties,
 };
 
 /// What the broker may hear nothing for before it gives the client up, in seconds.
 pub(crate) const KEEP_ALIVE_SECONDS: u16 = 60;
 /// Unsent bytes above which no more is asked of the conversation.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
+/// How many packet identifiers messages may have at a time: one is left for UNSUBSCRIBE.
+const IDS_MAX: usize = u16::MAX as usize - 1;
 /// The identifier of the only SUBSCRIBE of a connection.
 const SUBSCRIBE_ID: NonZeroU16 = NonZeroU16::MAX;
 
@@ -48,9 +52,10 @@ pub(crate) struct Conversation {
     /// Messages for which the broker has no room before it acknowledges others. What is ordered behind them does not wait for them.
     held: VecDeque<Box<Outgoing>>,
     last_id: u16,
-    /// Messages that came and are not acknowledged, in their order.
-    received: VecDeque<Unsettled>,
-    next_ticket: u64,
+    arrivals: Arrivals,
+    /// Whether what was read ends at a message for which there is no room, and until when it waits for that at the most.
+    stopped: Option<Option<Instant>>,
+    strangers: Strangers,
     scratch: String,
 }
 
@@ -70,22 +75,17 @@ struct Granted {
     retains: bool,
 }
 
-struct Unsettled {
-    ticket: u64,
-    packet_id: Option<NonZeroU16>,
-    taken: Option<Taken>,
-}
-
 impl Conversation {
     /// A conversation that begins with CONNECT to the address of this number.
     pub(crate) fn new(options: Arc<MqttOptions>, address: usize) -> Result<Conversation, Lost> {
         let granted = Granted {
-            receive_maximum: usize::from(u16::MAX),
+            receive_maximum: IDS_MAX,
             packet_bytes_max: usize::MAX,
             qos_max: QoS::ExactlyOnce,
             retains: true,
         };
         let mut conversation = Conversation {
+            arrivals: Arrivals::new(options.receives.len()),
             options,
             phase: Phase::Connecting,
             output: Vec::new(),
@@ -94,8 +94,8 @@ impl Conversation {
             sent: HashMap::new(),
             held: VecDeque::new(),
             last_id: 0,
-            received: VecDeque::new(),
-            next_ticket: 0,
+            stopped: None,
+            strangers: Strangers::default(),
             scratch: String::new(),
         };
         conversation.connect(address).map_err(|error| Lost::Refused(error.to_string()))?;
@@ -139,7 +139,12 @@ impl Conversation {
 
     /// Whether more may be heard: what was received and is not settled is bounded, and so is what the bridge has not heard yet.
     pub(crate) fn can_listen(&self) -> bool {
-        self.received.len() < UNSETTLED_MAX && self.reports.len() < UNSETTLED_MAX
+        self.stopped.is_none() && self.reports.len() < UNSETTLED_MAX
+    }
+
+    /// When there is something to be done though nothing happens.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.stopped.flatten()
     }
 
     /// Whether nothing is on its way in either direction.
@@ -167,9 +172,7 @@ impl Conversation {
                 self.send_held(now);
             }
             Order::Settle { ticket, taken } => {
-                if let Some(received) = self.received.iter_mut().find(|received| received.ticket == ticket) {
-                    received.taken = Some(taken);
-                }
+                self.arrivals.settle(ticket, taken);
                 self.acknowledge();
             }
             Order::Probe => self.ping(),
@@ -221,21 +224,26 @@ impl Conversation {
     fn next_id(&mut self) -> NonZeroU16 {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
-            if let Some(id) = NonZeroU16::new(self.last_id).filter(|id| !self.sent.contains_key(id)) {
+            let is_free = |id: &NonZeroU16| !self.sent.contains_key(id) && !self.strangers.uses(*id);
+            if let Some(id) = NonZeroU16::new(self.last_id).filter(is_free) {
                 return id;
             }
         }
     }
 
-    /// Handles every whole packet at the front of what has come; returns how many bytes that took.
+    /// Handles every whole packet at the front of what has come, up to a message for which there is no room; returns how many bytes that took.
     pub(crate) fn handle_bytes(&mut self, input: &[u8], now: Instant) -> Result<usize, Lost> {
         let (version, limit) = (self.options.version, self.options.packet_bytes_max);
         let broken = |error: DecodeError| Lost::Broken(format!("the broker sends what is no MQTT: {error}"));
         let mut rest = input;
-        while self.can_listen()
+        self.stopped = None;
+        while self.reports.len() < UNSETTLED_MAX
             && let Some((packet, bytes)) = decode(rest, version, limit).map_err(broken)?
         {
             self.handle_packet(&packet, now)?;
+            if self.stopped.is_some() {
+                break;
+            }
             rest = rest.get(bytes..).unwrap_or_default();
         }
         Ok(input.len() - rest.len())
@@ -245,7 +253,11 @@ impl Conversation {
         match (self.phase, packet) {
             (Phase::Connecting, Packet::ConnAck(connack)) => self.handle_connack(connack),
             (Phase::Subscribing | Phase::Open, Packet::SubAck(suback)) => self.handle_suback(suback),
-            (Phase::Subscribing | Phase::Open, Packet::Publish(publish)) => self.handle_publish(publish),
+            (Phase::Subscribing | Phase::Open, Packet::Publish(publish)) => self.handle_publish(publish, now),
+            (Phase::Subscribing | Phase::Open, Packet::UnsubAck(ack)) => {
+                self.strangers.handle_unsuback(ack.packet_id);
+                Ok(())
+            }
             (Phase::Open, Packet::PubAck(ack)) => {
                 self.handle_puback(ack, now);
                 Ok(())
@@ -275,7 +287,7 @@ impl Conversation {
         self.granted = Granted {
             receive_maximum: properties
                 .receive_maximum()
-                .map_or(usize::from(u16::MAX) - 1, |max| max.get().into()),
+                .map_or(IDS_MAX, |max| usize::from(max.get()).min(IDS_MAX)),
             packet_bytes_max: properties.maximum_packet_size().map_or(usize::MAX, |max| max.get() as usize),
             qos_max: properties.maximum_qos().unwrap_or(QoS::ExactlyOnce),
             retains: properties.retain_available().unwrap_or(true),
@@ -349,55 +361,64 @@ impl Conversation {
         self.send_held(now);
     }
 
-    fn handle_publish(&mut self, publish: &Publish<'_>) -> Result<(), Lost> {
+    fn handle_publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<(), Lost> {
         if publish.qos == QoS::ExactlyOnce {
             return Err(Lost::Broken("the broker sends at a level that nobody has subscribed".to_owned()));
         }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let packet_id = publish.packet_id;
-        let incoming = self.incoming(publish, ticket);
-        let taken = incoming.is_none().then_some(Taken::Never);
-        self.received.push_back(Unsettled { ticket, packet_id, taken });
-        match incoming {
-            Some(incoming) => self.reports.push_back(Report::Received(Box::new(incoming))),
-            None => self.acknowledge(),
+        let topic = Topic::parse(publish.topic).ok();
+        let lane = topic.as_ref().and_then(|topic| self.lane_of(topic));
+        match (self.arrivals.room(lane, publish.packet_id, now), lane) {
+            (Room::Later(until), _) => self.stopped = Some(until),
+            (Room::Yes, Some(lane)) => {
+                let ticket = self.arrivals.note(lane, publish.packet_id);
+                let incoming = incoming(lane, ticket, publish);
+                self.reports.push_back(Report::Received(Box::new(incoming)));
+            }
+            (Room::No, Some(lane)) => self.reports.push_back(Report::Dropped {
+                lane,
+                label: "no_room",
+                reason: "a message at level 0 found no room: the receive cannot keep what it has".to_owned(),
+            }),
+            (_, None) => self.handle_stranger(topic.as_ref(), publish.packet_id),
         }
         // A broker may send all of a session's messages before its SUBACK, some more than they were asked for: nothing of it could be acknowledged
         // before the bridge is told that the connection stands, and the SUBACK behind it could not be read before something is acknowledged.
-        if self.phase == Phase::Subscribing && self.received.len() >= UNSETTLED_MAX {
+        if self.phase == Phase::Subscribing && (self.stopped.is_some() || self.arrivals.is_full()) {
             self.open();
         }
         Ok(())
     }
 
-    /// The message, for the first receive that selects its topic; nothing where none does.
-    fn incoming(&self, publish: &Publish<'_>, ticket: u64) -> Option<Incoming> {
-        let topic = Topic::parse(publish.topic).ok()?;
-        let lane = self.options.receives.iter().position(|received| selects(&received.filter, &topic))?;
-        let mut properties = message_properties(&publish.properties).unwrap_or_default();
-        let (id, path) = (take(&mut properties, ID_PROPERTY), take(&mut properties, PATH_PROPERTY));
-        let expiry = publish.properties.message_expiry_interval();
-        Some(Incoming {
-            lane,
-            ticket,
-            place: vec![("topic", topic.as_str().to_owned())],
-            payload: Bytes::copy_from_slice(publish.payload),
-            qos: publish.qos,
-            retain: publish.retain,
-            properties: (!properties.is_empty()).then_some(properties),
-            expires_in: expiry.map(|seconds| Duration::from_secs(seconds.into())),
-            id,
-            path,
-        })
+    /// The first receive that selects a topic.
+    fn lane_of(&self, topic: &Topic) -> Option<usize> {
+        self.options.receives.iter().position(|received| selects(&received.filter, topic))
     }
 
-    /// Acknowledges in the order in which messages came ([MQTT-4.6.0-2]).
+    /// Handles a message that no receive selects: the session has a subscription of an earlier configuration, which is left where it can be told.
+    fn handle_stranger(&mut self, topic: Option<&Topic>, packet_id: Option<NonZeroU16>) {
+        let topic = topic.map(Topic::as_str).unwrap_or_default();
+        let reason = format!(
+            "a message to `{topic}` is for no receive: the session there has a subscription from before"
+        );
+        self.reports.push_back(Report::Dropped { lane: 0, label: "not_selected", reason });
+        if let Some(packet_id) = packet_id {
+            self.arrivals.note_unwanted(packet_id);
+            self.acknowledge();
+        }
+        if self.strangers.may_leave() {
+            let (id, version, limit) = (self.next_id(), self.options.version, self.granted.packet_bytes_max);
+            let (none, filters) = (PropertiesRef::default(), filters_of(topic));
+            let filters = filters.iter().map(String::as_str);
+            if encode_unsubscribe(&mut self.output, version, id, &none, filters, limit).is_ok() {
+                self.strangers.note_leaving(id);
+            }
+        }
+    }
+
     fn acknowledge(&mut self) {
-        while let Some(received) = self.received.pop_front_if(|received| received.taken.is_some()) {
-            let Some(packet_id) = received.packet_id else { continue };
-            match (received.taken, self.options.version) {
-                (Some(Taken::Never), Version::V5) => self.refuse(packet_id),
+        while let Some((packet_id, taken)) = self.arrivals.next_settled() {
+            match (taken, self.options.version) {
+                (Taken::Never, Version::V5) => self.refuse(packet_id),
                 _ => encode_ack(&mut self.output, PacketType::PubAck, packet_id),
             }
         }
@@ -415,6 +436,25 @@ impl Conversation {
 
 fn receive_maximum() -> NonZeroU16 {
     u16::try_from(UNSETTLED_MAX / 2).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
+}
+
+fn incoming(lane: usize, ticket: u64, publish: &Publish<'_>) -> Incoming {
+    let mut properties = message_properties(&publish.properties).unwrap_or_default();
+    let (id, path) = (take(&mut properties, ID_PROPERTY), take(&mut properties, PATH_PROPERTY));
+    let expiry = publish.properties.message_expiry_interval();
+    let topic = String::from_utf8_lossy(publish.topic).into_owned();
+    Incoming {
+        lane,
+        ticket,
+        place: vec![("topic", topic)],
+        payload: Bytes::copy_from_slice(publish.payload),
+        qos: publish.qos,
+        retain: publish.retain,
+        properties: (!properties.is_empty()).then_some(properties),
+        expires_in: expiry.map(|seconds| Duration::from_secs(seconds.into())),
+        id,
+        path,
+    }
 }
 
 /// Whether a subscription selects a topic; of a shared one that is the filter behind its name.

@@ -11,10 +11,12 @@
 //! cases. What comes from there is taken at level 1 at the most for the same reason.
 
 mod address;
+mod arrivals;
 mod client;
 mod conversation;
 mod options;
 mod outbound;
+mod strangers;
 
 pub use address::{AddressError, MqttAddress};
 pub use options::{Forwarded, MqttOptions, Received, Secret};

@@ -303,6 +303,12 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
                     let _ = receive.send((number, incoming)).await;
                 }
             }
+            Report::Dropped { lane, label, reason } => {
+                if let Some(status) = self.status.receives().get(lane) {
+                    status.count_dropped(label);
+                    status.note_problem(&reason);
+                }
+            }
             Report::Ready | Report::RoundTrip => {}
         }
     }

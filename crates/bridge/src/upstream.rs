@@ -7,7 +7,7 @@
 //! ```text
 //!             Order::Send ──► ┌──────────┐ ◄──► the upstream's own protocol
 //!           Order::Settle ──► │ Upstream │
-//!            Order::Probe ──► └──────────┘ ──► Report::Ready, Verdict, Received, RoundTrip
+//!            Order::Probe ──► └──────────┘ ──► Report::Ready, Verdict, Received, Dropped, RoundTrip
 //! ```
 
 use bytes::Bytes;
@@ -45,7 +45,8 @@ pub trait Upstream: Send + Sync + fmt::Debug {
 pub struct Line {
     /// What the upstream is to do. Sends of one lane are in the order in which they have to arrive.
     pub orders: mpsc::Receiver<Order>,
-    /// What it has to say. Bounded, and emptied whatever else happens; whoever waits for room here goes on taking orders.
+    /// What it has to say. Bounded, and emptied whatever else happens: the bridge waits for no order to be taken while it empties it, so
+    /// whoever waits for room here may leave orders waiting meanwhile.
     pub reports: mpsc::Sender<Report>,
 }
 
@@ -166,6 +167,15 @@ pub enum Report {
     },
     /// A message came.
     Received(Box<Incoming>),
+    /// A message came and is not handed over, which is counted; there is nothing to be settled.
+    Dropped {
+        /// Which of the bridge's receives it belongs to; the first one where it belongs to none.
+        lane: usize,
+        /// One word for metrics: `no_room`, `not_selected`.
+        label: &'static str,
+        /// In words.
+        reason: String,
+    },
     /// The upstream has answered a probe, or anything else that proves that it takes part (not: that bytes could be written).
     RoundTrip,
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::arrivals::{ACKNOWLEDGED_MAX, FLEETING_MAX};
 use crate::{Forwarded, MqttAddress, Received};
 use tidegate_bridge::{Form, Template, Vocabulary};
 use tidegate_message::TopicFilter;
@@ -51,12 +52,22 @@ fn connack(reason: ReasonCode) -> Packet<'static> {
 /// Messages of the broker under these packet identifiers.
 fn hear_commands(conversation: &mut Conversation, ids: impl IntoIterator<Item = u16>) {
     for id in ids {
-        let packet_id = NonZeroU16::new(id);
-        let (topic, properties) = (&b"commands/x"[..], PropertiesRef::default());
-        let (dup, qos, retain, payload) = (false, QoS::AtLeastOnce, false, &b"open"[..]);
-        let publish = Publish { dup, qos, retain, topic, packet_id, properties, payload };
-        hear(conversation, &Packet::Publish(publish)).unwrap();
+        hear(conversation, &command(b"commands/x", NonZeroU16::new(id))).unwrap();
     }
+}
+
+fn command(topic: &[u8], packet_id: Option<NonZeroU16>) -> Packet<'_> {
+    let qos = if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+    let (dup, retain, properties, payload) = (false, false, PropertiesRef::default(), &b"open"[..]);
+    Packet::Publish(Publish { dup, qos, retain, topic, packet_id, properties, payload })
+}
+
+/// A conversation that receives, and has had its SUBACK.
+fn subscribed() -> Conversation {
+    let mut conversation = open(true);
+    conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1], Instant::now()).unwrap();
+    conversation.reports.clear();
+    conversation
 }
 
 fn open(receives: bool) -> Conversation {
@@ -182,18 +193,85 @@ fn a_lifetime_goes_on_while_the_broker_has_no_room() {
 #[test]
 fn a_session_that_fills_the_window_before_the_suback_is_acknowledged() {
     let mut conversation = open(true);
-    hear_commands(&mut conversation, 1..=UNSETTLED_MAX as u16 - 1);
+    hear_commands(&mut conversation, 1..=ACKNOWLEDGED_MAX as u16 - 1);
     assert!(!conversation.reports.iter().any(|report| matches!(report, Report::Ready)));
-    hear_commands(&mut conversation, [UNSETTLED_MAX as u16]);
+    hear_commands(&mut conversation, [ACKNOWLEDGED_MAX as u16]);
     assert!(matches!(conversation.reports.pop_back(), Some(Report::Ready)));
-    assert!(!conversation.can_listen());
     conversation.reports.clear();
     conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes }, Instant::now());
-    assert!(!conversation.output.is_empty() && conversation.can_listen());
+    assert!(!conversation.output.is_empty());
     conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 1], Instant::now()).unwrap();
     assert!(conversation.reports.is_empty(), "it is not ready twice");
     let refused = conversation.handle_bytes(&[0x90, 4, 0xff, 0xff, 0, 0x87], Instant::now());
     assert!(matches!(refused, Err(Lost::Refused(_))), "{refused:?}");
+}
+
+/// A receive that can keep nothing does not keep the forwards beside it from hearing what the broker says of theirs.
+#[test]
+fn a_full_receive_stops_only_at_messages_of_its_own() {
+    let mut conversation = subscribed();
+    conversation.handle_order(send(9), Instant::now());
+    hear_commands(&mut conversation, 1..=ACKNOWLEDGED_MAX as u16);
+    conversation.reports.clear();
+    assert!(conversation.can_listen());
+    let ack =
+        Ack { packet_id: NonZeroU16::MIN, reason: ReasonCode::Success, properties: PropertiesRef::default() };
+    hear(&mut conversation, &Packet::PubAck(ack)).unwrap();
+    let said = conversation.reports.pop_front();
+    assert!(matches!(said, Some(Report::Verdict { ticket: 9, .. })), "{said:?}");
+    let one_more = command(b"commands/x", NonZeroU16::new(9999));
+    assert_eq!(hear(&mut conversation, &one_more), Ok(0), "there is no room");
+    assert!(!conversation.can_listen() && conversation.wake_at().is_none());
+    conversation.handle_order(Order::Settle { ticket: 0, taken: Taken::Yes }, Instant::now());
+    assert!(hear(&mut conversation, &one_more).unwrap() > 0 && conversation.can_listen());
+}
+
+/// What has no identifier waits for room for a moment only; nothing that is acknowledged waits behind it.
+#[test]
+fn messages_of_level_0_are_dropped_where_nothing_becomes_of_those_before() {
+    let mut conversation = subscribed();
+    (0..FLEETING_MAX).for_each(|_| drop(hear(&mut conversation, &command(b"commands/x", None))));
+    assert_eq!(conversation.reports.len(), FLEETING_MAX);
+    conversation.reports.clear();
+    let mut bytes = Vec::new();
+    encode(&mut bytes, Version::V5, &command(b"commands/x", None), usize::MAX).unwrap();
+    encode(&mut bytes, Version::V5, &Packet::PingResp, usize::MAX).unwrap();
+    assert_eq!(conversation.handle_bytes(&bytes, Instant::now()), Ok(0));
+    let wake_at = conversation.wake_at().unwrap();
+    assert_eq!(conversation.handle_bytes(&bytes, wake_at), Ok(bytes.len()));
+    let said: Vec<_> = conversation.reports.drain(..).collect();
+    assert!(
+        matches!(said[..], [Report::Dropped { lane: 0, label: "no_room", .. }, Report::RoundTrip]),
+        "{said:?}"
+    );
+    hear_commands(&mut conversation, [7]);
+    conversation
+        .handle_order(Order::Settle { ticket: FLEETING_MAX as u64, taken: Taken::Yes }, Instant::now());
+    assert_eq!(conversation.output, [0x40, 2, 0, 7], "it does not wait for what was before it");
+}
+
+/// The session goes on with the subscriptions of an earlier configuration: what they bring is told, and they are left where they can be found.
+#[test]
+fn a_message_for_no_receive_is_counted_and_its_subscription_is_left() {
+    let mut conversation = subscribed();
+    hear(&mut conversation, &command(b"old/alarm", NonZeroU16::new(3))).unwrap();
+    let said = conversation.reports.pop_front();
+    assert!(matches!(said, Some(Report::Dropped { lane: 0, label: "not_selected", .. })), "{said:?}");
+    let (ack, bytes) = decode(&conversation.output, Version::V5, usize::MAX).unwrap().unwrap();
+    assert!(
+        matches!(ack, Packet::PubAck(ack) if ack.packet_id.get() == 3 && ack.reason.is_failure()),
+        "{ack:?}"
+    );
+    let (packet, _) = decode(&conversation.output[bytes..], Version::V5, usize::MAX).unwrap().unwrap();
+    let Packet::Unsubscribe(unsubscribe) = packet else { panic!("{packet:?}") };
+    assert_eq!(unsubscribe.filters.iter().collect::<Vec<_>>(), ["old/alarm", "#", "old/#", "old/alarm/#"]);
+    let id = unsubscribe.packet_id.get().to_be_bytes();
+    conversation.output.clear();
+    hear(&mut conversation, &command(b"old/alarm", None)).unwrap();
+    assert!(conversation.output.is_empty(), "one at a time");
+    conversation.handle_bytes(&[0xb0, 7, id[0], id[1], 0, 0, 0x11, 0x11, 0], Instant::now()).unwrap();
+    hear(&mut conversation, &command(b"old/alarm", None)).unwrap();
+    assert_eq!(conversation.output[0], 0xa2);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tidegate_bridge::{
-    BridgeState, Delivered, Destination, Event, Incoming, Link, Misplaced, Publishing, ReceiveOptions, Taken,
+    BridgeState, BridgeStatus, Delivered, Destination, Event, Incoming, Link, Misplaced, Publishing,
+    ReceiveOptions, Report, Taken,
 };
 use tidegate_bridging::{AtWork, Follower, PATIENCE, connect, gateway, options, run, with_gateway};
 use tidegate_message::QoS;
@@ -150,6 +151,22 @@ fn what_has_no_place_here_is_rejected_and_counted_and_circles_end_here() {
         assert_eq!(dropped.get("misplaced"), Some(&1));
         assert_eq!(dropped.values().sum::<u64>(), 3);
         bridge.until(BridgeState::Live).await;
+        bridge.stop().await;
+    });
+}
+
+/// What an upstream cannot hand over is not lost without a word.
+#[test]
+fn what_an_upstream_drops_is_counted_at_its_receive() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+        let dropped = |lane, label| Report::Dropped { lane, label, reason: "nobody wants it".to_owned() };
+        toy.with(|state| state.dropped.extend([dropped(0, "not_selected"), dropped(9, "no_room")]));
+        let counted = |status: &BridgeStatus| status.receives()[0].dropped().into_iter().collect::<Vec<_>>();
+        bridge.until_so("counted", |status| counted(status) == [("not_selected", 1)]).await;
+        let problem = bridge.status.receives()[0].problem().map(|problem| problem.text);
+        assert_eq!(problem.as_deref(), Some("nobody wants it"));
         bridge.stop().await;
     });
 }

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) outbound: VecDeque<Incoming>,
     pub(crate) handed: VecDeque<Incoming>,
     pub(crate) taken: Vec<(String, Taken)>,
+    /// What is dropped before it is handed over.
+    pub(crate) dropped: VecDeque<Report>,
     pub(crate) connections: Vec<usize>,
     /// Connections to these addresses fail.
     pub(crate) dead: Vec<usize>,
@@ -113,6 +115,10 @@ impl Toy {
                 return Lost::Broken("cut".to_owned());
             }
             if self.hand_over(&line).await {
+                continue;
+            }
+            if let Some(dropped) = self.with(|state| state.dropped.pop_front()) {
+                let _ = line.reports.send(dropped).await;
                 continue;
             }
             let changed = self.changed.notified();
