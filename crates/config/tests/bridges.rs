@@ -176,3 +176,40 @@ fn what_is_configured_is_not_to_be_forgotten() {
     let report = forgotten("central.0").unwrap_err().to_string();
     assert!(report.contains("`central.0` is configured: what waits for it is sent"), "{report}");
 }
+
+/// A forward's session and its stream of ids have the name of the bridge and its own, with a dot between; so has what a receive knows of ids.
+#[test]
+fn names_of_forwards_and_receives_are_told_apart_over_all_bridges() {
+    let two = |part: &str, first: &str, second: &str| {
+        let bridge = |name: &str, part_name: &str| {
+            format!(
+                "[[bridge]]\nname='{name}'\nkind='plain'\nurl='x://h'\n[[bridge.{part}]]\nname='{part_name}'\n{}\n",
+                keys(part)
+            )
+        };
+        let (first_bridge, first_part) = first.split_once('/').unwrap();
+        let (second_bridge, second_part) = second.split_once('/').unwrap();
+        format!("{}{}", bridge(first_bridge, first_part), bridge(second_bridge, second_part))
+    };
+    for part in ["forward", "receive"] {
+        let pieces = ["a.b.c", "exists already (line ", part];
+        assert_error(&two(part, "a/b.c", "a.b/c"), &pieces);
+        assert!(load_bridge(&two(part, "a/b.c", "a.b/d")).is_ok());
+    }
+}
+
+fn keys(part: &str) -> &'static str {
+    if part == "forward" { "from='a/#'" } else { "to='in'" }
+}
+
+#[test]
+fn the_names_of_a_bridge_and_its_forward_fit_into_an_id_together() {
+    let bridge = |bytes: usize| {
+        let (name, part) = ("b".repeat(40), "f".repeat(bytes - 41));
+        format!(
+            "[[bridge]]\nname='{name}'\nkind='plain'\nurl='x://h'\n[[bridge.forward]]\nname='{part}'\nfrom='a/#'\n"
+        )
+    };
+    assert!(load_bridge(&bridge(64)).is_ok());
+    assert_error(&bridge(65), &["have 65 characters together", "gate.toml:", "name='f"]);
+}

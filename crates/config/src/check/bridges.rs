@@ -8,6 +8,9 @@ use crate::registry::{BridgeEntry, Registry};
 use crate::schema::{Bridge, Config, ForwardOrder};
 use crate::suggest::did_you_mean;
 
+/// The longest name of a stream of ids, which is that of a bridge with that of its forward.
+const STREAM_BYTES_MAX: usize = 64;
+
 /// The keys that only some kinds know, by the table in which they stand.
 const BRIDGE_KEYS: &[&str] = &[
     "client_id",
@@ -37,11 +40,16 @@ const RECEIVE_KEYS: &[&str] =
 pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Findings<'_>) {
     check_forgotten(config, findings);
     let mut names = Names::default();
+    let mut joined = (Names::default(), Names::default());
     for (index, bridge) in config.bridges.iter().enumerate() {
         let path = item("bridge", index);
         names.add("bridge", &bridge.name, join(&path, "name"), findings);
         check_parts(bridge, &path, findings);
         warn_of_places(bridge, &path, findings);
+        // Of two bridges of one name everything would be there twice.
+        if !findings.is_reported(&join(&path, "name")) {
+            check_joined(bridge, &path, &mut joined, findings);
+        }
         check_orders(config, bridge, &path, findings);
         let kind = join(&path, "kind");
         if findings.is_reported(&kind) {
@@ -65,10 +73,8 @@ fn check_forgotten(config: &Config, findings: &mut Findings<'_>) {
     for (index, forgotten) in config.forget_forwards.iter().enumerate() {
         let is_it = |bridge: &Bridge| {
             let mut forwards = bridge.forwards.iter().enumerate();
-            forwards.any(|(number, forward)| {
-                let name = forward.name.clone().unwrap_or_else(|| number.to_string());
-                format!("{}.{name}", bridge.name) == *forgotten
-            })
+            forwards
+                .any(|(number, forward)| joined_name(bridge, forward.name.as_deref(), number) == *forgotten)
         };
         if config.bridges.iter().any(is_it) {
             let message = format!("{} is configured: what waits for it is sent", quoted(forgotten));
@@ -105,6 +111,33 @@ impl Names {
         };
         let message = format!("a {what} named {} exists already{}", quoted(name), findings.line_note(other));
         findings.error(&path, Part::Value, message, None);
+    }
+}
+
+/// What a forward or receive is called beside those of other bridges.
+fn joined_name(bridge: &Bridge, name: Option<&str>, number: usize) -> String {
+    format!("{}.{}", bridge.name, name.map_or_else(|| number.to_string(), str::to_owned))
+}
+
+/// A forward's session, its ids and what is known of a receive are named by the bridge and the part together: two of a name would be one. `joined` holds
+/// those of forwards and those of receives, of all bridges so far.
+fn check_joined(bridge: &Bridge, path: &str, joined: &mut (Names, Names), findings: &mut Findings<'_>) {
+    let forwards = bridge.forwards.iter().map(|forward| forward.name.as_deref()).enumerate();
+    let receives = bridge.receives.iter().map(|receive| receive.name.as_deref()).enumerate();
+    let forwards = forwards.map(|(number, name)| ("forward", number, name));
+    for (what, number, name) in forwards.chain(receives.map(|(number, name)| ("receive", number, name))) {
+        let part = item(&join(path, what), number);
+        let path = if name.is_some() { join(&part, "name") } else { part };
+        let full = joined_name(bridge, name, number);
+        if what == "forward" && full.len() > STREAM_BYTES_MAX {
+            let message = format!(
+                "the names of the bridge and of the forward have {} characters together, with the dot between them, and may have {STREAM_BYTES_MAX}",
+                full.len()
+            );
+            findings.error(&path, Part::Value, message, None);
+        }
+        let names = if what == "forward" { &mut joined.0 } else { &mut joined.1 };
+        names.add(&format!("{what} of another bridge"), &full, path, findings);
     }
 }
 
