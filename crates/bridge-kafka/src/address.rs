@@ -43,6 +43,15 @@ impl Bootstrap {
         self.is_encrypted
     }
 
+    /// Whether all of its servers are on this machine.
+    pub(crate) fn is_of_this_machine(&self) -> bool {
+        self.servers.iter().all(|server| {
+            let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        })
+    }
+
     /// As the client library wants it.
     pub(crate) fn servers(&self) -> String {
         self.servers.join(",")

@@ -3,13 +3,14 @@
 //! A tombstone (a record without a value) is a message with an empty payload. A header whose value is no text cannot be a user property and is left
 //! out; a key that is no text is left out of the place.
 
-use crate::record::{CONTENT_TYPE, CORRELATION_ID, REPLY_TO};
+use crate::record::{CONTENT_TYPE, CORRELATION_ID, NAMES, REPLY_TO};
 use bytes::Bytes;
 use rdkafka::message::{Headers, Message};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 use tidegate_bridge::{ID_PROPERTY, Incoming, PATH_PROPERTY};
 use tidegate_message::{Properties, QoS};
-use tracing::warn;
 
 /// What headers say.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,8 +20,17 @@ struct Said {
     path: Option<Box<str>>,
 }
 
-pub(crate) fn incoming(lane: usize, ticket: u64, record: &impl Message) -> Incoming {
-    let Said { properties, id, path } = record.headers().map(said).unwrap_or_default();
+/// A record that became a message.
+pub(crate) struct Taken {
+    pub(crate) incoming: Incoming,
+    /// Whether its headers are left out because they cannot be read.
+    pub(crate) lacks_headers: bool,
+}
+
+pub(crate) fn incoming(lane: usize, ticket: u64, record: &impl Message) -> Taken {
+    let read = record.headers().map(said);
+    let lacks_headers = matches!(read, Some(None));
+    let Said { properties, id, path } = read.flatten().unwrap_or_default();
     let mut place = vec![
         ("topic", record.topic().to_owned()),
         ("partition", record.partition().to_string()),
@@ -30,7 +40,7 @@ pub(crate) fn incoming(lane: usize, ticket: u64, record: &impl Message) -> Incom
         place.push(("key", key.to_owned()));
     }
     place.extend(record.timestamp().to_millis().map(|millis| ("timestamp", millis.to_string())));
-    Incoming {
+    let incoming = Incoming {
         lane,
         ticket,
         place,
@@ -41,14 +51,39 @@ pub(crate) fn incoming(lane: usize, ticket: u64, record: &impl Message) -> Incom
         expires_in: None,
         id,
         path,
-    }
+    };
+    Taken { incoming, lacks_headers }
 }
 
-/// The client library panics at the name of a header that is no UTF-8, and offers no other way to read headers: such a record loses all of them.
-fn said(headers: &impl Headers) -> Said {
-    catch_unwind(AssertUnwindSafe(|| read(headers))).unwrap_or_else(|_| {
-        warn!("the headers of a record are left out: a name among them is no text");
-        Said::default()
+/// The client library panics at the name of a header that is no UTF-8, and offers no other way to read headers: such a record loses all of them,
+/// and nothing is said here then. Nobody hears of the panic: a cluster could fill a log with it.
+fn said(headers: &impl Headers) -> Option<Said> {
+    hush_panics();
+    let was_hushed = IS_HUSHED.replace(true);
+    let said = catch_unwind(AssertUnwindSafe(|| read(headers)));
+    IS_HUSHED.set(was_hushed);
+    said.ok()
+}
+
+thread_local! {
+    /// Whether a panic of this thread is caught and means nothing.
+    static IS_HUSHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What is called at a panic.
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send>;
+
+/// Has it be called only where a panic means something.
+fn hush_panics() {
+    static HUSH: Once = Once::new();
+    HUSH.call_once(|| set_hook(unless_hushed(take_hook())));
+}
+
+fn unless_hushed(hook: Hook) -> Hook {
+    Box::new(move |panic| {
+        if !IS_HUSHED.get() {
+            hook(panic);
+        }
     })
 }
 
@@ -71,7 +106,10 @@ fn read(headers: &impl Headers) -> Said {
         match known {
             // Of several, the first counts.
             Some(known) => drop(known.get_or_insert_with(|| text.into())),
-            None => said.properties.user.push((header.key.into(), text.into())),
+            None => {
+                let name = NAMES.to_property(header.key).unwrap_or(header.key);
+                said.properties.user.push((name.into(), text.into()));
+            }
         }
     }
     said
@@ -102,13 +140,13 @@ mod tests {
     #[test]
     fn the_moment_of_a_record_is_known_to_templates() {
         let record = record(None, None, &[]).set_timestamp(Timestamp::CreateTime(1_795_311_000_123));
-        let incoming = incoming(0, 1, &record);
+        let incoming = incoming(0, 1, &record).incoming;
         assert_eq!(tidegate_bridge::Facts::from(&incoming).timestamp_millis, Some(1_795_311_000_123));
     }
 
     #[test]
     fn headers_become_what_they_mean() {
-        let headers: [(&str, Option<&[u8]>); 9] = [
+        let headers: [(&str, Option<&[u8]>); 10] = [
             ("tidegate-id", Some(b"edge-2/7/c/1")),
             ("tidegate-path", Some(b"edge-2")),
             ("content-type", Some(b"text/plain")),
@@ -118,8 +156,9 @@ mod tests {
             ("site", None),
             ("binary", Some(&[255])),
             ("tidegate-id", Some(b"another")),
+            ("user-reply-to", Some(b"of the application")),
         ];
-        let incoming = incoming(2, 9, &record(Some(b"k"), Some(b"21"), &headers));
+        let incoming = incoming(2, 9, &record(Some(b"k"), Some(b"21"), &headers)).incoming;
         assert_eq!((incoming.lane, incoming.ticket, &incoming.payload[..]), (2, 9, &b"21"[..]));
         assert_eq!(
             (incoming.id.as_deref(), incoming.path.as_deref()),
@@ -130,15 +169,45 @@ mod tests {
         assert_eq!(properties.reply_to.as_deref(), Some("answers/7"));
         assert_eq!(properties.correlation.as_deref(), Some(&[0, 255][..]));
         let user: Vec<_> = properties.user.iter().map(|(name, value)| (&**name, &**value)).collect();
-        assert_eq!(user, [("site", "b"), ("site", "")]);
+        assert_eq!(user, [("site", "b"), ("site", ""), ("reply-to", "of the application")]);
         let place: Vec<_> = incoming.place.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(place, [("topic", "plant"), ("partition", "3"), ("offset", "42"), ("key", "k")]);
     }
 
     #[test]
     fn a_tombstone_is_an_empty_message() {
-        let incoming = incoming(0, 0, &record(Some(&[255]), None, &[]));
+        let incoming = incoming(0, 0, &record(Some(&[255]), None, &[])).incoming;
         assert!(incoming.payload.is_empty() && incoming.properties.is_none());
         assert!(incoming.place.iter().all(|(name, _)| *name != "key"));
+    }
+
+    /// As the client library does at a name that is no UTF-8.
+    struct Unreadable;
+
+    impl Headers for Unreadable {
+        fn count(&self) -> usize {
+            1
+        }
+
+        fn try_get(&self, _: usize) -> Option<Header<'_, &[u8]>> {
+            panic!("no UTF-8")
+        }
+    }
+
+    #[test]
+    fn headers_that_cannot_be_read_are_left_out_without_a_word() {
+        let words = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (before, counted) = (take_hook(), words.clone());
+        set_hook(unless_hushed(Box::new(move |panic| {
+            // Other tests panic at will.
+            match panic.payload_as_str() {
+                Some("no UTF-8") => {
+                    counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+                _ => before(panic),
+            }
+        })));
+        assert_eq!(said(&Unreadable), None);
+        assert_eq!(words.load(std::sync::atomic::Ordering::Relaxed), 0);
     }
 }

@@ -194,8 +194,11 @@ pub enum Finding {
     /// Nobody remembers how far it has come.
     #[error("a receive needs a consumer group")]
     NoGroup,
+    /// Whoever listens on the way has the password.
+    #[error("`plain` sends the password as it is, and the address is not encrypted")]
+    PlainInTheClear,
     /// Out of the range that the client library knows.
-    #[error("`{name}` is between 1 s and 300 s")]
+    #[error("the client library knows no wait but those between 1 s and 300 s")]
     Timeout {
         /// Which.
         name: &'static str,
@@ -215,8 +218,12 @@ impl KafkaOptions {
         find(self.tls != Tls::default() && !wants_tls, Finding::TlsWithoutAddress);
         let is_empty = |sasl: &Sasl| sasl.user.is_empty() || sasl.password.is_empty();
         find(self.sasl.as_ref().is_some_and(is_empty), Finding::EmptyUser);
-        let Timeouts { answer, delivery, session } = self.timeouts;
-        for (name, timeout) in [("answer", answer), ("delivery", delivery), ("session", session)] {
+        let is_plain = |sasl: &Sasl| sasl.mechanism == Mechanism::Plain;
+        let is_heard = |address: &Bootstrap| !address.is_encrypted() && !address.is_of_this_machine();
+        let is_in_the_clear = self.sasl.as_ref().is_some_and(is_plain) && self.addresses.iter().any(is_heard);
+        find(is_in_the_clear, Finding::PlainInTheClear);
+        let Timeouts { answer, session, .. } = self.timeouts;
+        for (name, timeout) in [("answer", answer), ("session", session)] {
             find(!(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout), Finding::Timeout { name });
         }
         findings
@@ -294,6 +301,21 @@ mod tests {
             Finding::Timeout { name: "answer" },
         ];
         assert_eq!(wrong.findings(), expected);
+    }
+
+    #[test]
+    fn a_password_is_not_sent_as_it_is_where_others_listen() {
+        let findings = |address: &str, mechanism| {
+            let sasl = Sasl { mechanism, user: "u".to_owned(), password: "p".to_owned() };
+            let addresses = vec!["kafka+tls://a".parse().unwrap(), address.parse().unwrap()];
+            KafkaOptions { addresses, sasl: Some(sasl), ..options() }.findings()
+        };
+        assert_eq!(findings("kafka://b", Mechanism::Plain), [Finding::PlainInTheClear]);
+        assert_eq!(findings("kafka://localhost,b", Mechanism::Plain), [Finding::PlainInTheClear]);
+        for address in ["kafka+tls://b", "kafka://localhost,127.0.0.1:1", "kafka://[::1]:1"] {
+            assert_eq!(findings(address, Mechanism::Plain), [], "{address}");
+        }
+        assert_eq!(findings("kafka://b", Mechanism::ScramSha512), []);
     }
 
     #[test]

@@ -6,10 +6,11 @@
 //!       commit ───┴── Offsets ◄──── settle (from the connection)
 //! ```
 //!
-//! The thread belongs to its [`Receiver`]: it ends when that is dropped or told to, commits what is settled by then, and leaves the group.
+//! The thread belongs to its [`Receiver`]: it ends when that is dropped or told to, and commits what is settled by then. It stays a member
+//! of its group: it is a static one (KIP-345), whose partitions nobody else gets before its session is over.
 //! When partitions are taken away, what is settled is committed first and the rest is forgotten.
 
-use crate::incoming::incoming;
+use crate::incoming::{Taken, incoming};
 use crate::offsets::{Offsets, Place};
 use crate::options::ReceiveSource;
 use crate::sender::Asker;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_bridge::{Lost, Report, UNSETTLED_MAX};
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// How long a poll waits, and so how long the end of the thread takes.
 const POLL: Duration = Duration::from_millis(50);
@@ -116,7 +117,7 @@ impl Waiting {
         let receiver = Receiver { shared: shared.clone() };
         let run = move || {
             let farewell = Farewell(over);
-            let poller = Poller { consumer, shared, lane, reports, is_paused: false };
+            let poller = Poller { consumer, shared, lane, reports, is_paused: false, has_warned: false };
             if let Err(lost) = poller.run(&topics) {
                 let _ = farewell.0.try_send(lost);
             }
@@ -162,10 +163,12 @@ struct Poller {
     lane: usize,
     reports: mpsc::Sender<Report>,
     is_paused: bool,
+    /// Whether it was said that headers cannot be read: a topic may be full of such records.
+    has_warned: bool,
 }
 
 impl Poller {
-    /// Works until it is stopped; commits what is settled, and leaves the group.
+    /// Works until it is stopped; commits what is settled.
     fn run(mut self, topics: &[String]) -> Result<(), Lost> {
         let topics: Vec<_> = topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).map_err(|error| Lost::Refused(error.to_string()))?;
@@ -175,7 +178,7 @@ impl Poller {
     }
 
     fn work(&mut self) -> Result<(), Lost> {
-        let mut commit_at = Instant::now();
+        let (consumer, mut commit_at) = (self.consumer.clone(), Instant::now());
         while !self.shared.is_stopped.load(Ordering::Relaxed) {
             let now = Instant::now();
             if self.shared.has_commit_failed.swap(false, Ordering::Relaxed) {
@@ -186,7 +189,7 @@ impl Poller {
                 commit_at = now + COMMIT_EVERY;
             }
             self.hold_back();
-            match self.consumer.poll(POLL) {
+            match consumer.poll(POLL) {
                 None => {}
                 Some(Ok(record)) => match self.hand_over(&record) {
                     Ok(()) => {}
@@ -217,10 +220,21 @@ impl Poller {
     }
 
     /// Gives a record to the bridge; an error where nobody wants it any more.
-    fn hand_over(&self, record: &BorrowedMessage<'_>) -> Result<(), mpsc::error::SendError<Report>> {
+    fn hand_over(&mut self, record: &BorrowedMessage<'_>) -> Result<(), mpsc::error::SendError<Report>> {
         let ticket =
             self.shared.offsets.lock().hand_over(record.topic(), record.partition(), record.offset());
-        self.reports.blocking_send(Report::Received(Box::new(incoming(self.lane, ticket, record))))
+        let Taken { incoming, lacks_headers } = incoming(self.lane, ticket, record);
+        if lacks_headers && !self.has_warned {
+            self.has_warned = true;
+            let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
+            warn!(
+                topic,
+                partition,
+                offset,
+                "the headers of a record are left out, because the name of one is no text; others like it are not told"
+            );
+        }
+        self.reports.blocking_send(Report::Received(Box::new(incoming)))
     }
 }
 

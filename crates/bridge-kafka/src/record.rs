@@ -6,13 +6,15 @@
 use crate::options::ForwardTarget;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use tidegate_bridge::{
-    Facts, ID_PROPERTY, Outgoing, PATH_PROPERTY, RenderError, Rendered, Template, Verdict,
+    Facts, HeaderNames, ID_PROPERTY, Outgoing, PATH_PROPERTY, RenderError, Rendered, Template, Verdict,
 };
 
-/// Headers with a meaning of their own. Everything else is a user property.
+/// Headers with a meaning of their own. Everything else is a user property, which stands behind `user-` where it is called like one of these.
 pub(crate) const CONTENT_TYPE: &str = "content-type";
 pub(crate) const REPLY_TO: &str = "reply-to";
 pub(crate) const CORRELATION_ID: &str = "correlation-id";
+pub(crate) const NAMES: HeaderNames =
+    HeaderNames(&[ID_PROPERTY, PATH_PROPERTY, CONTENT_TYPE, REPLY_TO, CORRELATION_ID]);
 
 /// The longest name of a topic in bytes.
 const TOPIC_NAME_BYTES_MAX: usize = 249;
@@ -148,7 +150,7 @@ impl Headers {
             }
         }
         for (name, value) in user {
-            headers.add(name, value.as_bytes());
+            headers.add(&NAMES.of_property(name), value.as_bytes());
         }
         headers
     }
@@ -220,6 +222,23 @@ mod tests {
             ("level", "7"),
         ];
         assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    /// A device cannot say where an answer goes, or what the payload is, in the words of the gateway.
+    #[test]
+    fn properties_that_are_called_like_headers_with_a_meaning_stand_behind_a_prefix() {
+        let pairs = ["reply-to", "content-type", "correlation-id", "tidegate-id", "user-reply-to", "site"];
+        let message = outgoing("plant/7", &pairs.map(|name| (name, "x")));
+        let target = target("plant");
+        let mut scratch = Scratch::default();
+        let record = Record::of(&target, &message, &mut scratch).unwrap();
+        let names: Vec<_> = record.headers.iter().map(|header| header.key.to_owned()).collect();
+        let (own, user) = names.split_at(3);
+        assert_eq!(own, ["tidegate-id", "tidegate-path", "content-type"]);
+        let expected = ["reply-to", "content-type", "correlation-id", "tidegate-id", "user-reply-to"]
+            .map(|name| format!("user-{name}"));
+        assert_eq!(user[..5], expected);
+        assert_eq!(user[5..], ["site"]);
     }
 
     #[test]

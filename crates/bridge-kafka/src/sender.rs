@@ -133,6 +133,8 @@ pub(crate) struct Sender {
     next_number: usize,
     scratch: Scratch,
     confirmed: u64,
+    /// When the last one was.
+    confirmed_at: Option<Instant>,
     /// Why the connection ends, and since when that is known.
     end: Option<(Unusable, Instant)>,
 }
@@ -167,13 +169,15 @@ impl Sender {
             next_number: 0,
             scratch: Scratch::default(),
             confirmed: 0,
+            confirmed_at: None,
             end: None,
         }
     }
 
-    /// When the oldest record was sent that has no answer.
+    /// Since when there are records without an answer, and none has come: a slow link takes its time for what is in front of a record.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
-        self.pending.first_key_value().map(|(_, pending)| pending.sent_at)
+        let (_, oldest) = self.pending.first_key_value()?;
+        Some(self.confirmed_at.map_or(oldest.sent_at, |at| at.max(oldest.sent_at)))
     }
 
     /// How many records were confirmed.
@@ -273,6 +277,7 @@ impl Sender {
                 None if self.end.is_some() => None,
                 None => {
                     self.confirmed += 1;
+                    self.confirmed_at = Some(now);
                     Some(report(pending.ticket, Verdict::Confirmed))
                 }
                 Some(code) => self.judge(code, &pending, now),
@@ -306,4 +311,60 @@ fn code_of(error: &KafkaError) -> Code {
 
 fn report(ticket: u64, verdict: Verdict) -> Report {
     Report::Verdict { ticket, verdict }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tidegate_bridge::{Form, Template, Vocabulary};
+    use tidegate_message::{QoS, Topic};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A producer whose cluster nobody has.
+    fn sender(answers: &Arc<Answers>) -> Sender {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1");
+        let producer = Producer::new(&config, Arc::default(), answers.clone()).unwrap();
+        let topic = Template::parse("plant", &Vocabulary::FORWARD, Form::Text).unwrap();
+        let target = ForwardTarget { topic, key: None, partition: None, headers: Vec::new() };
+        Sender::new(producer, answers.clone(), vec![target], 1)
+    }
+
+    fn outgoing(ticket: u64) -> Outgoing {
+        Outgoing {
+            lane: 0,
+            ticket,
+            topic: Topic::parse(b"plant/7").unwrap(),
+            payload: Bytes::from_static(b"21"),
+            original: Bytes::from_static(b"21"),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+            publisher: None,
+            id: "edge-1/7/central.0/1".into(),
+            path: "edge-1".into(),
+            is_repeated: false,
+        }
+    }
+
+    /// What is in front of a record takes its time on a slow link: as long as something is confirmed the link is of use.
+    #[test]
+    fn a_connection_waits_since_its_last_confirmation() {
+        let answers = Arc::new(Answers::default());
+        let (mut sender, start) = (sender(&answers), Instant::now());
+        (0..3).for_each(|ticket| assert!(sender.send(&outgoing(ticket), start).is_none()));
+        assert_eq!(sender.waits_since(), Some(start));
+        answers.waiting.lock().push((0, None));
+        let mut reports = Vec::new();
+        sender.take_answers(&mut reports, start + 20 * SECOND);
+        assert_eq!(sender.waits_since(), Some(start + 20 * SECOND));
+        answers.waiting.lock().extend([(1, None), (2, None)]);
+        sender.take_answers(&mut reports, start + 30 * SECOND);
+        assert_eq!((reports.len(), sender.waits_since()), (3, None));
+        assert!(sender.send(&outgoing(3), start + 90 * SECOND).is_none());
+        assert_eq!(sender.waits_since(), Some(start + 90 * SECOND));
+    }
 }

@@ -217,7 +217,7 @@ impl Serving {
         Ok(())
     }
 
-    /// Has the receivers commit what is settled, and leave their groups.
+    /// Has the receivers commit what is settled, and end.
     async fn finish(&mut self) {
         self.receivers.iter().for_each(Receiver::stop);
         let all = async { while self.over.recv().await.is_some() {} };

@@ -7,7 +7,7 @@
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tidegate_bridge::{ID_PROPERTY, PATH_PROPERTY};
+use tidegate_bridge::{HeaderNames, ID_PROPERTY, PATH_PROPERTY};
 
 /// What a payload says of itself, in the words of STOMP's mapping.
 pub(crate) const PAYLOAD_FORMAT: &str = "payload-format";
@@ -16,30 +16,12 @@ pub(crate) const CORRELATION_ENCODING: &str = "correlation-id-encoding";
 pub(crate) const BASE64: &str = "base64";
 
 /// Names with a meaning of their own. `CC` and `BCC` are RabbitMQ's: further routing keys.
-const TAKEN: [&str; 6] = [ID_PROPERTY, PATH_PROPERTY, PAYLOAD_FORMAT, CORRELATION_ENCODING, "CC", "BCC"];
-const PREFIX: &str = "user-";
+const NAMES: HeaderNames =
+    HeaderNames(&[ID_PROPERTY, PATH_PROPERTY, PAYLOAD_FORMAT, CORRELATION_ENCODING, "CC", "BCC"]);
 
 /// Whether a header of this name means something beside its value.
 pub(crate) fn is_taken(name: &str) -> bool {
-    TAKEN.contains(&name)
-}
-
-/// The name of the header for a user property.
-fn header_name(property: &str) -> Cow<'_, str> {
-    let base = property.trim_start_matches(PREFIX);
-    match base.is_empty() || is_taken(base) {
-        true => Cow::Owned(format!("{PREFIX}{property}")),
-        false => Cow::Borrowed(property),
-    }
-}
-
-/// The name of the user property for a header; nothing where the header is not the application's.
-fn property_name(header: &str) -> Option<&str> {
-    let base = header.trim_start_matches(PREFIX);
-    match base.is_empty() || is_taken(base) {
-        true => header.strip_prefix(PREFIX),
-        false => Some(header),
-    }
+    NAMES.is_taken(name)
 }
 
 /// Headers of a message on its way out.
@@ -54,7 +36,7 @@ pub(crate) struct NameTooLong;
 impl<'a> Headers<'a> {
     /// Adds a user property.
     pub(crate) fn add(&mut self, property: &'a str, value: &'a str) {
-        self.0.entry(header_name(property)).or_default().push(Cow::Borrowed(value));
+        self.0.entry(NAMES.of_property(property)).or_default().push(Cow::Borrowed(value));
     }
 
     /// Sets a header, in place of any user property of its name.
@@ -91,15 +73,17 @@ fn long(text: &str) -> AMQPValue {
 
 /// The user properties of a message on its way in: texts, numbers and yes or no, and arrays of them. Tables and bytes have no text.
 pub(crate) fn properties(table: &FieldTable) -> impl Iterator<Item = (&str, String)> {
-    table.inner().iter().filter_map(|(name, value)| Some((property_name(name.as_str())?, value))).flat_map(
-        |(name, value)| {
+    table
+        .inner()
+        .iter()
+        .filter_map(|(name, value)| Some((NAMES.to_property(name.as_str())?, value)))
+        .flat_map(|(name, value)| {
             let values = match value {
                 AMQPValue::FieldArray(values) => values.as_slice(),
                 value => std::slice::from_ref(value),
             };
             values.iter().filter_map(text).map(move |text| (name, text))
-        },
-    )
+        })
 }
 
 /// Every header that has a text, by its name there.

@@ -25,6 +25,7 @@ mod envelope;
 mod facts;
 mod flight;
 mod forward;
+mod header_names;
 mod id;
 mod known_ids;
 mod lane_status;
@@ -56,6 +57,7 @@ pub use destination::TopicDestination;
 pub use envelope::{CloudEvent, CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
 pub use facts::Facts;
 pub use forward::{Connect, ForwardOptions, ForwardOrder};
+pub use header_names::HeaderNames;
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
 pub use lane_status::{LaneStatus, Problem};
 pub use link::{

@@ -49,7 +49,7 @@ section! {
         /// How long the gateway may be away or silent until its consumer group gives its partitions to another member. Kafka's servers allow 6 s to 30 min
         /// unless they are told otherwise. For Kafka.
         session_timeout: TimeSpan = time(SECOND, 300 * SECOND), Default("45s");
-        /// How long an attempt to connect may take.
+        /// How long an attempt to connect may take. For Kafka `301s` at most.
         connect_timeout: TimeSpan = time(100, 600 * SECOND), Default("10s");
         /// How long the upstream may say nothing until it is asked whether it is there.
         probe_after: TimeSpan = time(100, 3600 * SECOND), Default("10s");
@@ -85,7 +85,7 @@ section! {
 section! {
     /// As whom the gateway comes to Kafka.
     pub struct BridgeSasl {
-        /// How the password is proved. `plain` sends it as it is, which needs an encrypted address.
+        /// How the password is proved. `plain` sends it as it is, which needs an encrypted address, or one of this machine.
         mechanism: SaslMechanism = Word(&["plain", "scram-sha-256", "scram-sha-512"]), Default("scram-sha-512");
         /// Who.
         user: String = Text(NOT_EMPTY), Required;

@@ -13,9 +13,8 @@ use tidegate_bridge_kafka::{
 };
 use tidegate_config::{Bridge, BridgeError, BridgeSasl, Forward, Receive, ReceiveStart, SaslMechanism};
 
-/// What the client library takes as a timeout.
+/// The shortest wait that the client library knows. The bridge itself gives up sooner where it is told so.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
-const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// How much earlier than the bridge itself the client gives up to connect: so the log says what it knows of the reason.
 const EARLIER: Duration = Duration::from_secs(1);
@@ -61,8 +60,11 @@ fn complaint(table: &str, finding: Finding) -> BridgeError {
         Finding::NoTopic => ("topics", Some("add `topics = [\"…\"]`")),
         Finding::NoGroup => ("group", Some("add `group = \"…\"`: it remembers how far the gateway has come")),
         Finding::Timeout { name: "session" } => ("session_timeout", None),
-        Finding::Timeout { name: "answer" } => ("connect_timeout", None),
-        Finding::Timeout { .. } => ("stalled_after", None),
+        Finding::Timeout { .. } => ("connect_timeout", Some("at most `301s`")),
+        Finding::PlainInTheClear => (
+            "sasl.mechanism",
+            Some("encrypt the address (`kafka+tls://`), or prove the password with `scram-sha-512`"),
+        ),
     };
     BridgeError { suggestion: suggestion.map(str::to_owned), ..wrong(format!("{table}{key}"), finding) }
 }
@@ -129,8 +131,8 @@ fn timeouts(bridge: &Bridge) -> Timeouts {
     let connect = bridge.connect_timeout.duration();
     let silence = bridge.probe_after.duration() + bridge.stalled_after.duration();
     Timeouts {
-        answer: connect.saturating_sub(EARLIER).clamp(TIMEOUT_MIN, TIMEOUT_MAX),
-        delivery: silence.clamp(TIMEOUT_MIN, TIMEOUT_MAX),
+        answer: connect.saturating_sub(EARLIER).max(TIMEOUT_MIN),
+        delivery: silence,
         session: bridge.session_timeout.duration(),
     }
 }
