@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidegate_bridge::{
-    BridgeState, BridgeStatus, ForwardOptions, ForwardOrder, PATH_PROPERTY, PaceOptions, Verdict,
+    BridgeState, BridgeStatus, ForwardOptions, ForwardOrder, Outgoing, PATH_PROPERTY, PaceOptions, Verdict,
 };
 use tidegate_bridging::{
-    AtWork, Follower, gateway, options, property, publish, publish_for, publish_with, run, with_gateway,
+    AtWork, Follower, PATIENCE, gateway, options, property, publish, publish_for, publish_with, run,
+    with_gateway,
 };
 use tidegate_storage::MemoryStorage;
 
@@ -81,6 +82,36 @@ fn a_broken_connection_loses_nothing_and_repeats_under_the_same_id() {
         assert_eq!(ids.len(), 300);
         bridge.stop().await;
     });
+}
+
+/// An upstream confirms much at once and is gone, and the forward has more to send: it must not ask for room where there will be none for ever, on the
+/// thread on which the bridge is to find out. Where it does, nothing of that thread goes on, the time-outs of a test included.
+#[test]
+fn a_connection_that_ends_with_many_confirms_is_followed_by_another() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        with_gateway(async |inside| {
+            let toy = Toy::new(1);
+            let mut count = 0;
+            let rule = move |_: &Outgoing| {
+                count += 1;
+                match count {
+                    ..500 => Act::ConfirmAtEnd,
+                    500 => Act::ConfirmAllAndBreak,
+                    _ => Act::Confirm,
+                }
+            };
+            toy.with(|state| state.rule = Some(Box::new(rule)));
+            let forward = ForwardOptions { in_flight_max: 1000, ..forward("telemetry/#") };
+            let bridge = AtWork::start(options(vec![forward], vec![]), toy.clone(), &inside);
+            bridge.until(BridgeState::Live).await;
+            publish(&inside, numbered("telemetry/a", 0..1500)).await;
+            toy.until(|state| (state.arrived.len() == 1500).then_some(())).await;
+            bridge.stop().await;
+            done.send(()).unwrap();
+        });
+    });
+    ended.recv_timeout(PATIENCE).expect("the bridge goes on");
 }
 
 /// Neither the end of the bridge nor that of the gateway loses what has no verdict.

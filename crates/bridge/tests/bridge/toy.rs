@@ -22,8 +22,10 @@ pub(crate) enum Act {
     Say(Verdict),
     /// Takes it and says nothing.
     Swallow,
-    /// Takes it, and says so when the line is closed.
+    /// Takes it, and says so when the line is closed,
     ConfirmAtEnd,
+    /// or with this one, all at once, and the connection breaks behind it.
+    ConfirmAllAndBreak,
 }
 
 #[derive(Default)]
@@ -166,6 +168,14 @@ impl Toy {
                         Act::ConfirmAtEnd => {
                             late.push(outgoing.ticket);
                             continue;
+                        }
+                        Act::ConfirmAllAndBreak => {
+                            late.push(outgoing.ticket);
+                            for ticket in late {
+                                let verdict = Report::Verdict { ticket, verdict: Verdict::Confirmed };
+                                line.reports.try_send(verdict).unwrap();
+                            }
+                            return Lost::Broken("as the test says".to_owned());
                         }
                         Act::Break | Act::TakeAndBreak => return Lost::Broken("as the test says".to_owned()),
                     };
