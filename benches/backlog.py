@@ -49,8 +49,8 @@ class Connection:
             parts += piece
         return bytes(parts)
 
-    def subscribe(self):
-        body = b"\0\1" + len(TOPIC).to_bytes(2, "big") + TOPIC + b"\1"
+    def subscribe(self, topic=TOPIC, qos=1):
+        body = b"\0\1" + len(topic).to_bytes(2, "big") + topic + bytes([qos])
         self.socket.sendall(b"\x82" + length(body) + body)
         self.exactly(5)
 
