@@ -31,6 +31,7 @@ pub(crate) struct Confirms<C = PublisherConfirm> {
 struct Waiting<C> {
     outgoing: Box<Outgoing>,
     confirm: Option<C>,
+    bell: Waker,
 }
 
 /// What RabbitMQ says about a message.
@@ -79,7 +80,8 @@ impl<C: Future<Output = Result<Confirmation, Error>> + Unpin> Confirms<C> {
     /// Waits for the confirm of a message; one that was not written for certain has none, and stays until [`Confirms::take_all`].
     pub(crate) fn add(&mut self, outgoing: Box<Outgoing>, confirm: Option<C>) {
         let ticket = outgoing.ticket;
-        self.waiting.insert(ticket, Waiting { outgoing, confirm });
+        let bell = Waker::from(Arc::new(Bell { ticket, bells: self.bells.clone() }));
+        self.waiting.insert(ticket, Waiting { outgoing, confirm, bell });
         self.bells.ring(ticket);
     }
 
@@ -141,8 +143,7 @@ impl<C: Future<Output = Result<Confirmation, Error>> + Unpin> Confirms<C> {
     fn poll(&mut self, ticket: u64) -> Poll<Result<Confirmation, Error>> {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return Poll::Pending };
         let Some(confirm) = &mut waiting.confirm else { return Poll::Pending };
-        let waker = Waker::from(Arc::new(Bell { ticket, bells: self.bells.clone() }));
-        let polled = Pin::new(confirm).poll(&mut Context::from_waker(&waker));
+        let polled = Pin::new(confirm).poll(&mut Context::from_waker(&waiting.bell));
         if polled.is_ready() {
             // Asked again it would only say that it has been asked.
             waiting.confirm = None;

@@ -67,6 +67,11 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// Sets one more header of a constant name. A table of nothing else is so made at once.
+pub(crate) fn put(table: &mut FieldTable, name: &'static str, value: &str) {
+    table.insert(name.into(), long(value));
+}
+
 fn long(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
 }

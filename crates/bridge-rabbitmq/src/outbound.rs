@@ -1,6 +1,6 @@
 //! A message of the gateway becomes one of AMQP 0-9-1, or a reason why it cannot.
 
-use crate::headers::{BASE64, CORRELATION_ENCODING, Headers, PAYLOAD_FORMAT, all};
+use crate::headers::{BASE64, CORRELATION_ENCODING, Headers, PAYLOAD_FORMAT, all, put};
 use crate::options::{ForwardTarget, Persistence, SHORT_BYTES_MAX};
 use data_encoding::BASE64 as ENCODER;
 use lapin::BasicProperties;
@@ -53,7 +53,6 @@ pub(crate) fn publication(
     for (name, template) in &target.headers {
         headers.set(name, rendered("a header", template, &facts, &mut scratch)?.to_owned());
     }
-    headers.set(PATH_PROPERTY, &*outgoing.path);
     if let Some(left) = expires_in {
         properties =
             properties.with_expiration(short("the expiration", expiration_millis(left).to_string())?);
@@ -61,10 +60,11 @@ pub(crate) fn publication(
     if let Some(millis) = facts.timestamp_millis {
         properties = properties.with_timestamp(millis / 1000);
     }
-    if headers.wire_bytes() + FIXED_BYTES > room.0 {
+    if headers.wire_bytes() + PATH_PROPERTY.len() + outgoing.path.len() + FIXED_BYTES > room.0 {
         return Err(too_large(room));
     }
-    let table = headers.into_table().map_err(|error| not_expressible(error.to_string()))?;
+    let mut table = headers.into_table().map_err(|error| not_expressible(error.to_string()))?;
+    put(&mut table, PATH_PROPERTY, &outgoing.path);
     Ok(Publication { exchange, routing_key, properties: properties.with_headers(table) })
 }
 

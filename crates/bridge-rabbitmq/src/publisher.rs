@@ -14,11 +14,10 @@ use crate::options::ForwardTarget;
 use crate::outbound::{FrameRoom, Publication, publication};
 use crate::refusal::{is_of_channel, lost, verdict, words};
 use crate::upstream::Shared;
-use bytes::Bytes;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Connection, PublisherConfirm};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -224,40 +223,37 @@ async fn write(
     publications: Vec<Publication>,
 ) -> Vec<lapin::Result<PublisherConfirm>> {
     let options = BasicPublishOptions { mandatory: target.mandatory, ..BasicPublishOptions::default() };
-    let start = |(payload, publication): (Bytes, Publication)| {
-        let Publication { exchange, routing_key, properties } = publication;
-        let channel = channel.clone();
+    let start = |(outgoing, publication): (&Box<Outgoing>, Publication)| {
+        let (payload, Publication { exchange, routing_key, properties }) =
+            (outgoing.payload.clone(), publication);
         async move { channel.basic_publish(exchange, routing_key, options, &payload, properties).await }
     };
-    join(messages.iter().map(|outgoing| outgoing.payload.clone()).zip(publications).map(start).collect())
-        .await
+    let begun = begin(messages.iter().zip(publications).map(start));
+    let mut written = Vec::with_capacity(begun.len());
+    for begun in begun {
+        written.push(match begun {
+            Begun::Done(output) => output,
+            Begun::Running(future) => future.await,
+        });
+    }
+    written
 }
 
-/// Waits for all of them. Each is polled first in its order, which is when the library takes the message.
-async fn join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut running: Vec<_> = futures.into_iter().map(|future| Join::Running(Box::pin(future))).collect();
-    poll_fn(|context| {
-        for join in &mut running {
-            if let Join::Running(future) = join
-                && let Poll::Ready(output) = future.as_mut().poll(context)
-            {
-                *join = Join::Done(output);
-            }
+/// Polls each of them once, in their order, which is when the library takes the message. Nobody is woken by them until somebody waits: they
+/// end in that order too, and a batch that rang for each of its messages would be looked through as often.
+fn begin<F: Future>(futures: impl Iterator<Item = F>) -> Vec<Begun<F>> {
+    let mut nobody = Context::from_waker(Waker::noop());
+    let begin = |future: F| {
+        let mut future = Box::pin(future);
+        match future.as_mut().poll(&mut nobody) {
+            Poll::Ready(output) => Begun::Done(output),
+            Poll::Pending => Begun::Running(future),
         }
-        match running.iter().all(|join| matches!(join, Join::Done(_))) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    let done = |join| match join {
-        Join::Done(output) => Some(output),
-        Join::Running(_) => None,
     };
-    running.into_iter().filter_map(done).collect()
+    futures.map(begin).collect()
 }
 
-enum Join<F: Future> {
+enum Begun<F: Future> {
     Running(Pin<Box<F>>),
     Done(F::Output),
 }

@@ -117,12 +117,17 @@ impl Shared {
         // Nothing may be handed on before the bridge knows the connection: it could not settle it.
         let _ = line.reports.send(Report::Ready).await;
         let mut parts = self.start(connection, subscribers, prober, &line.reports);
+        let mut orders = Vec::with_capacity(ORDERS_MAX);
         loop {
             tokio::select! {
-                order = line.orders.recv() => match order {
-                    Some(order) => parts.hand_on(order).await,
-                    None => break,
-                },
+                count = line.orders.recv_many(&mut orders, ORDERS_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    for order in orders.drain(..) {
+                        parts.hand_on(order).await;
+                    }
+                }
                 Some(ended) = parts.tasks.join_next() => result_of(ended)?,
             }
         }

@@ -32,6 +32,8 @@ use tracing::{info, warn};
 const ORDERS_MAX: usize = 256;
 /// Reports that wait to be handed on.
 const REPORTS_MAX: usize = 1024;
+/// Reports that are handed on together: to look at everything that a connection may end by costs more than to hand one on.
+const REPORTS_TOGETHER: usize = 256;
 
 /// How a bridge works.
 #[derive(Debug, Clone)]
@@ -239,6 +241,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
         fail_back_at: Option<Instant>,
         stop: &mut watch::Receiver<bool>,
     ) -> Ended {
+        let mut reports = Vec::with_capacity(REPORTS_TOGETHER);
         loop {
             let probe_at = match connection.is_probed {
                 false => connection.answered_at + self.options.probe_after,
@@ -254,12 +257,16 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
             let look_at = stuck_at.map_or(probe_at, |at| at.min(probe_at));
             tokio::select! {
                 lost = &mut connection.serving => return Ended::Lost(lost),
-                report = connection.reported.recv() => {
-                    let Some(report) = report else { continue };
+                count = connection.reported.recv_many(&mut reports, REPORTS_TOGETHER) => {
+                    if count == 0 {
+                        continue;
+                    }
                     connection.answered_at = Instant::now();
                     connection.is_probed = false;
                     self.status.note_answer(connection.answered_at);
-                    self.handle(report, connection.number, parts).await;
+                    for report in reports.drain(..) {
+                        self.handle(report, connection.number, parts).await;
+                    }
                 }
                 () = tokio::time::sleep_until(look_at.into()) => {
                     let now = Instant::now();

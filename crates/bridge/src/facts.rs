@@ -2,7 +2,7 @@
 //!
 //! One form for both directions. What is not known, or has no meaning where the message comes from, is `None`.
 
-use crate::id::{ID_PROPERTY, StableId};
+use crate::id::ID_PROPERTY;
 use crate::path::PATH_PROPERTY;
 use crate::upstream::{Incoming, Outgoing};
 use std::time::Duration;
@@ -81,7 +81,8 @@ impl<'a> From<&'a Outgoing> for Facts<'a> {
             client_id: publisher.and_then(|publisher| publisher.client_id.as_deref()),
             user: publisher.and_then(|publisher| publisher.user.as_deref()),
             timestamp_millis: publisher.map(|publisher| publisher.published_at_millis),
-            node: StableId::parse(&outgoing.id).ok().map(|id| id.node()),
+            // An id that this gateway has made need not be read to the end.
+            node: outgoing.id.split_once('/').map(|(node, _)| node),
             id: Some(&outgoing.id),
             ..Facts::default()
         }

@@ -45,7 +45,8 @@ struct Share {
 /// One delivery.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) delivered: Delivered,
+    /// Where it was made: what is held is moved about whenever something goes.
+    pub(crate) delivered: Box<Delivered>,
     /// Under which ticket it is on its way.
     ticket: Option<u64>,
     /// Whether it was sent before.
@@ -133,7 +134,7 @@ impl Flight {
     }
 
     /// Takes a delivery in.
-    pub(crate) fn push(&mut self, delivered: Delivered) {
+    pub(crate) fn push(&mut self, delivered: Box<Delivered>) {
         let arrival = self.next_arrival;
         self.next_arrival += 1;
         let share = self.share_mut(Part::of(&delivered));
@@ -167,7 +168,7 @@ impl Flight {
     }
 
     /// Takes a delivery out that the upstream has answered for; nothing where the ticket is of a connection that is gone.
-    pub(crate) fn take(&mut self, ticket: u64) -> Option<Delivered> {
+    pub(crate) fn take(&mut self, ticket: u64) -> Option<Box<Delivered>> {
         let arrival = self.tickets.remove(&ticket)?;
         self.remove(arrival)
     }
@@ -201,7 +202,7 @@ impl Flight {
     }
 
     /// Takes a delivery out that is not on its way and of no use any more.
-    pub(crate) fn take_overdue(&mut self, now: Instant) -> Option<(Delivered, Overdue)> {
+    pub(crate) fn take_overdue(&mut self, now: Instant) -> Option<(Box<Delivered>, Overdue)> {
         let (at, arrival) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
         self.deadlines.remove(&(at, arrival));
         let held = self.held.get(&arrival)?;
@@ -210,7 +211,7 @@ impl Flight {
         Some((self.remove(arrival)?, why))
     }
 
-    fn remove(&mut self, arrival: u64) -> Option<Delivered> {
+    fn remove(&mut self, arrival: u64) -> Option<Box<Delivered>> {
         let held = self.held.remove(&arrival)?;
         let share = self.share_mut(Part::of(&held.delivered));
         share.count -= 1;
@@ -222,7 +223,11 @@ impl Flight {
 /// What a delivery takes in memory, about.
 pub(crate) fn weight_bytes(delivered: &Delivered) -> usize {
     let properties = delivered.properties.as_ref().map_or(0, |properties| properties.heap_bytes());
-    size_of::<Held>() + delivered.topic.as_str().len() + delivered.payload.len() + properties
+    size_of::<Held>()
+        + size_of::<Delivered>()
+        + delivered.topic.as_str().len()
+        + delivered.payload.len()
+        + properties
 }
 
 #[cfg(test)]
@@ -233,8 +238,8 @@ mod tests {
     use tidegate_message::{QoS, Topic};
     use tidegate_protocol::DeliveryTag;
 
-    fn delivered(number: u64, payload_bytes: usize) -> Delivered {
-        Delivered {
+    fn delivered(number: u64, payload_bytes: usize) -> Box<Delivered> {
+        Box::new(Delivered {
             tag: DeliveryTag(number),
             topic: Topic::parse(b"t").unwrap(),
             payload: Bytes::from(vec![0; payload_bytes]),
@@ -246,7 +251,7 @@ mod tests {
             expires_at: None,
             publisher: None,
             is_backlog: false,
-        }
+        })
     }
 
     fn flight_of(count: u64) -> Flight {
@@ -280,7 +285,9 @@ mod tests {
     #[test]
     fn both_parts_are_kept_apart() {
         let mut flight = flight_of(2);
-        (2..4).for_each(|number| flight.push(Delivered { is_backlog: true, ..delivered(number, 1) }));
+        (2..4).for_each(|number| {
+            flight.push(Box::new(Delivered { is_backlog: true, ..*delivered(number, 1) }))
+        });
         let next = |flight: &Flight, part| flight.next_unsent(part).map(|held| held.delivered.tag.0);
         assert_eq!((next(&flight, Part::Live), next(&flight, Part::Backlog)), (Some(0), Some(2)));
         assert_eq!(flight.note_sent(Part::Backlog), Some(100));
@@ -297,10 +304,12 @@ mod tests {
     fn what_has_expired_is_given_up_where_it_is_not_on_its_way() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let mut flight = Flight::new(1 << 20, 100);
-        let lives = |number: u64, seconds: u32| Delivered {
-            expires_at: Some(now + seconds * second),
-            is_backlog: number % 2 == 1,
-            ..delivered(number, 1)
+        let lives = |number: u64, seconds: u32| {
+            Box::new(Delivered {
+                expires_at: Some(now + seconds * second),
+                is_backlog: number % 2 == 1,
+                ..*delivered(number, 1)
+            })
         };
         flight.push(lives(0, 1));
         flight.note_sent(Part::Live);

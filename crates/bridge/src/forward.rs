@@ -183,7 +183,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         }
         link_backoff.reset();
         let _attached = self.seat.status.attach();
-        early.into_iter().for_each(|delivered| self.take_in(delivered, &mut link));
+        early.into_iter().for_each(|delivered| self.take_in(Box::new(delivered), &mut link));
         self.note_standing(&mut link);
         loop {
             self.send(&mut link);
@@ -282,7 +282,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
 
     fn handle(&mut self, event: Event, link: &mut Link<P>) {
         match event {
-            Event::Delivered(delivered) => self.take_in(*delivered, link),
+            Event::Delivered(delivered) => self.take_in(delivered, link),
             Event::Published { ticket, result } => {
                 self.was_answered |= !result.as_ref().is_err_and(|refusal| refusal.is_passing);
                 let retry = self.dead_letters.note_published(ticket, result, &mut link.outbox);
@@ -296,7 +296,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     }
 
     /// Takes a delivery in, unless it would go in a circle.
-    fn take_in(&mut self, delivered: Delivered, link: &mut Link<P>) {
+    fn take_in(&mut self, delivered: Box<Delivered>, link: &mut Link<P>) {
         self.outbound.note_came(&delivered);
         match self.seat.packing.may_leave(&delivered) {
             Ok(()) => self.outbound.flight.push(delivered),
@@ -309,13 +309,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
 
     /// Sends what may be sent.
     fn send(&mut self, link: &mut Link<P>) {
-        self.dead_letters.retry(&mut link.outbox, Instant::now());
-        self.give_up_overdue(link);
+        let now = Instant::now();
+        self.dead_letters.retry(&mut link.outbox, now);
+        self.give_up_overdue(now, link);
         let Some(line) = self.line.way().cloned() else { return };
-        while let Some((part, held)) = self.outbound.next(Instant::now()) {
+        while let Some((part, held)) = self.outbound.next(now) {
             let Ok(permit) = line.orders.try_reserve() else { break };
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
-            let outgoing = self.seat.packing.outgoing(&held.delivered, is_repeated, Instant::now());
+            let outgoing = self.seat.packing.outgoing(&held.delivered, is_repeated, now);
             let Some(ticket) = self.outbound.note_sent(part) else { break };
             let outgoing = match outgoing {
                 Ok(outgoing) => outgoing,
@@ -328,18 +329,17 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             if is_repeated {
                 LaneStatus::count(&self.seat.status.retried, 1);
             }
-            self.outbound.note_left(part, bytes, Instant::now());
+            self.outbound.note_left(part, bytes, now);
             permit.send(Order::Send(Box::new(Outgoing { ticket, ..outgoing })));
         }
-        if let Some(count) = self.outbound.ask(Instant::now()) {
+        if let Some(count) = self.outbound.ask(now) {
             link.outbox.arrange(Backlog::More(count));
         }
-        self.outbound.note_calm(Instant::now());
+        self.outbound.note_calm(now);
     }
 
     /// Gives up what is of no use any more, also while the upstream is away: so nothing waits on the disk for its return in vain.
-    fn give_up_overdue(&mut self, link: &mut Link<P>) {
-        let now = Instant::now();
+    fn give_up_overdue(&mut self, now: Instant, link: &mut Link<P>) {
         while let Some((delivered, why)) = self.outbound.flight.take_overdue(now) {
             self.give_up(&delivered, why, link);
         }

@@ -252,7 +252,7 @@ mod tests {
                 };
                 self.asked -= u32::from(next.is_backlog);
                 self.outbound.note_came(&next);
-                self.outbound.flight.push(next);
+                self.outbound.flight.push(Box::new(next));
             }
             while let Some((part, held)) = self.outbound.next(self.now) {
                 let number = held.delivered.tag.0;
@@ -322,7 +322,7 @@ mod tests {
         let now = Instant::now();
         outbound.note_line(true);
         assert_eq!((outbound.ask(now), outbound.credit()), (None, 20));
-        (0..3).for_each(|number| outbound.flight.push(delivered(number, false)));
+        (0..3).for_each(|number| outbound.flight.push(Box::new(delivered(number, false))));
         for _ in 0..2 {
             let (part, _) = outbound.next(now).unwrap();
             outbound.note_sent(part);
@@ -367,7 +367,7 @@ mod tests {
         let now = Instant::now();
         outbound.note_line(true);
         outbound.note_calm(now);
-        (0..20).for_each(|number| outbound.flight.push(delivered(number, false)));
+        (0..20).for_each(|number| outbound.flight.push(Box::new(delivered(number, false))));
         let turned = turns(&mut outbound, true, now + MILLISECOND);
         assert!((18..=22).contains(&turned), "one for each message: {turned}");
         assert!(outbound.is_draining(), "the upstream has confirmed nothing");
@@ -381,7 +381,7 @@ mod tests {
         let mut outbound = Outbound::new(&options, 0);
         let now = Instant::now();
         outbound.note_line(true);
-        outbound.flight.push(delivered(0, false));
+        outbound.flight.push(Box::new(delivered(0, false)));
         outbound.note_sent(Part::Live);
         assert_eq!(turns(&mut outbound, true, now), 0);
         outbound.note_calm(now);

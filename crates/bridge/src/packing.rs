@@ -10,6 +10,7 @@ use crate::{
     Envelope, Facts, ID_PROPERTY, LoopGuard, NameError, PATH_PROPERTY, Path, PathError, SealError, StreamName,
 };
 use bytes::Bytes;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +22,12 @@ pub(crate) struct Packing {
     guard: LoopGuard,
     stream: StreamName,
     envelope: Envelope,
+    /// The path of what nobody has forwarded yet, which is nearly everything.
+    first_hop: Arc<str>,
 }
+
+/// The digits of the largest number.
+const NUMBER_BYTES_MAX: usize = 20;
 
 /// Why a message does not leave: a word, and words.
 pub(crate) type HeldBack = (&'static str, String);
@@ -34,6 +40,7 @@ impl Packing {
             Ok(Packing {
                 lane,
                 bridge: options.name.clone(),
+                first_hop: guard.outgoing(Path::default()).into(),
                 guard: guard.clone(),
                 stream: StreamName::new(&options.node, options.epoch, &forward.name)?,
                 envelope: forward.envelope.clone(),
@@ -51,7 +58,17 @@ impl Packing {
 
     /// Its stable id.
     pub(crate) fn id(&self, delivered: &Delivered) -> String {
-        self.stream.id(delivered.tag.0).to_string()
+        let mut text = String::with_capacity(self.stream.as_str().len() + 1 + NUMBER_BYTES_MAX);
+        // A string takes everything.
+        let _ = write!(text, "{}", self.stream.id(delivered.tag.0));
+        text
+    }
+
+    fn path(&self, path: Path<'_>) -> Arc<str> {
+        match path.hops() {
+            0 => self.first_hop.clone(),
+            _ => self.guard.outgoing(path).into(),
+        }
     }
 
     /// The message as the upstream is handed it now, without a ticket.
@@ -78,7 +95,7 @@ impl Packing {
             expires_at: delivered.expires_at,
             publisher: delivered.publisher.clone(),
             id: self.id(delivered).into(),
-            path: self.guard.outgoing(path).into(),
+            path: self.path(path),
             is_repeated,
         };
         if let Some(content_type) = self.envelope.content_type() {
