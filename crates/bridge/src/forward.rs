@@ -317,7 +317,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             let Ok(permit) = line.orders.try_reserve() else { break };
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
             let outgoing = self.seat.packing.outgoing(&held.delivered, is_repeated, now);
-            let Some(ticket) = self.outbound.note_sent(part) else { break };
+            let Some(ticket) = self.outbound.note_sent(part, now) else { break };
             let outgoing = match outgoing {
                 Ok(outgoing) => outgoing,
                 Err(error) => {
@@ -360,7 +360,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn judge(&mut self, ticket: u64, verdict: Verdict, link: &mut Link<P>) {
         match verdict {
             Verdict::Confirmed => {
-                let Some(delivered) = self.outbound.flight.take(ticket) else { return };
+                let Some(delivered) = self.outbound.take(ticket, Instant::now()) else { return };
                 LaneStatus::count(&self.seat.status.confirmed, 1);
                 (self.was_answered, self.is_turned_away, self.refusals) = (true, false, 0);
                 if self.outbound.end_pause() {
@@ -382,7 +382,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                 }
             }
             Verdict::Never { label, reason } => {
-                let Some(delivered) = self.outbound.flight.take(ticket) else { return };
+                let Some(delivered) = self.outbound.take(ticket, Instant::now()) else { return };
                 let id = self.seat.packing.id(&delivered);
                 (self.was_answered, self.refusals) = (true, self.refusals.saturating_add(1));
                 self.seat.status.count_refused(label);

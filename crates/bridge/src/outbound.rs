@@ -71,6 +71,7 @@ impl Outbound {
     /// Another connection stands, or none. What was on its way is sent again.
     pub(crate) fn note_line(&mut self, stands: bool) {
         self.flight.note_lost();
+        self.asking.iter_mut().for_each(Asking::forget_answers);
         (self.paused_until, self.calm_since) = (None, None);
         // Until it turns out that nothing waits: what does may still be on its way here.
         self.is_draining = stands;
@@ -102,8 +103,20 @@ impl Outbound {
     }
 
     /// It is sent under this ticket.
-    pub(crate) fn note_sent(&mut self, part: Part) -> Option<u64> {
-        self.flight.note_sent(part)
+    pub(crate) fn note_sent(&mut self, part: Part, now: Instant) -> Option<u64> {
+        let ticket = self.flight.note_sent(part)?;
+        if let Some(asking) = self.asking.as_mut().filter(|_| part == Part::Backlog) {
+            asking.note_sent(ticket, now);
+        }
+        Some(ticket)
+    }
+
+    /// Takes a message out that the upstream has answered for; nothing where the ticket is of a connection that is gone.
+    pub(crate) fn take(&mut self, ticket: u64, now: Instant) -> Option<Box<Delivered>> {
+        if let Some(asking) = &mut self.asking {
+            asking.note_answered(ticket, now);
+        }
+        self.flight.take(ticket)
     }
 
     /// So many bytes of a part have left.
@@ -241,7 +254,7 @@ mod tests {
         fn step(&mut self, round_trip: Duration) {
             self.now += MILLISECOND;
             while let Some((_, ticket)) = self.under_way.pop_front_if(|(at, _)| *at <= self.now) {
-                assert!(self.outbound.flight.take(ticket).is_some());
+                assert!(self.outbound.take(ticket, self.now).is_some());
             }
             self.asked += self.outbound.ask(self.now).unwrap_or(0);
             let credit = self.outbound.credit() as usize;
@@ -256,7 +269,7 @@ mod tests {
             }
             while let Some((part, held)) = self.outbound.next(self.now) {
                 let number = held.delivered.tag.0;
-                let ticket = self.outbound.note_sent(part).unwrap();
+                let ticket = self.outbound.note_sent(part, self.now).unwrap();
                 self.outbound.note_left(part, 7, self.now);
                 self.under_way.push_back((self.now + round_trip, ticket));
                 self.left.push((self.now, number));
@@ -325,7 +338,7 @@ mod tests {
         (0..3).for_each(|number| outbound.flight.push(Box::new(delivered(number, false))));
         for _ in 0..2 {
             let (part, _) = outbound.next(now).unwrap();
-            outbound.note_sent(part);
+            outbound.note_sent(part, now);
             outbound.note_left(part, 1, now);
         }
         assert!(outbound.next(now).is_none() && outbound.held_until(now).is_some_and(|until| until > now));
@@ -342,7 +355,7 @@ mod tests {
             }
             if has_line {
                 while let Some((part, _)) = outbound.next(now) {
-                    outbound.note_sent(part);
+                    outbound.note_sent(part, now);
                     outbound.note_left(part, 1, now);
                 }
                 outbound.note_calm(now);
@@ -382,12 +395,12 @@ mod tests {
         let now = Instant::now();
         outbound.note_line(true);
         outbound.flight.push(Box::new(delivered(0, false)));
-        outbound.note_sent(Part::Live);
+        outbound.note_sent(Part::Live, now);
         assert_eq!(turns(&mut outbound, true, now), 0);
         outbound.note_calm(now);
         outbound.note_calm(now + CALM);
         assert!(outbound.is_draining());
-        outbound.flight.take(0);
+        outbound.take(0, now);
         outbound.note_calm(now + CALM);
         assert_eq!(turns(&mut outbound, true, now + CALM), 1);
         assert!(!outbound.is_draining());
