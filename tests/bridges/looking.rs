@@ -144,6 +144,8 @@ url = "amqp://guest:Kennwort@127.0.0.1:1"
 from = "telemetry/#"
 exchange = "amq.topic"
 routing_key = "{topic}"
+payload = "cloudevents"
+event_source = "//plant/{topic[1]}"
 "#;
     let file = scratch.write("edge.toml", config(bridges));
     let file = file.to_str().expect("the path is text");
@@ -168,6 +170,7 @@ routing_key = "{topic}"
     let told: Value = serde_json::from_str(rabbit.output.trim()).expect("JSON");
     let fields = told[0]["sends"]["fields"].to_string();
     assert!(fields.contains(r#"["routing key","telemetry.a"]"#), "{fields}");
+    assert!(rabbit.output.contains("//plant/a"), "{}", rabbit.output);
     assert!(!rabbit.output.contains("Kennwort"), "{}", rabbit.output);
     assert_eq!(dry_run("mqtt", &["--topic", "other"]).code, Some(1), "no forward takes it");
     let unknown = dry_run("nobody", &["--topic", "telemetry/a"]);

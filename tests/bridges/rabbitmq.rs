@@ -276,6 +276,12 @@ fn mistakes_in_a_bridge_to_rabbitmq_are_errors_with_their_lines() {
             "`version` means nothing to a bridge of kind `rabbitmq`",
         ),
         ("line = \"", "CC = \"", "gives this header a meaning of its own"),
+        ("exchange = ", "event_type = \"x\"\nexchange = ", "is known for `payload = \"cloudevents\"` only"),
+        (
+            "exchange = ",
+            "payload = \"cloudevents\"\nevent_source = \"{site}\"\nexchange = ",
+            "there is no variable `site`",
+        ),
     ];
     let scratch = Scratch::new();
     let sound = config(&bridge_to("amqp://guest:Kennwort@127.0.0.1:1/plant"));

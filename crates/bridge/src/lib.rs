@@ -54,7 +54,7 @@ pub use backoff::RetryOptions;
 pub use bridge::{Bridge, BridgeOptions};
 pub use dead_letter::{BRIDGE_PROPERTY, DETAIL_PROPERTY, REASON_PROPERTY, TOPIC_PROPERTY};
 pub use destination::TopicDestination;
-pub use envelope::{CloudEvent, CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
+pub use envelope::{CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
 pub use facts::Facts;
 pub use forward::{Connect, ForwardOptions, ForwardOrder};
 pub use header_names::HeaderNames;

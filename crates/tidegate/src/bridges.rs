@@ -3,6 +3,7 @@
 //! All bridges run on one thread with a runtime of their own, so that what an upstream does never holds up a worker. A bridge whose part of the
 //! configuration is another than before is ended and begun again; the others, and all clients, notice nothing.
 
+mod envelopes;
 mod files;
 mod kafka;
 mod kinds;
@@ -20,15 +21,3 @@ pub(crate) use rehearsing::{BridgeCommand, run};
 pub(crate) use roster::Roster;
 pub(crate) use running::Bridges;
 pub(crate) use show::{Show, show};
-
-use tidegate_config::PayloadForm;
-
-/// What is around a payload.
-fn envelope(form: PayloadForm) -> tidegate_bridge::Envelope {
-    use tidegate_bridge::{CloudEvents, Envelope};
-    match form {
-        PayloadForm::Raw => Envelope::Raw,
-        PayloadForm::Json => Envelope::Json { payload: tidegate_bridge::PayloadForm::default() },
-        PayloadForm::CloudEvents => Envelope::CloudEvent(CloudEvents::default()),
-    }
-}

@@ -1,8 +1,5 @@
 //! CloudEvents 1.0.2: the attributes of a message as an event, and the JSON format in structured mode.
 //!
-//! In binary mode the payload stays what it is and the attributes travel as headers: [`CloudEvent::attributes`] with the prefix of the
-//! protocol binding in front of each name (`ce_` for Kafka, `cloudEvents:` for AMQP, none for MQTT 5.0), and the content type at its own place.
-//!
 //! User properties, expiry, reply-to and correlation are no part of an event: they travel beside it as they do without an envelope. An event that is
 //! opened leaves its source and type behind as user properties of these names, which is where the MQTT binding puts them; further extension attributes
 //! are not kept.
@@ -30,7 +27,7 @@ pub struct CloudEvents {
 
 /// The attributes of one event (CloudEvents 1.0.2, "Context Attributes").
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CloudEvent<'a> {
+pub(super) struct CloudEvent<'a> {
     id: &'a str,
     source: String,
     event_type: String,
@@ -74,7 +71,7 @@ struct Object<'a> {
 
 impl CloudEvents {
     /// The event that a message is.
-    pub fn event<'a>(&self, facts: &Facts<'a>) -> Result<CloudEvent<'a>, SealError> {
+    pub(super) fn event<'a>(&self, facts: &Facts<'a>) -> Result<CloudEvent<'a>, SealError> {
         let rendered = |template: &Option<Template>, otherwise: String| match template {
             Some(template) => {
                 let mut text = String::new();
@@ -100,23 +97,6 @@ impl CloudEvents {
 }
 
 impl CloudEvent<'_> {
-    /// Names and values for binary mode, without prefix and without `datacontenttype`, which is the message's content type there.
-    pub fn attributes(&self) -> Vec<(&'static str, String)> {
-        let mut attributes = vec![
-            ("specversion", VERSION.to_owned()),
-            ("id", self.id.to_owned()),
-            ("source", self.source.clone()),
-            ("type", self.event_type.clone()),
-            ("qos", self.qos.to_string()),
-            ("retain", self.retain.to_string()),
-        ];
-        let subject = (!self.subject.is_empty()).then_some(self.subject);
-        let optional = [("subject", subject), ("clientid", self.client_id), ("user", self.user)];
-        attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned()))));
-        attributes.extend(self.time.map(|time| ("time", time.to_string())));
-        attributes
-    }
-
     /// The event in the JSON format (section 3.1.1).
     pub(super) fn seal(&self, payload: &[u8]) -> Result<Vec<u8>, SealError> {
         let (data, data_base64, content_type) = self.data(payload);

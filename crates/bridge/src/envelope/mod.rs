@@ -14,7 +14,7 @@ mod parts;
 #[cfg(test)]
 mod tests;
 
-pub use cloud_event::{CloudEvent, CloudEvents};
+pub use cloud_event::CloudEvents;
 pub use parts::Parts;
 
 use crate::facts::Facts;

@@ -130,7 +130,11 @@ section! {
         /// Keeps the retain flag. For MQTT.
         retain: bool = Switch, Default("false");
         /// The payload as it is, or in an envelope ([page](envelopes.md)).
-        payload: PayloadForm = Word(&["raw", "json", "cloudevents"]), Default("raw");
+        payload: PayloadForm = Word(&["raw", "json", "json-nested", "cloudevents"]), Default("raw");
+        /// The `source` of events. A template. For the payload `cloudevents`.
+        event_source: Option<String> = Text(TEMPLATE), Optional("`/` and the name of the node");
+        /// The `type` of events. A template. For the payload `cloudevents`.
+        event_type: Option<String> = Text(TEMPLATE), Optional("`tidegate.message`");
         /// Messages that may be on their way without being confirmed.
         in_flight: u32 = count(1, 65_535), Default("1000");
         /// Bytes of them, about.
@@ -257,6 +261,9 @@ pub enum PayloadForm {
     Raw,
     /// An object with the message and what is known of it.
     Json,
+    /// The same, with a payload that is JSON as a part of the object.
+    #[serde(rename = "json-nested")]
+    JsonNested,
     /// A CloudEvent.
     CloudEvents,
 }

@@ -1,6 +1,6 @@
 //! The kinds of bridges that there are: one line each.
 
-use super::{envelope, kafka, mqtt, rabbitmq};
+use super::{envelopes, kafka, mqtt, rabbitmq};
 use std::sync::Arc;
 use tidegate_bridge::{Destination, Form, Template, TopicDestination, Upstream, Vocabulary};
 use tidegate_config::{Bridge, BridgeEntry, BridgeError};
@@ -41,10 +41,16 @@ fn check(bridge: &Bridge, node: &str) -> Vec<BridgeError> {
 
 /// Makes the upstream of a bridge on the node of this name. Reads its files.
 pub(crate) fn upstream(bridge: &Bridge, node: &str) -> Made {
-    match KINDS.iter().find(|kind| kind.name == bridge.kind) {
+    let made = match KINDS.iter().find(|kind| kind.name == bridge.kind) {
         Some(kind) => (kind.make)(bridge, node),
         None => Err(vec![wrong("kind", "unknown kind of bridge")]),
+    };
+    let mut errors = envelopes::errors(bridge);
+    if errors.is_empty() {
+        return made;
     }
+    errors.extend(made.err().unwrap_or_default());
+    Err(errors)
 }
 
 /// A complaint without a suggestion.
@@ -64,7 +70,7 @@ pub(super) fn destinations(
         match Template::parse(&receive.to, words, Form::Topic) {
             Ok(topic) => destinations.push(Arc::new(TopicDestination {
                 topic,
-                envelope: envelope(receive.payload),
+                envelope: envelopes::of_receive(receive),
                 // Never set for a kind whose messages do not say so of themselves: it does not know the key.
                 retain: receive.retain,
                 node: node.clone(),

@@ -1,7 +1,7 @@
 //! The bridges that run.
 
 use super::files::Files;
-use super::{Roster, envelope, upstream};
+use super::{Roster, envelopes, upstream};
 use crate::gateway::Refused;
 use crate::registry;
 use std::sync::Arc;
@@ -280,7 +280,7 @@ fn forward_options(
             messages_per_second: forward.drain_rate.map(u64::from),
             bytes_per_second: forward.drain_bytes_rate.map(|rate| rate.bytes()),
         },
-        envelope: envelope(forward.payload),
+        envelope: envelopes::of_forward(forward).map_err(|(key, message)| format!("{key}: {message}"))?,
         dead_letter: forward.dead_letter.clone(),
     })
 }
