@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use tidegate_bridge::Place;
 
 /// Servers of one address at most.
 const SERVERS_MAX: usize = 64;
@@ -92,21 +93,9 @@ impl FromStr for Bootstrap {
 
 /// One server with its port. An IPv6 address stands in brackets.
 fn server(text: &str) -> Result<String, AddressError> {
-    let wrong = || AddressError::Server(text.to_owned());
-    let behind_host = match text.strip_prefix('[') {
-        Some(rest) => rest
-            .split_once(']')
-            .map(|(host, rest)| (host, rest.strip_prefix(':').or(rest.is_empty().then_some("")))),
-        None => Some(text.split_once(':').map_or((text, Some("")), |(host, port)| (host, Some(port)))),
-    };
-    let Some((host, Some(port))) = behind_host else { return Err(wrong()) };
-    let is_odd = |character: char| character.is_whitespace() || character.is_control();
-    if host.is_empty() || host.contains(is_odd) || text.ends_with(':') {
-        return Err(wrong());
-    }
-    let port =
-        if port.is_empty() { PORT } else { port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)? };
-    Ok(if text.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    let Place { host, port } = Place::parse(text).map_err(|_| AddressError::Server(text.to_owned()))?;
+    let port = port.unwrap_or(PORT);
+    Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tidegate_bridge::{Lost, Report, UNSETTLED_MAX};
+use tidegate_bridge::{Lost, Report, UNSETTLED_MAX, first_ticket};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -35,13 +35,6 @@ const POLL: Duration = Duration::from_millis(50);
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait after a commit that failed.
 const COMMIT_AGAIN: Duration = Duration::from_secs(1);
-/// Tickets of a lane begin here, shifted by its number.
-const LANE_SHIFT: u32 = 48;
-
-/// The lane of a ticket.
-pub(crate) fn lane_of(ticket: u64) -> usize {
-    usize::try_from(ticket >> LANE_SHIFT).unwrap_or(usize::MAX)
-}
 
 /// What the thread, the callbacks of the client and the connection share.
 struct Shared {
@@ -82,7 +75,7 @@ impl Waiting {
         voice: Arc<Voice>,
     ) -> KafkaResult<Waiting> {
         let shared = Arc::new(Shared {
-            offsets: Mutex::new(Offsets::new((lane as u64) << LANE_SHIFT)),
+            offsets: Mutex::new(Offsets::new(first_ticket(lane))),
             is_polled: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
             has_commit_failed: AtomicBool::new(false),

@@ -7,7 +7,7 @@
 //! Everything that blocks in the client library is done off the runtime.
 
 use crate::Kafka;
-use crate::receiver::{Receiver, Waiting, lane_of};
+use crate::receiver::{Receiver, Waiting};
 use crate::sender::{Answers, Asker, Producer, Sender, Unusable};
 use crate::settings;
 use crate::voice::Voice;
@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_bridge::{Line, Lost, Order, Report};
+use tidegate_bridge::{Line, Lost, Order, Report, lane_of};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 

@@ -2,6 +2,7 @@
 
 use crate::Secret;
 use std::fmt;
+use tidegate_bridge::{Place, PlaceError, percent_decoded};
 
 /// One address. Prints without user and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub enum AddressError {
     /// Another scheme, or none.
     #[error("the address of an MQTT broker begins with `mqtt://` or `mqtts://`")]
     Scheme,
-    /// No host.
-    #[error("the address names no host")]
+    /// There is no host, or it has characters that no host has.
+    #[error("the host of the address is missing or malformed")]
     Host,
     /// What stands behind the colon is no port.
     #[error("the port is no number from 1 to 65535")]
@@ -36,6 +37,15 @@ pub enum AddressError {
     /// A `%` that stands for no character.
     #[error("a `%` in the user or the password is followed by two hexadecimal digits, which are UTF-8")]
     Escape,
+}
+
+impl From<PlaceError> for AddressError {
+    fn from(error: PlaceError) -> AddressError {
+        match error {
+            PlaceError::Host => AddressError::Host,
+            PlaceError::Port => AddressError::Port,
+        }
+    }
 }
 
 impl MqttAddress {
@@ -54,58 +64,19 @@ impl MqttAddress {
         if place.contains(['/', '?', '#']) {
             return Err(AddressError::Path);
         }
-        let (host, port) = split_place(place)?;
-        let port = match port {
-            None => {
-                if is_encrypted {
-                    8883
-                } else {
-                    1883
-                }
-            }
-            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(AddressError::Port)?,
-        };
-        if host.is_empty() {
-            return Err(AddressError::Host);
-        }
+        let Place { host, port } = Place::parse(place)?;
+        let port = port.unwrap_or(if is_encrypted { 8883 } else { 1883 });
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
             None => (None, None),
             Some((user, password)) => (Some(unescaped(user)?), Some(unescaped(password)?)),
         };
         let password = password.filter(|password| !password.is_empty()).map(Secret::from);
-        Ok(MqttAddress { host: host.to_owned(), port, is_encrypted, user, password })
+        Ok(MqttAddress { host, port, is_encrypted, user, password })
     }
-}
-
-/// The host, and the port where there is one. An IPv6 address stands in brackets.
-fn split_place(place: &str) -> Result<(&str, Option<&str>), AddressError> {
-    if let Some(rest) = place.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or(AddressError::Host)?;
-        return match rest.strip_prefix(':') {
-            Some(port) => Ok((host, Some(port))),
-            None if rest.is_empty() => Ok((host, None)),
-            None => Err(AddressError::Port),
-        };
-    }
-    Ok(place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))))
 }
 
 fn unescaped(text: &str) -> Result<String, AddressError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = behind;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let (digits, behind) = rest.split_first_chunk::<2>().ok_or(AddressError::Escape)?;
-        let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(AddressError::Escape);
-        let [high, low] = *digits;
-        bytes.push(u8::try_from(digit(high)? * 16 + digit(low)?).map_err(|_| AddressError::Escape)?);
-        rest = behind;
-    }
-    String::from_utf8(bytes).map_err(|_| AddressError::Escape)
+    percent_decoded(text).ok_or(AddressError::Escape)
 }
 
 impl fmt::Display for MqttAddress {
@@ -149,7 +120,8 @@ mod tests {
             ("mqtt://[::1", AddressError::Host),
             ("mqtt://h:0", AddressError::Port),
             ("mqtt://h:70000", AddressError::Port),
-            ("mqtt://[::1]x", AddressError::Port),
+            ("mqtt://[::1]x", AddressError::Host),
+            ("mqtt://a b", AddressError::Host),
             ("mqtt://h/path", AddressError::Path),
             ("mqtt://u:%4@h", AddressError::Escape),
             ("mqtt://u:%zz@h", AddressError::Escape),

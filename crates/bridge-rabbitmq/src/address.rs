@@ -4,6 +4,7 @@
 //! `?` may change how the library works.
 
 use std::fmt;
+use tidegate_bridge::{Place, PlaceError, percent_decoded};
 
 /// The longest address that is read, in bytes.
 const ADDRESS_BYTES_MAX: usize = 2048;
@@ -56,6 +57,15 @@ pub enum AddressError {
     Query,
 }
 
+impl From<PlaceError> for AddressError {
+    fn from(error: PlaceError) -> AddressError {
+        match error {
+            PlaceError::Host => AddressError::Host,
+            PlaceError::Port => AddressError::Port,
+        }
+    }
+}
+
 impl RabbitMqAddress {
     /// Reads an address. Without a port it is 5672 (5671 for `amqps`), without a virtual host `/`, without a user RabbitMQ's `guest`.
     pub fn parse(text: &str) -> Result<RabbitMqAddress, AddressError> {
@@ -82,7 +92,7 @@ impl RabbitMqAddress {
             Some((user, place)) => (Some(User::parse(user)?), place),
             None => (None, authority),
         };
-        let (host, port) = host_and_port(place)?;
+        let Place { host, port } = Place::parse(place)?;
         let port = port.unwrap_or(default_port);
         let longest = user.as_ref().map_or(0, |user| user.name.len()).max(vhost.len());
         if longest > 255 {
@@ -140,45 +150,8 @@ impl fmt::Debug for RabbitMqAddress {
     }
 }
 
-fn host_and_port(place: &str) -> Result<(String, Option<u16>), AddressError> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or(AddressError::Host)?;
-            let _: std::net::Ipv6Addr = host.parse().map_err(|_| AddressError::Host)?;
-            match port {
-                "" => (host, None),
-                port => (host, Some(port.strip_prefix(':').ok_or(AddressError::Host)?)),
-            }
-        }
-        None => match place.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
-    };
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-    if host.is_empty() || !host.bytes().all(is_allowed) {
-        return Err(AddressError::Host);
-    }
-    let port = port.map(|port| port.parse().ok().filter(|port| *port > 0).ok_or(AddressError::Port));
-    Ok((host.to_owned(), port.transpose()?))
-}
-
-/// RFC 3986 section 2.1.
 fn decode(text: &str) -> Result<String, AddressError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (high, low) = (digit(), digit());
-                let value = high.zip(low).ok_or(AddressError::Percent)?;
-                bytes.push(u8::try_from(value.0 * 16 + value.1).map_err(|_| AddressError::Percent)?);
-            }
-            byte => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| AddressError::Percent)
+    percent_decoded(text).ok_or(AddressError::Percent)
 }
 
 #[cfg(test)]

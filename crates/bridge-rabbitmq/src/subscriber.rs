@@ -15,18 +15,11 @@ use lapin::{Channel, Connection, Consumer};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use tidegate_bridge::{Lost, Report, Taken};
+use tidegate_bridge::{Lost, Report, Taken, first_ticket, number_of};
 use tokio::sync::mpsc;
 
 /// Settlements that are looked at together.
 const BATCH_MAX: usize = 1024;
-/// Tickets of a lane begin here: a tag has 48 bits for itself, more than a connection ever needs.
-const LANE_SHIFT: u32 = 48;
-
-/// The lane of a ticket.
-pub(crate) fn lane_of(ticket: u64) -> usize {
-    usize::try_from(ticket >> LANE_SHIFT).unwrap_or(usize::MAX)
-}
 
 /// One receive at work.
 pub(crate) struct Subscriber {
@@ -91,7 +84,7 @@ impl Subscriber {
     async fn hand_on(&mut self, delivery: Delivery, reports: &mpsc::Sender<Report>) {
         let tag = delivery.delivery_tag;
         self.unsettled.note_delivered(tag);
-        let ticket = ((self.lane as u64) << LANE_SHIFT) | tag;
+        let ticket = first_ticket(self.lane) | tag;
         let incoming = incoming(self.lane, ticket, &self.queue, delivery);
         // Where nobody listens the connection is given up, and the message comes again.
         let _ = reports.send(Report::Received(Box::new(incoming))).await;
@@ -99,7 +92,7 @@ impl Subscriber {
 
     async fn settle(&mut self, settled: &mut Vec<(u64, Taken)>) -> Result<(), Lost> {
         for (ticket, taken) in settled.drain(..) {
-            self.unsettled.note_settled(ticket & ((1 << LANE_SHIFT) - 1), taken);
+            self.unsettled.note_settled(number_of(ticket), taken);
         }
         for (tag, act) in self.unsettled.take_settled() {
             let acting = match act {

@@ -11,12 +11,13 @@
 //! It retries for ever, and ends when it is told to. Nothing here knows what the upstream speaks.
 
 use crate::backoff::{Backoff, RetryOptions};
-use crate::forward::{Connect, Forward, ForwardOptions, ForwardSeat, lane_of, random};
+use crate::forward::{Connect, Forward, ForwardOptions, ForwardSeat, random};
 use crate::lane_status::Problem;
 use crate::packing::Packing;
 use crate::receive::{Receive, ReceiveOptions, ReceiveSeat};
 use crate::standing::{Standing, Way};
 use crate::status::BridgeStatus;
+use crate::ticket::lane_of;
 use crate::upstream::{Incoming, Line, Lost, Order, Report, UNSETTLED_MAX, Upstream, Verdict};
 use crate::{LoopGuard, NameError};
 use std::future::Future;

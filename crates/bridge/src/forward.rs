@@ -15,6 +15,7 @@ use crate::pace::PaceOptions;
 use crate::packing::Packing;
 use crate::patience::Patience;
 use crate::standing::Standing;
+use crate::ticket::first_ticket;
 use crate::upstream::{Order, Outgoing, Verdict};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,17 +90,6 @@ pub(crate) struct Forward<P> {
     refusals: u32,
 }
 
-/// The first ticket of a lane: tickets of all lanes are different, so that a verdict finds its lane.
-pub(crate) fn first_ticket(lane: usize) -> u64 {
-    (lane as u64) << LANE_SHIFT
-}
-
-/// The lane of a ticket.
-pub(crate) fn lane_of(ticket: u64) -> usize {
-    usize::try_from(ticket >> LANE_SHIFT).unwrap_or(usize::MAX)
-}
-
-const LANE_SHIFT: u32 = 48;
 /// After how many messages that were refused for good, one after the other, the upstream is said to refuse everything.
 const REFUSALS: u32 = 3;
 

@@ -38,6 +38,7 @@ mod pace;
 mod packing;
 mod path;
 mod patience;
+mod place;
 mod rate;
 mod receive;
 mod recent;
@@ -48,6 +49,7 @@ mod standing;
 mod status;
 mod system;
 mod template;
+mod ticket;
 mod upstream;
 
 pub use backoff::RetryOptions;
@@ -67,6 +69,7 @@ pub use link::{
 pub use name::{NAME_BYTES_MAX, NameError};
 pub use pace::PaceOptions;
 pub use path::{HOPS_MAX_DEFAULT, Loop, LoopGuard, PATH_BYTES_MAX, PATH_PROPERTY, Path, PathError};
+pub use place::{Place, PlaceError, percent_decoded};
 pub use receive::{Destination, Misplaced, ReceiveOptions};
 pub use rehearsal::{Rehearsal, Unsent, rehearse};
 pub use report::{BridgeReport, BridgeReports, ForwardReport, Now, ReceiveReport, Said, Waiting};
@@ -76,6 +79,7 @@ pub use template::{
     Absence, Form, RenderError, TEMPLATE_BYTES_MAX, Template, TemplateError, TemplateErrorKind, Vocabulary,
     Word,
 };
+pub use ticket::{first_ticket, lane_of, number_of};
 pub use upstream::{
     Incoming, Line, Lost, Order, Outgoing, Rendered, Report, Taken, UNSETTLED_MAX, Upstream, Verdict,
 };

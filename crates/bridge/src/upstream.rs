@@ -80,7 +80,7 @@ pub enum Taken {
 pub struct Outgoing {
     /// Which of the bridge's forwards it belongs to, in the order of the configuration.
     pub lane: usize,
-    /// Named in the verdict; unique while the connection lasts.
+    /// Named in the verdict; unique while the connection lasts ([`crate::lane_of`] it is `lane`).
     pub ticket: u64,
     /// Where it was published here.
     pub topic: Topic,
