@@ -152,6 +152,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         self.outbound.restart(&self.options);
         self.line = Standing::Gone;
         self.dead_letters.forget();
+        // Nothing is held or waits for an answer: the connection is not to be given up for it.
+        (self.patience, self.was_answered) = (Patience::default(), false);
+        self.note_flight();
     }
 
     /// Works over one link.

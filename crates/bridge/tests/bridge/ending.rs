@@ -3,11 +3,13 @@
 use crate::forward;
 use crate::receiving::{incoming, receive};
 use crate::toy::{Act, State, Toy};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use tidegate_bridge::BridgeState;
-use tidegate_bridging::{AtWork, Follower, gateway, options, publish, run, with_gateway};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use tidegate_bridge::{BridgeState, Connect};
+use tidegate_bridging::{AtWork, Follower, PATIENCE, connect, gateway, options, publish, run, with_gateway};
 use tidegate_storage::MemoryStorage;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
 
 async fn publish_numbers(inside: &tidegate_net::Inside, numbers: std::ops::Range<u64>) {
     publish(inside, numbers.map(|number| ("telemetry/a", number.to_string()))).await;
@@ -19,6 +21,84 @@ fn payloads(state: &State) -> Vec<u64> {
 
 async fn until_arrived(toy: &Toy, count: usize) {
     toy.until(|state| (state.arrived.len() >= count).then_some(())).await;
+}
+
+/// Pipes into the gateway that a test can cut, and keep from being made.
+#[derive(Default)]
+struct Pipes {
+    is_closed: AtomicBool,
+    relays: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pipes {
+    fn connect(self: &Arc<Self>, inside: &tidegate_net::Inside) -> Connect<DuplexStream> {
+        let (pipes, real) = (self.clone(), connect(inside));
+        Arc::new(move || {
+            let mut far = (!pipes.is_closed.load(Relaxed)).then(|| real()).flatten()?;
+            let (near, mut other) = tokio::io::duplex(1 << 16);
+            let relay = async move { drop(tokio::io::copy_bidirectional(&mut far, &mut other).await) };
+            pipes.relays.lock().unwrap().push(tokio::spawn(relay));
+            Some(near)
+        })
+    }
+
+    fn cut(&self) {
+        self.is_closed.store(true, Relaxed);
+        self.relays.lock().unwrap().drain(..).for_each(|relay| relay.abort());
+    }
+
+    fn mend(&self) {
+        self.is_closed.store(false, Relaxed);
+    }
+}
+
+/// An upstream that delivers before it is ready, and a link that is gone at the moment at which it is.
+#[test]
+fn what_was_kept_before_the_upstream_was_ready_is_acknowledged_behind_a_break_of_the_link() {
+    with_gateway(async |inside| {
+        let (toy, pipes) = (Toy::new(1), Arc::new(Pipes::default()));
+        let _follower = Follower::new(&inside, "commands/#").await;
+        toy.with(|state| {
+            state.is_eager = true;
+            state.outbound.extend((0..5).map(|n| incoming(n, &n.to_string(), None, None)));
+        });
+        let options = options(vec![], vec![receive("commands/a")]);
+        let bridge = AtWork::start_with(PATIENCE, options, toy.clone(), pipes.connect(&inside));
+        bridge.until_so("kept", |status| status.receives()[0].confirmed.load(Relaxed) == 5).await;
+        pipes.cut();
+        bridge.until_so("cut off", |status| !status.receives()[0].is_attached()).await;
+        toy.with(|state| state.is_eager = false);
+        bridge.until_so("ready", |status| status.connection().ready_since.is_some()).await;
+        pipes.mend();
+        toy.until(|state| (state.taken.len() == 5).then_some(())).await;
+        assert_eq!(toy.with(|state| state.connections.len()), 1);
+        bridge.stop().await;
+    });
+}
+
+/// What a forward held comes again over its next link: until then the upstream owes no answer.
+#[test]
+fn a_broken_link_is_not_the_fault_of_the_upstream() {
+    with_gateway(async |inside| {
+        let (toy, pipes) = (Toy::new(1), Arc::new(Pipes::default()));
+        toy.with(|state| state.rule = Some(Box::new(|_| Act::Swallow)));
+        let mut options = options(vec![forward("telemetry/#")], vec![]);
+        options.stalled_after = PATIENCE;
+        let bridge = AtWork::start_with(PATIENCE, options, toy.clone(), pipes.connect(&inside));
+        bridge.until(BridgeState::Live).await;
+        publish_numbers(&inside, 0..3).await;
+        until_arrived(&toy, 3).await;
+        bridge.until_so("waiting", |status| status.forwards()[0].waiting_since().is_some()).await;
+        pipes.cut();
+        bridge.until_so("cut off", |status| !status.forwards()[0].is_attached()).await;
+        let status = &bridge.status.forwards()[0];
+        assert_eq!((status.waiting_since(), status.in_flight.load(Relaxed)), (None, 0));
+        toy.with(|state| state.rule = None);
+        pipes.mend();
+        until_arrived(&toy, 6).await;
+        assert_eq!(toy.with(|state| (payloads(state), state.connections.len())), (vec![0, 1, 2, 0, 1, 2], 1));
+        bridge.stop().await;
+    });
 }
 
 #[test]
