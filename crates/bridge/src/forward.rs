@@ -197,14 +197,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     /// Waits for the next thing that changes something, and handles it; false where the bridge ends.
     async fn wait(&mut self, link: &mut Link<P>) -> Result<bool, LinkError> {
         let now = Instant::now();
-        let (wake_at, held_until) = (self.wake_at(now), self.held_until(now));
+        let wake_at = self.wake_at(now);
         let sleep = async {
             match wake_at {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
         };
-        let blocked = self.line.way().filter(|_| self.outbound.flight.has_unsent() && held_until.is_none());
+        let blocked = self.line.way().filter(|_| self.outbound.next(now).is_some());
         let orders = blocked.map(|way| way.orders.clone());
         let capacity = async {
             match &orders {
@@ -356,7 +356,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                 let Some(delivered) = self.outbound.take(ticket, Instant::now()) else { return };
                 LaneStatus::count(&self.seat.status.confirmed, 1);
                 (self.was_answered, self.is_turned_away, self.refusals) = (true, false, 0);
-                if self.outbound.end_pause() {
+                if self.outbound.note_confirmed(ticket) {
                     info!(bridge = %self.seat.bridge, forward = %self.options.name, "the upstream takes messages again");
                 }
                 self.backoff.reset();

@@ -45,6 +45,7 @@ mod recent;
 mod rehearsal;
 mod report;
 mod seen_ids;
+mod settling;
 mod standing;
 mod status;
 mod system;

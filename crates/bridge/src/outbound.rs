@@ -22,6 +22,8 @@ pub(crate) struct Outbound {
     in_flight_max: u32,
     /// Nothing is sent before this moment: the upstream could not take something.
     paused_until: Option<Instant>,
+    /// The ticket from which on one has to be confirmed before more than one may be on its way: until then each may be turned away in its turn.
+    careful_from: Option<u64>,
     /// Since when hardly anything is on its way, while a backlog is drained.
     calm_since: Option<Instant>,
     is_draining: bool,
@@ -43,6 +45,7 @@ impl Outbound {
             asking,
             in_flight_max: options.in_flight_max,
             paused_until: None,
+            careful_from: None,
             calm_since: None,
             is_draining: false,
         }
@@ -72,7 +75,7 @@ impl Outbound {
     pub(crate) fn note_line(&mut self, stands: bool) {
         self.flight.note_lost();
         self.asking.iter_mut().for_each(Asking::forget_answers);
-        (self.paused_until, self.calm_since) = (None, None);
+        (self.paused_until, self.careful_from, self.calm_since) = (None, None, None);
         // Until it turns out that nothing waits: what does may still be on its way here.
         self.is_draining = stands;
     }
@@ -93,7 +96,7 @@ impl Outbound {
 
     /// The next message that may be sent now.
     pub(crate) fn next(&self, now: Instant) -> Option<(Part, &Held)> {
-        if self.paused_until.is_some_and(|until| until > now) {
+        if self.is_paused(now) || (self.careful_from.is_some() && self.flight.is_on_its_way()) {
             return None;
         }
         let waits = self.paced_until(now).is_some();
@@ -143,9 +146,10 @@ impl Outbound {
         !self.is_live_first() || part == Part::Backlog
     }
 
-    /// Nothing is sent until then.
+    /// Nothing is sent until then, and one at a time from then on. What is on its way already cannot be called back.
     pub(crate) fn pause(&mut self, until: Instant) {
         self.paused_until = Some(until);
+        self.careful_from.get_or_insert(self.flight.next_ticket());
     }
 
     /// Whether nothing is sent for a while.
@@ -153,9 +157,13 @@ impl Outbound {
         self.paused_until.is_some_and(|until| until > now)
     }
 
-    /// The upstream takes messages. Returns whether it was not known to.
-    pub(crate) fn end_pause(&mut self) -> bool {
-        self.paused_until.take().is_some()
+    /// The upstream has taken a message. Returns whether it was not known to take any: what had been on its way before proves nothing.
+    pub(crate) fn note_confirmed(&mut self, ticket: u64) -> bool {
+        let is_proof = self.careful_from.is_some_and(|from| ticket >= from);
+        if is_proof {
+            (self.paused_until, self.careful_from) = (None, None);
+        }
+        is_proof
     }
 
     /// When it is to be looked whether a backlog is over.
@@ -404,5 +412,37 @@ mod tests {
         outbound.note_calm(now + CALM);
         assert_eq!(turns(&mut outbound, true, now + CALM), 1);
         assert!(!outbound.is_draining());
+    }
+
+    /// Two of three were on their way behind the one that was turned away: it goes alone, and the rest behind it when it was taken.
+    #[test]
+    fn after_a_message_was_turned_away_they_go_one_at_a_time_until_one_is_taken() {
+        let mut outbound = Outbound::new(&options(ForwardOrder::Strict, None), 0);
+        let now = Instant::now();
+        outbound.note_line(true);
+        (0..5).for_each(|number| outbound.flight.push(delivered(number, false).into()));
+        let send_all = |outbound: &mut Outbound, now: Instant| {
+            let mut numbers = Vec::new();
+            while let Some((part, held)) = outbound.next(now) {
+                numbers.push(held.delivered.tag.0);
+                outbound.note_sent(part, now);
+            }
+            numbers
+        };
+        (0..3).for_each(|_| assert!(outbound.note_sent(Part::Live, now).is_some()));
+        outbound.flight.return_to_front(0);
+        outbound.pause(now + MILLISECOND);
+        assert!(send_all(&mut outbound, now).is_empty());
+        outbound.flight.take(1);
+        assert!(!outbound.note_confirmed(1), "it was sent before");
+        assert!(send_all(&mut outbound, now + MILLISECOND).is_empty(), "one is on its way yet");
+        outbound.flight.take(2);
+        assert_eq!(send_all(&mut outbound, now + MILLISECOND), [0]);
+        outbound.flight.return_to_front(3);
+        outbound.pause(now + 3 * MILLISECOND);
+        assert_eq!(send_all(&mut outbound, now + 3 * MILLISECOND), [0]);
+        outbound.flight.take(4);
+        assert!(outbound.note_confirmed(4));
+        assert_eq!(send_all(&mut outbound, now + 3 * MILLISECOND), [3, 4]);
     }
 }

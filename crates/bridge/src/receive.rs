@@ -10,8 +10,9 @@ use crate::known_ids::KnownIds;
 use crate::lane_status::LaneStatus;
 use crate::link::{Event, Link, LinkError, LinkRefusal, Matched, Publishing};
 use crate::patience::Patience;
-use crate::standing::{Standing, Way};
-use crate::upstream::{Incoming, Order, Taken, UNSETTLED_MAX};
+use crate::settling::{Door, Settling};
+use crate::standing::Standing;
+use crate::upstream::{Incoming, Taken, UNSETTLED_MAX};
 use crate::{LoopGuard, PATH_PROPERTY, Path, Sighting};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -63,6 +64,7 @@ pub(crate) struct Receive<P> {
     seat: ReceiveSeat,
     connect: Connect<P>,
     known: KnownIds,
+    settling: Settling,
     /// What has come and waits for its turn, with the connection that it came over.
     waiting: VecDeque<(u64, Box<Incoming>)>,
     next_ticket: u64,
@@ -72,19 +74,15 @@ pub(crate) struct Receive<P> {
     by_id: HashMap<Box<str>, u64>,
     /// Those that the gateway could not take.
     refused: Vec<u64>,
-    /// What is to be said over a connection that does not stand yet: what waits in a session may come before it does.
-    early: Vec<(Door, Taken)>,
-    /// The way to the connection that stands, or ends and waits for what is to be said over it.
-    way: Option<Way>,
-    /// Whether it ends.
-    is_ending: bool,
-    /// The number of the last connection that stood.
-    last_standing: u64,
+    /// The one of them that was sent again, alone: the others follow when it is here.
+    probe: Option<u64>,
     backoff: Backoff,
     retry_at: Option<Instant>,
     patience: Patience,
     /// Whether something has become of a message since that was looked at.
     was_answered: bool,
+    /// Whether a message was not taken, for good, and none has been since.
+    is_not_taken: bool,
 }
 
 /// A message on its way in.
@@ -105,14 +103,12 @@ enum Prepared {
     UnderWay,
 }
 
-/// The number of a connection, and the ticket of a message on it.
-type Door = (u64, u64);
-
 impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
     pub(crate) fn new(options: ReceiveOptions, seat: ReceiveSeat, connect: Connect<P>) -> Receive<P> {
         let backoff = Backoff::new(seat.retry);
         let known = KnownIds::new(options.session.is_some());
         Receive {
+            settling: Settling::new(seat.standing.clone()),
             options,
             seat,
             connect,
@@ -122,14 +118,12 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             under_way: BTreeMap::new(),
             by_id: HashMap::new(),
             refused: Vec::new(),
-            early: Vec::new(),
-            way: None,
-            is_ending: false,
-            last_standing: 0,
+            probe: None,
             backoff,
             retry_at: None,
             patience: Patience::default(),
             was_answered: false,
+            is_not_taken: false,
         }
     }
 
@@ -157,21 +151,16 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         let sleep = tokio::time::sleep(wait);
         tokio::pin!(sleep);
         loop {
-            self.look();
-            if self.is_ending {
-                // What is on its way in comes to nothing before the connection has ended.
-                self.way = None;
-            }
+            self.settling.look();
+            // What is on its way in comes to nothing before a connection that ends has ended.
+            self.settling.let_go();
             self.forget_stale();
             tokio::select! {
                 () = &mut sleep => return Some(()),
                 incoming = self.seat.incoming.recv(), if self.waiting.len() < UNSETTLED_MAX => {
                     self.waiting.push_back(incoming?);
                 }
-                changed = self.seat.standing.changed() => {
-                    changed.ok()?;
-                    self.note_standing();
-                }
+                changed = self.settling.changed() => changed?,
             }
         }
     }
@@ -180,7 +169,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
     /// hands over, and the bridge never waits for this task.
     fn forget_stale(&mut self) {
         if self.waiting.len() >= UNSETTLED_MAX {
-            let standing = self.way.as_ref().map(|way| way.number);
+            let standing = self.settling.number();
             let newest = self.waiting.iter().map(|(connection, _)| *connection).chain(standing).max();
             self.waiting.retain(|(connection, _)| Some(*connection) == newest);
         }
@@ -191,8 +180,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         self.begin(&mut link).await?;
         let _attached = self.seat.status.attach();
         loop {
-            self.look();
-            self.settle_early().await;
+            self.settling.settle_early().await;
             self.save_whole(&mut link);
             self.take_waiting(&mut link).await;
             self.let_go();
@@ -213,15 +201,15 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                     if let Event::Published { ticket, result } = event? {
                         link_backoff.reset();
                         self.note_published(ticket, result).await;
+                        self.publish_rest(&mut link);
                     }
                 }
                 flushed = link.outbox.flush(), if link.outbox.has_more() => flushed?,
                 () = retry => self.publish_again(&mut link),
-                changed = self.seat.standing.changed() => {
-                    if changed.is_err() {
+                changed = self.settling.changed() => {
+                    if changed.is_none() {
                         return Ok(());
                     }
-                    self.note_standing();
                 }
             }
         }
@@ -231,9 +219,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
     /// nothing is kept: once more, since twice is better than never.
     async fn begin(&mut self, link: &mut Link<P>) -> Result<(), LinkError> {
         self.refused.clear();
-        self.retry_at = None;
+        (self.retry_at, self.probe) = (None, None);
         if let Some(session) = &self.options.session {
-            let kept = link.attach_to_save(session).await?;
+            let kept = link.attach_to_save(session).await.inspect_err(|error| self.note_no_session(error))?;
             let bad = self.known.restore(&kept);
             if bad > 0 {
                 warn!(bridge = %self.seat.bridge, receive = %self.options.name, pieces = bad, "a part of what is known of ids makes no sense");
@@ -247,6 +235,18 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             }
         }
         Ok(())
+    }
+
+    fn note_no_session(&self, error: &LinkError) {
+        if let LinkError::Refused(refusal) = error {
+            warn!(bridge = %self.seat.bridge, receive = %self.options.name, "the gateway refuses the bridge's session: {refusal}");
+            self.seat.status.note_problem(&format!("the gateway refuses the bridge's session: {refusal}"));
+        }
+    }
+
+    /// Whether the gateway could not take a message, and has taken none since.
+    fn is_turned_away(&self) -> bool {
+        self.retry_at.is_some() || self.probe.is_some()
     }
 
     /// Publishes what is under way under this ticket, with what is to be kept of its id.
@@ -265,42 +265,22 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         }
     }
 
-    /// Looks whether the upstream's connection stands otherwise than before.
-    fn look(&mut self) {
-        if !matches!(self.seat.standing.has_changed(), Ok(false)) {
-            self.note_standing();
-        }
-    }
-
-    fn note_standing(&mut self) {
-        let standing = self.seat.standing.borrow_and_update().clone();
-        self.is_ending = matches!(standing, Standing::Ending(_));
-        match standing {
-            Standing::Open(way) => {
-                self.last_standing = way.number;
-                self.way = Some(way);
-            }
-            Standing::Ending(number) if self.way.as_ref().is_some_and(|way| way.number == number) => {}
-            Standing::Ending(_) | Standing::Gone => self.way = None,
-        }
-    }
-
     /// Lets a connection end on which nothing is left to be said.
     fn let_go(&mut self) {
-        if self.is_ending && self.under_way.len() == self.refused.len() {
-            self.way = None;
+        if self.under_way.len() == self.refused.len() {
+            self.settling.let_go();
         }
     }
 
     /// Takes in what may be taken in now.
     async fn take_waiting(&mut self, link: &mut Link<P>) {
-        if self.is_ending {
+        if self.settling.is_ending() {
             // It comes again over the next connection, and nothing has become of it here.
             self.waiting.clear();
         }
         self.forget_stale();
         while self.under_way.len() < UNSETTLED_MAX
-            && self.retry_at.is_none()
+            && !self.is_turned_away()
             && !self.known.is_whole_due()
             && let Some((connection, incoming)) = self.waiting.pop_front()
         {
@@ -330,13 +310,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
                 self.under_way.insert(ticket, Guest { doors: vec![door], id, publishing });
                 self.publish(ticket, link);
             }
-            Ok(Prepared::Here) => self.settle(door, Taken::Yes).await,
+            Ok(Prepared::Here) => self.settling.settle(door, Taken::Yes).await,
             Ok(Prepared::UnderWay) => {}
             Err((label, reason)) => {
-                debug!(bridge = %self.seat.bridge, receive = %self.options.name, label, %reason, "a message is not taken");
-                self.seat.status.count_dropped(label);
-                self.seat.status.note_problem(&reason);
-                self.settle(door, Taken::Never).await;
+                self.note_not_taken(label, reason);
+                self.settling.settle(door, Taken::Never).await;
             }
         }
     }
@@ -385,7 +363,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             Err(refusal) if refusal.is_passing => self.pause(ticket, &refusal),
             Ok(_) => {
                 let Some(guest) = self.leave(ticket) else { return };
-                self.was_answered = true;
+                (self.was_answered, self.is_not_taken) = (true, false);
                 self.backoff.reset();
                 guest.id.iter().for_each(|id| self.known.note(id));
                 LaneStatus::count(&self.seat.status.confirmed, 1);
@@ -394,15 +372,26 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
             Err(refusal) => {
                 let Some(guest) = self.leave(ticket) else { return };
                 self.was_answered = true;
-                warn!(bridge = %self.seat.bridge, receive = %self.options.name, "a message is not taken: {refusal}");
-                self.seat.status.note_problem(&format!("the gateway does not take a message: {refusal}"));
-                self.seat.status.count_dropped("refused_here");
+                self.note_not_taken(
+                    "refused_here",
+                    format!("the gateway does not take a message: {refusal}"),
+                );
                 self.settle_all(&guest, Taken::Never).await;
             }
         }
     }
 
+    /// Counts a message that is never taken, and says so of the first of several.
+    fn note_not_taken(&mut self, label: &'static str, reason: String) {
+        if !std::mem::replace(&mut self.is_not_taken, true) {
+            warn!(bridge = %self.seat.bridge, receive = %self.options.name, label, "messages are not taken: {reason}");
+        }
+        self.seat.status.count_dropped(label);
+        self.seat.status.note_problem(&reason);
+    }
+
     fn pause(&mut self, ticket: u64, refusal: &LinkRefusal) {
+        self.probe.take_if(|probe| *probe == ticket);
         self.refused.push(ticket);
         LaneStatus::count(&self.seat.status.turned_away, 1);
         if self.retry_at.is_none() {
@@ -413,50 +402,35 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Receive<P> {
         }
     }
 
+    /// Sends the first one again that could not be taken: nothing behind it, which might be taken when it is not.
     fn publish_again(&mut self, link: &mut Link<P>) {
         self.retry_at = None;
-        let mut refused = std::mem::take(&mut self.refused);
-        refused.sort_unstable();
-        for ticket in refused {
-            if self.under_way.contains_key(&ticket) {
-                LaneStatus::count(&self.seat.status.retried, 1);
-                self.publish(ticket, link);
-            }
+        self.refused.sort_unstable();
+        if !self.refused.is_empty() {
+            let first = self.refused.remove(0);
+            self.probe = Some(first);
+            self.send_again(first, link);
         }
+    }
+
+    /// Sends the others again when the first one is here.
+    fn publish_rest(&mut self, link: &mut Link<P>) {
+        if self.probe.is_some_and(|probe| !self.under_way.contains_key(&probe)) {
+            self.probe = None;
+            let mut refused = std::mem::take(&mut self.refused);
+            refused.sort_unstable();
+            refused.into_iter().for_each(|ticket| self.send_again(ticket, link));
+        }
+    }
+
+    fn send_again(&mut self, ticket: u64, link: &mut Link<P>) {
+        LaneStatus::count(&self.seat.status.retried, 1);
+        self.publish(ticket, link);
     }
 
     async fn settle_all(&mut self, guest: &Guest, taken: Taken) {
         for door in &guest.doors {
-            self.settle(*door, taken).await;
-        }
-    }
-
-    /// Tells the upstream, where the connection over which the message came still stands, or will.
-    async fn settle(&mut self, door: Door, taken: Taken) {
-        let (connection, ticket) = door;
-        self.look();
-        match &self.way {
-            // Where the connection is lost meanwhile, the message comes again.
-            Some(way) if way.number == connection => {
-                let _ = way.orders.send(Order::Settle { ticket, taken }).await;
-            }
-            None if connection > self.last_standing => {
-                // One that has begun later says that the one before never stood.
-                if self.early.last().is_some_and(|((last, _), _)| *last != connection) {
-                    self.early.clear();
-                }
-                self.early.push((door, taken));
-            }
-            _ => {}
-        }
-    }
-
-    /// Says what could not be said before the connection stood.
-    async fn settle_early(&mut self) {
-        if self.way.is_some() {
-            for (door, taken) in std::mem::take(&mut self.early) {
-                self.settle(door, taken).await;
-            }
+            self.settling.settle(*door, taken).await;
         }
     }
 }

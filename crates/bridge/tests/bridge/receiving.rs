@@ -10,7 +10,7 @@ use tidegate_bridge::{
 };
 use tidegate_bridging::{AtWork, Follower, PATIENCE, connect, gateway, options, run, with_gateway};
 use tidegate_message::QoS;
-use tidegate_storage::MemoryStorage;
+use tidegate_storage::{MemoryStorage, NoRoom};
 use tokio::time::timeout;
 
 /// Everything goes to one topic, but what has no place at all.
@@ -230,6 +230,33 @@ fn what_was_received_before_a_kill_is_recognised_after_it() {
         let mut numbers: Vec<u64> = all.iter().map(number).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (0..4 * PORTION).collect::<Vec<_>>());
+    });
+    gateway.stop();
+}
+
+/// The gateway has no room: the first one is tried alone until there is some, and then everything comes in its order.
+#[test]
+fn what_the_gateway_could_not_take_is_tried_alone_and_in_front_of_the_rest() {
+    let storage = Arc::new(MemoryStorage::new());
+    let gateway = gateway(storage.clone());
+    run(async {
+        let (toy, inside) = (Toy::new(1), gateway.inside());
+        let mut follower = Follower::new(&inside, "commands/#").await;
+        let bridge = AtWork::start(options(vec![], vec![receive("commands/a")]), toy.clone(), &inside);
+        bridge.until(BridgeState::Live).await;
+        storage.set_room(Err(NoRoom::Failing));
+        toy.with(|state| state.outbound.extend((0..20).map(|n| incoming(n, &n.to_string(), None, None))));
+        let retried = |status: &BridgeStatus| status.receives()[0].retried.load(Relaxed);
+        bridge.until_so("tried three times", |status| retried(status) >= 3).await;
+        let turned_away = bridge.status.receives()[0].turned_away.load(Relaxed);
+        assert!(turned_away <= 20 + retried(&bridge.status), "one at a time: {turned_away}");
+        assert!(retried(&bridge.status) < 20, "{}", retried(&bridge.status));
+        storage.set_room(Ok(()));
+        for number in 0..20 {
+            assert_eq!(&follower.next().await.payload[..], number.to_string().as_bytes());
+        }
+        toy.until(|state| (state.taken.len() == 20).then_some(())).await;
+        bridge.stop().await;
     });
     gateway.stop();
 }
