@@ -2,6 +2,7 @@
 //! kept there it is settled.
 
 use crate::ID_PROPERTY;
+use crate::flight::weight_bytes;
 use crate::link::{Delivered, LinkRefusal, Matched, Outbox, Publishing};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ const DETAIL_BYTES_MAX: usize = 512;
 /// Why a message died.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason<'a> {
-    pub(crate) label: &'a str,
+    pub(crate) label: &'static str,
     pub(crate) text: &'a str,
 }
 
@@ -35,6 +36,9 @@ pub(crate) struct Reason<'a> {
 #[derive(Debug)]
 struct Letter {
     tag: DeliveryTag,
+    /// Why the message died.
+    label: &'static str,
+    bytes: usize,
     publishing: Publishing,
     expires_at: Option<Instant>,
 }
@@ -47,6 +51,17 @@ impl Letter {
     }
 }
 
+/// What became of a dead letter.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Somebody here has it.
+    Kept,
+    /// It cannot be kept now, and is tried again. Whether it is the first of which that is said.
+    Waits { why: String, is_first: bool },
+    /// Nobody has it, nor will. Whether it is the first since one was kept.
+    Lost { label: &'static str, why: String, is_first: bool },
+}
+
 /// Dead letters that are not kept yet, at most as many as there are unsettled deliveries.
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
@@ -57,6 +72,9 @@ pub(crate) struct DeadLetters {
     /// Those that had no room.
     refused: Vec<u64>,
     retry_at: Option<Instant>,
+    bytes: usize,
+    /// Whether the last one was lost.
+    is_losing: bool,
 }
 
 impl DeadLetters {
@@ -68,6 +86,8 @@ impl DeadLetters {
             under_way: BTreeMap::new(),
             refused: Vec::new(),
             retry_at: None,
+            bytes: 0,
+            is_losing: false,
         }
     }
 
@@ -75,12 +95,22 @@ impl DeadLetters {
     pub(crate) fn forget(&mut self) {
         self.under_way.clear();
         self.refused.clear();
-        self.retry_at = None;
+        (self.retry_at, self.bytes) = (None, 0);
     }
 
     /// Whether all of them are kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
+    }
+
+    /// Whether the gateway has yet to answer for one.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.under_way.len() > self.refused.len()
+    }
+
+    /// What they take in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When those that had no room want to be tried again.
@@ -117,36 +147,53 @@ impl DeadLetters {
         };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let letter = Letter { tag: delivered.tag, publishing, expires_at: delivered.expires_at };
+        let bytes = weight_bytes(delivered);
+        let (tag, label, expires_at) = (delivered.tag, reason.label, delivered.expires_at);
+        let letter = Letter { tag, label, bytes, publishing, expires_at };
+        self.bytes += bytes;
         outbox.publish(ticket, letter.publishing(Instant::now()));
         self.under_way.insert(ticket, letter);
     }
 
-    /// The gateway's answer. What it says is returned where the letter has to wait.
+    /// The gateway's answer, by which a letter is settled or has to wait.
     pub(crate) fn note_published<P: AsyncWrite>(
         &mut self,
         ticket: u64,
         result: Result<Matched, LinkRefusal>,
         outbox: &mut Outbox<P>,
-    ) -> Option<LinkRefusal> {
-        match result {
+    ) -> Option<Fate> {
+        let why = match result {
             Err(refusal) if refusal.is_passing => {
                 self.refused.push(ticket);
                 let is_first = self.retry_at.is_none();
                 self.retry_at = Some(Instant::now() + RETRY);
-                return is_first.then_some(refusal);
+                return Some(Fate::Waits { why: refusal.text, is_first });
             }
+            Ok(Matched(true)) => {
+                self.is_losing = false;
+                self.settle(ticket, Outcome::GivenUp, outbox)?;
+                return Some(Fate::Kept);
+            }
+            Ok(Matched(false)) => "nobody takes what is published there".to_owned(),
             // A topic that cannot be published to will not be one later.
-            Err(_) => self.settle(ticket, Outcome::Rejected, outbox),
-            Ok(_) => self.settle(ticket, Outcome::GivenUp, outbox),
-        }
-        None
+            Err(refusal) => refusal.text,
+        };
+        let label = self.settle(ticket, Outcome::Rejected, outbox)?;
+        let is_first = !std::mem::replace(&mut self.is_losing, true);
+        Some(Fate::Lost { label, why, is_first })
     }
 
-    fn settle<P: AsyncWrite>(&mut self, ticket: u64, outcome: Outcome, outbox: &mut Outbox<P>) {
-        if let Some(Letter { tag, .. }) = self.under_way.remove(&ticket) {
-            outbox.settle(tag, outcome);
-        }
+    /// Returns why the message died; nothing where the letter is not known.
+    fn settle<P: AsyncWrite>(
+        &mut self,
+        ticket: u64,
+        outcome: Outcome,
+        outbox: &mut Outbox<P>,
+    ) -> Option<&'static str> {
+        let letter = self.under_way.remove(&ticket)?;
+        self.bytes -= letter.bytes;
+        outbox.settle(letter.tag, outcome);
+        Some(letter.label)
     }
 
     /// Tries those again that had no room, when it is time.
@@ -167,4 +214,57 @@ impl DeadLetters {
 pub(crate) fn shortened(text: &str) -> &str {
     let end = (0..=DETAIL_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Link;
+    use tidegate_message::Topic;
+
+    fn delivered(payload_bytes: usize) -> Delivered {
+        Delivered {
+            tag: DeliveryTag(7),
+            topic: Topic::parse(b"t").unwrap(),
+            payload: Bytes::from(vec![0; payload_bytes]),
+            properties: None,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            redelivered: false,
+            attempt: 1,
+            expires_at: None,
+            publisher: None,
+            is_backlog: false,
+        }
+    }
+
+    fn refusal(is_passing: bool) -> LinkRefusal {
+        LinkRefusal { is_passing, text: "no".to_owned() }
+    }
+
+    /// Its bytes are held until it is kept or lost, and only what is kept counts as a dead letter.
+    #[test]
+    fn a_letter_is_held_until_somebody_has_it_or_nobody_ever_will() {
+        let mut outbox = Link::new(tokio::io::duplex(64).0).outbox;
+        let mut letters = DeadLetters::new(Some("dead".to_owned()), "central");
+        let reason = Reason { label: "too_large", text: "by far" };
+        (0..4).for_each(|_| letters.bury(&delivered(1000), "id", reason, &mut outbox));
+        assert!(letters.is_awaited() && letters.bytes() > 4000);
+        let mut note = |ticket, result| letters.note_published(ticket, result, &mut outbox);
+        let waits = |is_first| Some(Fate::Waits { why: "no".to_owned(), is_first });
+        assert_eq!(note(0, Err(refusal(true))), waits(true));
+        assert_eq!(note(1, Err(refusal(true))), waits(false));
+        let lost =
+            |why: &str, is_first| Some(Fate::Lost { label: "too_large", why: why.to_owned(), is_first });
+        assert_eq!(note(2, Err(refusal(false))), lost("no", true));
+        assert_eq!(note(3, Ok(Matched(false))), lost("nobody takes what is published there", false));
+        assert!(!letters.is_awaited() && letters.bytes() > 2000 && letters.bytes() < 4000);
+        letters.retry(&mut outbox, Instant::now() + RETRY);
+        assert!(letters.is_awaited());
+        let mut note = |ticket, result| letters.note_published(ticket, result, &mut outbox);
+        assert_eq!(note(0, Ok(Matched(true))), Some(Fate::Kept));
+        assert_eq!(note(0, Ok(Matched(true))), None, "it is kept already");
+        assert_eq!(note(1, Err(refusal(false))), lost("no", true));
+        assert_eq!((letters.bytes(), letters.is_empty()), (0, true));
+    }
 }

@@ -100,7 +100,12 @@ impl Flight {
 
     /// Whether more may be taken in. One delivery may always, however large; of the backlog comes what was asked for.
     pub(crate) fn has_room(&self) -> bool {
-        self.live.count == 0 || self.live.bytes < self.bytes_max
+        self.has_room_beside(0)
+    }
+
+    /// The same, where so many bytes are held elsewhere of what was here.
+    pub(crate) fn has_room_beside(&self, bytes: usize) -> bool {
+        (self.live.count == 0 && bytes == 0) || self.live.bytes.saturating_add(bytes) < self.bytes_max
     }
 
     /// How much of the backlog is held: messages and bytes.
@@ -355,5 +360,6 @@ mod tests {
         flight.note_sent(Part::Live);
         flight.take(1);
         assert_eq!((flight.len(), flight.live.bytes), (0, 0));
+        assert!(flight.has_room_beside(9_999) && !flight.has_room_beside(10_000));
     }
 }

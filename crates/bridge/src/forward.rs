@@ -6,7 +6,7 @@
 
 use crate::Envelope;
 use crate::backoff::{Backoff, RetryOptions};
-use crate::dead_letter::{DeadLetters, Reason};
+use crate::dead_letter::{DeadLetters, Fate, Reason};
 use crate::lane_status::LaneStatus;
 use crate::lifetime::Overdue;
 use crate::link::{Delivered, Event, Link, LinkError};
@@ -23,7 +23,7 @@ use tidegate_message::{QoS, TopicFilter};
 use tidegate_protocol::{Backlog, Outcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How one forward works.
 #[derive(Debug, Clone)]
@@ -214,10 +214,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             }
         };
         tokio::select! {
-            event = link.inbox.next(), if self.outbound.flight.has_room() => {
+            event = link.inbox.next(), if self.has_room() => {
                 let event = event?;
                 self.handle(event, link);
-                while self.outbound.flight.has_room() && let Some(event) = link.inbox.take_ready()? {
+                while self.has_room() && let Some(event) = link.inbox.take_ready()? {
                     self.handle(event, link);
                 }
             }
@@ -237,6 +237,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             () = sleep => {}
         }
         Ok(true)
+    }
+
+    /// Whether more is read from the link. The answer for a dead letter comes over it as well, behind whatever stands in front of it.
+    fn has_room(&self) -> bool {
+        self.dead_letters.is_awaited() || self.outbound.flight.has_room_beside(self.dead_letters.bytes())
     }
 
     /// When something may be sent that may not now, because of the pace or a pause, or is to be given up.
@@ -278,13 +283,31 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             Event::Delivered(delivered) => self.take_in(delivered, link),
             Event::Published { ticket, result } => {
                 self.was_answered |= !result.as_ref().is_err_and(|refusal| refusal.is_passing);
-                let retry = self.dead_letters.note_published(ticket, result, &mut link.outbox);
-                if let Some(refusal) = retry {
-                    self.seat.status.note_problem(&format!("a dead letter cannot be kept now: {refusal}"));
-                    warn!(bridge = %self.seat.bridge, forward = %self.options.name, "a dead letter cannot be kept now: {refusal}");
-                }
+                let fate = self.dead_letters.note_published(ticket, result, &mut link.outbox);
+                fate.into_iter().for_each(|fate| self.note_fate(fate));
             }
             Event::Saved(_) | Event::Attached { .. } | Event::Done | Event::Refused(_) => {}
+        }
+    }
+
+    /// Counts what has become of a dead letter.
+    fn note_fate(&self, fate: Fate) {
+        let (bridge, forward) = (&self.seat.bridge, &self.options.name);
+        match fate {
+            Fate::Kept => LaneStatus::count(&self.seat.status.dead_letters, 1),
+            Fate::Waits { why, is_first } => {
+                if is_first {
+                    self.seat.status.note_problem(&format!("a dead letter cannot be kept now: {why}"));
+                    warn!(%bridge, %forward, "a dead letter cannot be kept now: {why}");
+                }
+            }
+            Fate::Lost { label, why, is_first } => {
+                self.seat.status.count_dropped(label);
+                self.seat.status.note_problem(&format!("a dead letter is lost: {why}"));
+                if is_first {
+                    error!(%bridge, %forward, "dead letters are lost: {why}");
+                }
+            }
         }
     }
 
@@ -380,9 +403,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
                 (self.was_answered, self.refusals) = (true, self.refusals.saturating_add(1));
                 self.seat.status.count_refused(label);
                 self.seat.status.note_problem(&reason);
-                match self.options.dead_letter {
-                    Some(_) => LaneStatus::count(&self.seat.status.dead_letters, 1),
-                    None => self.seat.status.count_dropped(label),
+                if self.options.dead_letter.is_none() {
+                    self.seat.status.count_dropped(label);
                 }
                 self.dead_letters.bury(&delivered, &id, Reason { label, text: &reason }, &mut link.outbox);
             }

@@ -23,7 +23,7 @@ pub struct LaneStatus {
     pub turned_away: AtomicU64,
     /// Messages that came in again and were recognised.
     pub duplicates: AtomicU64,
-    /// Messages that became dead letters.
+    /// Messages that became dead letters, and are kept here.
     pub dead_letters: AtomicU64,
     /// Messages in memory that are not settled.
     pub in_flight: AtomicU64,

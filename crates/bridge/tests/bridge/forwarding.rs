@@ -173,10 +173,34 @@ fn what_the_upstream_refuses_for_good_becomes_a_dead_letter_and_the_rest_goes_on
         assert_eq!(value("tidegate-reason").as_deref(), Some("unroutable"));
         assert_eq!(value("tidegate-detail").as_deref(), Some("no queue is bound"));
         assert_eq!(value("tidegate-topic").as_deref(), Some("telemetry/a"));
+        let dead_letters = |status: &tidegate_bridge::BridgeStatus| {
+            status.forwards()[0].dead_letters.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        bridge.until_so("counted", |status| dead_letters(status) == 1).await;
         let status = &bridge.status.forwards()[0];
         assert_eq!(status.refused().get("unroutable"), Some(&1));
-        assert_eq!(status.dead_letters.load(std::sync::atomic::Ordering::Relaxed), 1);
         assert!(status.dropped().is_empty(), "it is not lost");
+        bridge.stop().await;
+    });
+}
+
+/// Nobody takes what is published there, so that nobody has it: that is a loss, and counts as one.
+#[test]
+fn a_dead_letter_that_nobody_takes_is_a_loss() {
+    with_gateway(async |inside| {
+        let toy = Toy::new(1);
+        let refuse = || Act::Say(Verdict::Never { label: "too_large", reason: "by far".to_owned() });
+        toy.with(|state| state.rule = Some(Box::new(move |_| refuse())));
+        let mut forward = forward("telemetry/#");
+        forward.dead_letter = Some("dead/central".to_owned());
+        let bridge = AtWork::start(options(vec![forward], vec![]), toy.clone(), &inside);
+        publish_when_live(&bridge, &inside, 0..2).await;
+        let dropped = |status: &tidegate_bridge::BridgeStatus| status.forwards()[0].dropped();
+        bridge.until_so("lost", |status| dropped(status).get("too_large") == Some(&2)).await;
+        let status = &bridge.status.forwards()[0];
+        assert_eq!(status.dead_letters.load(std::sync::atomic::Ordering::Relaxed), 0);
+        let problem = status.problem().unwrap().text;
+        assert_eq!(problem, "a dead letter is lost: nobody takes what is published there");
         bridge.stop().await;
     });
 }
