@@ -390,6 +390,38 @@ to = "{topic[0]}"
     }
 }
 
+/// What Kafka's client would bend or send to whoever listens is refused where it stands.
+#[test]
+fn check_names_the_lines_of_limits_and_passwords_that_kafka_cannot_have() {
+    let scratch = Scratch::new();
+    let text = r#"
+[[listener]]
+name = "mqtt"
+bind = "127.0.0.1:0"
+protocols = ["mqtt"]
+allow_anonymous = true
+[[bridge]]
+name = "lake"
+kind = "kafka"
+url = "kafka://lake.example"
+connect_timeout = "302s"
+probe_after = "10m"
+sasl = { mechanism = "plain", user = "u", password = "p" }
+[[bridge.forward]]
+from = "a/#"
+topic = "plant"
+"#;
+    let file = scratch.write("wrong.toml", text);
+    let ended = run_tidegate(["check".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(ended.code, Some(2));
+    for (line, words) in [(11, "between 1 s and 300 s"), (13, "`plain` sends the password as it is")] {
+        let found =
+            ended.output.lines().any(|said| said.contains(&format!(":{line}:")) && said.contains(words));
+        assert!(found, "line {line}, {words:?}:\n{}", ended.output);
+    }
+    assert_eq!(ended.output.matches("error: ").count(), 2, "{}", ended.output);
+}
+
 /// A server without TLS behind one that has it; it tells its clients to come through there. Only tansu can be had so in a moment.
 #[test]
 fn an_encrypted_bridge_shows_its_certificate_and_trusts_one_authority() {
