@@ -189,8 +189,11 @@ fn an_attachment_takes_away_the_filters_that_it_does_not_name() {
     let inside = first.inside();
     run(async {
         let mut sender = connect(&inside);
-        drop(attach(&inside, "central/0", &["#"]).await);
+        let (mut receiver, _) = attach(&inside, "central/0", &["#"]).await;
         assert_eq!(publish(&mut sender, 1, message("other", "kept")).await, Ok(Matched(true)));
+        // So that it is in the session, and not on its way there.
+        assert_eq!(next_delivered(&mut receiver).await.payload, "kept");
+        drop(receiver);
         let (mut receiver, mut got) = attach(&inside, "central/0", &["t"]).await;
         assert_eq!(publish(&mut sender, 2, message("other", "nobody")).await, Ok(Matched(false)));
         assert_eq!(publish(&mut sender, 3, message("t", "wanted")).await, Ok(Matched(true)));
