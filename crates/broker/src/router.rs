@@ -254,6 +254,21 @@ impl Router {
         }
     }
 
+    /// Removes a filter in favour of others that lead to the same queue, which count from as early on as it did: what is under way and selected by one of
+    /// them too belongs to the queue whichever of the two is asked.
+    pub(crate) fn replace(&self, binding: Binding<'_>, others: &[TopicFilter]) {
+        let mut bindings = self.bindings.write();
+        let key = binding.queue.id;
+        let Some(Subscription { since, .. }) = bindings.tree.remove(binding.filter, key) else { return };
+        for other in others {
+            let known = bindings.tree.get(other, key).filter(|known| known.since > since).cloned();
+            if let Some(known) = known {
+                bindings.tree.insert(other, key, Subscription { since, ..known });
+            }
+        }
+        self.advance();
+    }
+
     /// Lets a member of a group go. Returns whether the group has ended with it.
     pub(crate) fn leave(&self, group: &Group, queue: &Queue) -> bool {
         let mut bindings = self.bindings.write();

@@ -308,6 +308,8 @@ impl Broker for Requests<'_> {
         let own = queue.filters().own();
         let shares = queue.filters().shares();
         for filter in own.iter().filter(|own| !filters.contains(own)) {
+            // Before it is gone from the tree, whose filters that stay take its place for what is under way.
+            self.shard.node.router.replace(Binding { filter, queue: &queue }, filters);
             self.unsubscribe(id, None, filter);
         }
         let stays = |name: &GroupName| name.is_queue() && filters.contains(&name.filter);

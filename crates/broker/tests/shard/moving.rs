@@ -22,6 +22,23 @@ fn a_message_under_way_to_the_old_home_follows_the_session() {
     assert_eq!(bob.got_payloads(), ["2"]);
 }
 
+/// A letter that was written before the filter that takes the place of the one that had selected its message.
+#[test]
+fn a_message_under_way_survives_a_change_of_filters_that_both_select_it() {
+    let mut world = World::new(2);
+    let alice = world.attached(0, session("alice"));
+    let bob = world.attached(1, session("bob"));
+    bob.subscribe(&mut world, "#");
+    alice.publish(&mut world, "a/b", "1", QOS1).unwrap();
+    alice.publish(&mut world, "other", "2", QOS1).unwrap();
+    bob.subscribe(&mut world, "a/#");
+    bob.keep_only(&mut world, "a/#");
+    alice.publish(&mut world, "other", "3", QOS1).unwrap();
+    alice.publish(&mut world, "a/b", "4", QOS1).unwrap();
+    world.run();
+    assert_eq!(bob.got_payloads(), ["1", "4"]);
+}
+
 /// [MQTT-4.3.3-10] [MQTT-3.1.1/4.3.3-2]: a letter that went to both homes because of other receivers is delivered once.
 #[test]
 fn a_message_under_way_to_both_homes_is_delivered_once() {

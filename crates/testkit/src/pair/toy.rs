@@ -242,6 +242,12 @@ impl Toy {
         self.ask(world, move |broker| broker.unsubscribe(SESSION, None, &filter))
     }
 
+    /// Removes every other filter of the session.
+    pub fn keep_only(&self, world: &mut World, text: &str) {
+        let filters = [filter(text)];
+        self.ask(world, move |broker| broker.keep_only(SESSION, &filters));
+    }
+
     /// Publishes.
     pub fn publish(
         &self,
