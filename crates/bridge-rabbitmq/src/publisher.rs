@@ -14,6 +14,7 @@ use crate::options::ForwardTarget;
 use crate::outbound::{FrameRoom, Publication, publication};
 use crate::refusal::{is_of_channel, lost, verdict, words};
 use crate::upstream::Shared;
+use bytes::Bytes;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Connection, PublisherConfirm};
 use std::collections::VecDeque;
@@ -222,13 +223,13 @@ async fn write(
     messages: &[Box<Outgoing>],
     publications: Vec<Publication>,
 ) -> Vec<lapin::Result<PublisherConfirm>> {
+    let payloads = messages.iter().map(|outgoing| outgoing.payload.clone());
     let options = BasicPublishOptions { mandatory: target.mandatory, ..BasicPublishOptions::default() };
-    let start = |(outgoing, publication): (&Box<Outgoing>, Publication)| {
-        let (payload, Publication { exchange, routing_key, properties }) =
-            (outgoing.payload.clone(), publication);
+    let start = |(payload, publication): (Bytes, Publication)| {
+        let Publication { exchange, routing_key, properties } = publication;
         async move { channel.basic_publish(exchange, routing_key, options, &payload, properties).await }
     };
-    let begun = begin(messages.iter().zip(publications).map(start));
+    let begun = begin(payloads.zip(publications).map(start));
     let mut written = Vec::with_capacity(begun.len());
     for begun in begun {
         written.push(match begun {
