@@ -3,6 +3,7 @@
 //! One file per kind of upstream; what they share is here. Servers come from `tidegate_testkit::servers`, bad links from
 //! `tidegate_testkit::proxy`.
 
+mod backlogs;
 mod faults;
 mod forwarded;
 mod kafka;

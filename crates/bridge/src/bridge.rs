@@ -13,6 +13,7 @@
 use crate::backoff::{Backoff, RetryOptions};
 use crate::forward::{Connect, Forward, ForwardOptions, ForwardSeat, random};
 use crate::lane_status::Problem;
+use crate::lifetime::{GatewayClock, Lifetime};
 use crate::packing::Packing;
 use crate::receive::{Receive, ReceiveOptions, ReceiveSeat};
 use crate::standing::{Standing, Way};
@@ -69,6 +70,7 @@ pub struct Bridge<P> {
     upstream: Arc<dyn Upstream>,
     status: Arc<BridgeStatus>,
     connect: Connect<P>,
+    clock: GatewayClock,
     guard: LoopGuard,
     packings: Vec<Packing>,
 }
@@ -90,16 +92,17 @@ enum Ended {
 }
 
 impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
-    /// A bridge between the gateway to which `connect` leads and an upstream. Its status has to have as many lanes as the options.
+    /// A bridge between the gateway to which `connect` leads, whose clock this is, and an upstream. Its status has to have as many lanes as the options.
     pub fn new(
         options: BridgeOptions,
         upstream: Arc<dyn Upstream>,
         status: Arc<BridgeStatus>,
         connect: Connect<P>,
+        clock: GatewayClock,
     ) -> Result<Bridge<P>, NameError> {
         let guard = LoopGuard::new(&options.node, options.hops_max)?;
         let packings = Packing::all(&options)?;
-        Ok(Bridge { options, upstream, status, connect, guard, packings })
+        Ok(Bridge { options, upstream, status, connect, clock, guard, packings })
     }
 
     /// Works until `stop` turns true or is dropped. What is on its way then is finished as far as the upstream answers within a few
@@ -148,6 +151,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bridge<P> {
             verdicts.push(sender);
             let seat = ForwardSeat {
                 packing: packing.clone(),
+                lifetime: Lifetime { max_age: options.max_age, clock: self.clock.clone() },
                 bridge: self.options.name.clone(),
                 status: status.clone(),
                 retry: self.options.retry,

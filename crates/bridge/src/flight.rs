@@ -138,15 +138,14 @@ impl Flight {
         self.held.len()
     }
 
-    /// Takes a delivery in.
-    pub(crate) fn push(&mut self, delivered: Box<Delivered>) {
+    /// Takes a delivery in, which is of no use any more at its deadline.
+    pub(crate) fn push(&mut self, delivered: Box<Delivered>, deadline: Option<Deadline>) {
         let arrival = self.next_arrival;
         self.next_arrival += 1;
         let share = self.share_mut(Part::of(&delivered));
         share.count += 1;
         share.bytes += weight_bytes(&delivered);
         share.unsent.insert(arrival);
-        let deadline = Deadline::of(&delivered);
         self.deadlines.extend(deadline.map(|deadline| (deadline.at, arrival)));
         self.held
             .insert(arrival, Held { was_sent: delivered.redelivered, delivered, ticket: None, deadline });
@@ -261,7 +260,7 @@ mod tests {
 
     fn flight_of(count: u64) -> Flight {
         let mut flight = Flight::new(1 << 20, 100);
-        (0..count).for_each(|number| flight.push(delivered(number, 1)));
+        (0..count).for_each(|number| flight.push(delivered(number, 1), None));
         flight
     }
 
@@ -279,7 +278,7 @@ mod tests {
         let mut flight = flight_of(4);
         assert_eq!(send_all(&mut flight), [0, 1, 2, 3]);
         assert_eq!(flight.take(102).map(|delivered| delivered.tag.0), Some(2));
-        flight.push(delivered(4, 1));
+        flight.push(delivered(4, 1), None);
         assert_eq!(flight.note_lost(), 3);
         assert!(flight.next_unsent(Part::Live).is_some_and(|held| held.was_sent));
         assert_eq!(send_all(&mut flight), [0, 1, 3, 4]);
@@ -290,9 +289,8 @@ mod tests {
     #[test]
     fn both_parts_are_kept_apart() {
         let mut flight = flight_of(2);
-        (2..4).for_each(|number| {
-            flight.push(Box::new(Delivered { is_backlog: true, ..*delivered(number, 1) }))
-        });
+        let backlog = |number| Box::new(Delivered { is_backlog: true, ..*delivered(number, 1) });
+        (2..4).for_each(|number| flight.push(backlog(number), None));
         let next = |flight: &Flight, part| flight.next_unsent(part).map(|held| held.delivered.tag.0);
         assert_eq!((next(&flight, Part::Live), next(&flight, Part::Backlog)), (Some(0), Some(2)));
         assert_eq!(flight.note_sent(Part::Backlog), Some(100));
@@ -309,17 +307,16 @@ mod tests {
     fn what_has_expired_is_given_up_where_it_is_not_on_its_way() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let mut flight = Flight::new(1 << 20, 100);
-        let lives = |number: u64, seconds: u32| {
-            Box::new(Delivered {
-                expires_at: Some(now + seconds * second),
-                is_backlog: number % 2 == 1,
-                ..*delivered(number, 1)
-            })
+        let push = |flight: &mut Flight, number: u64, seconds: Option<u32>| {
+            let at = seconds.map(|seconds| now + seconds * second);
+            let delivered = Delivered { is_backlog: number == 1, ..*delivered(number, 1) };
+            flight.push(Box::new(delivered), at.map(|at| Deadline { at, why: Overdue::Expired }));
         };
-        flight.push(lives(0, 1));
+        push(&mut flight, 0, Some(1));
         flight.note_sent(Part::Live);
-        let others = [lives(1, 3), lives(2, 2), delivered(3, 1), lives(4, 1)];
-        others.into_iter().for_each(|delivered| flight.push(delivered));
+        for (number, seconds) in [(1, Some(3)), (2, Some(2)), (3, None), (4, Some(1))] {
+            push(&mut flight, number, seconds);
+        }
         let overdue = |flight: &mut Flight, seconds: u32| {
             let overdue = flight.take_overdue(now + seconds * second);
             overdue.map(|(delivered, why)| (delivered.tag.0, why.label()))
@@ -340,7 +337,7 @@ mod tests {
         let mut flight = flight_of(2);
         flight.note_sent(Part::Live);
         flight.note_sent(Part::Live);
-        flight.push(delivered(2, 1));
+        flight.push(delivered(2, 1), None);
         assert!(flight.return_to_front(100));
         assert!(!flight.return_to_front(100));
         assert_eq!(send_all(&mut flight), [0, 2]);
@@ -350,12 +347,12 @@ mod tests {
     fn one_delivery_may_always_be_taken_in_and_more_only_where_there_is_room() {
         let mut flight = Flight::new(10_000, 0);
         assert!(flight.has_room());
-        flight.push(delivered(0, 20_000));
+        flight.push(delivered(0, 20_000), None);
         assert!(!flight.has_room());
         flight.note_sent(Part::Live);
         flight.take(0);
         assert!(flight.has_room());
-        flight.push(delivered(1, 100));
+        flight.push(delivered(1, 100), None);
         assert!(flight.has_room());
         flight.note_sent(Part::Live);
         flight.take(1);

@@ -8,13 +8,13 @@ use crate::Envelope;
 use crate::backoff::{Backoff, RetryOptions};
 use crate::dead_letter::{DeadLetters, Fate, Reason};
 use crate::lane_status::LaneStatus;
-use crate::lifetime::Overdue;
+use crate::lifetime::{Lifetime, Overdue};
 use crate::link::{Delivered, Event, Link, LinkError};
 use crate::outbound::Outbound;
 use crate::pace::PaceOptions;
 use crate::packing::Packing;
 use crate::patience::Patience;
-use crate::standing::Standing;
+use crate::standing::{Standing, Way};
 use crate::ticket::first_ticket;
 use crate::upstream::{Order, Outgoing, Verdict};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub struct ForwardOptions {
     pub order: ForwardOrder,
     /// How fast what waited during an outage is sent.
     pub drain: PaceOptions,
+    /// For how long a message may have waited here that is sent; for ever where there is nothing. It is dropped and counted otherwise.
+    pub max_age: Option<Duration>,
     /// What is sent around the payload.
     pub envelope: Envelope,
     /// Where messages go that the upstream refuses for good; they are dropped and counted where there is nothing.
@@ -64,6 +66,7 @@ pub type Connect<P> = Arc<dyn Fn() -> Option<P> + Send + Sync>;
 /// What a forward shares with its bridge.
 pub(crate) struct ForwardSeat {
     pub(crate) packing: Packing,
+    pub(crate) lifetime: Lifetime,
     pub(crate) bridge: Arc<str>,
     pub(crate) status: Arc<LaneStatus>,
     pub(crate) retry: RetryOptions,
@@ -315,7 +318,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn take_in(&mut self, delivered: Box<Delivered>, link: &mut Link<P>) {
         self.outbound.note_came(&delivered);
         match self.seat.packing.may_leave(&delivered) {
-            Ok(()) => self.outbound.flight.push(delivered),
+            Ok(()) => {
+                let deadline = self.seat.lifetime.deadline(&delivered, Instant::now());
+                self.outbound.flight.push(delivered, deadline);
+            }
             Err((label, _)) => {
                 self.seat.status.count_dropped(label);
                 link.outbox.settle(delivered.tag, Outcome::Accepted);
@@ -328,9 +334,18 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
         let now = Instant::now();
         self.dead_letters.retry(&mut link.outbox, now);
         self.give_up_overdue(now, link);
-        let Some(line) = self.line.way().cloned() else { return };
+        if let Some(way) = self.line.way().cloned() {
+            self.send_over(&way, now, link);
+            self.outbound.note_calm(now);
+        } else if self.options.max_age.is_some() {
+            // What waits becomes too old meanwhile, and is given up here only.
+            self.ask(now, link);
+        }
+    }
+
+    fn send_over(&mut self, way: &Way, now: Instant, link: &mut Link<P>) {
         while let Some((part, held)) = self.outbound.next(now) {
-            let Ok(permit) = line.orders.try_reserve() else { break };
+            let Ok(permit) = way.orders.try_reserve() else { break };
             let (bytes, is_repeated) = (held.delivered.payload.len(), held.was_sent);
             let outgoing = self.seat.packing.outgoing(&held.delivered, is_repeated, now);
             let Some(ticket) = self.outbound.note_sent(part, now) else { break };
@@ -348,10 +363,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             self.outbound.note_left(part, bytes, now);
             permit.send(Order::Send(Box::new(Outgoing { ticket, ..outgoing })));
         }
+        self.ask(now, link);
+    }
+
+    /// Asks for more of the backlog, where that does not come by itself.
+    fn ask(&mut self, now: Instant, link: &mut Link<P>) {
         if let Some(count) = self.outbound.ask(now) {
             link.outbox.arrange(Backlog::More(count));
         }
-        self.outbound.note_calm(now);
     }
 
     /// Gives up what is of no use any more, also while the upstream is away: so nothing waits on the disk for its return in vain.

@@ -63,6 +63,7 @@ pub use forward::{Connect, ForwardOptions, ForwardOrder};
 pub use header_names::HeaderNames;
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
 pub use lane_status::{LaneStatus, Problem};
+pub use lifetime::GatewayClock;
 pub use link::{
     BadFrame, Delivered, Event, Inbox, Link, LinkError, LinkProtocol, LinkRefusal, Matched, Outbox, PROTOCOL,
     Publishing,

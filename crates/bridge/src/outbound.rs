@@ -227,6 +227,7 @@ mod tests {
             drain: PaceOptions { messages_per_second, bytes_per_second: None },
             envelope: Envelope::Raw,
             dead_letter: None,
+            max_age: None,
         }
     }
 
@@ -273,7 +274,7 @@ mod tests {
                 };
                 self.asked -= u32::from(next.is_backlog);
                 self.outbound.note_came(&next);
-                self.outbound.flight.push(Box::new(next));
+                self.outbound.flight.push(Box::new(next), None);
             }
             while let Some((part, held)) = self.outbound.next(self.now) {
                 let number = held.delivered.tag.0;
@@ -343,7 +344,7 @@ mod tests {
         let now = Instant::now();
         outbound.note_line(true);
         assert_eq!((outbound.ask(now), outbound.credit()), (None, 20));
-        (0..3).for_each(|number| outbound.flight.push(Box::new(delivered(number, false))));
+        (0..3).for_each(|number| outbound.flight.push(Box::new(delivered(number, false)), None));
         for _ in 0..2 {
             let (part, _) = outbound.next(now).unwrap();
             outbound.note_sent(part, now);
@@ -388,7 +389,7 @@ mod tests {
         let now = Instant::now();
         outbound.note_line(true);
         outbound.note_calm(now);
-        (0..20).for_each(|number| outbound.flight.push(Box::new(delivered(number, false))));
+        (0..20).for_each(|number| outbound.flight.push(Box::new(delivered(number, false)), None));
         let turned = turns(&mut outbound, true, now + MILLISECOND);
         assert!((18..=22).contains(&turned), "one for each message: {turned}");
         assert!(outbound.is_draining(), "the upstream has confirmed nothing");
@@ -402,7 +403,7 @@ mod tests {
         let mut outbound = Outbound::new(&options, 0);
         let now = Instant::now();
         outbound.note_line(true);
-        outbound.flight.push(Box::new(delivered(0, false)));
+        outbound.flight.push(Box::new(delivered(0, false)), None);
         outbound.note_sent(Part::Live, now);
         assert_eq!(turns(&mut outbound, true, now), 0);
         outbound.note_calm(now);

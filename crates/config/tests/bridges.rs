@@ -169,6 +169,19 @@ fn live_first_needs_a_store_and_topics() {
 }
 
 #[test]
+fn an_age_is_neither_none_nor_endless() {
+    for age in ["0s", "999ms", "367d"] {
+        assert_error(
+            &format!("{BRIDGE}{FORWARD}max_age='{age}'\n"),
+            &["gate.toml:14:9", "`max_age`", "1s", "366d"],
+        );
+    }
+    let loaded = load_bridge(&format!("{BRIDGE}{FORWARD}max_age='1d'\n")).unwrap();
+    let age = loaded.config.bridges[0].forwards[0].max_age;
+    assert_eq!(age.map(|age| age.duration().as_secs()), Some(86_400));
+}
+
+#[test]
 fn what_is_configured_is_not_to_be_forgotten() {
     let forgotten =
         |name: &str| load_file(format!("forget_forwards=['{name}']\n{LISTENER}{BRIDGE}{FORWARD}"));

@@ -4,8 +4,8 @@ use crate::{PATIENCE, connect};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_bridge::{
-    Bridge, BridgeOptions, BridgeState, BridgeStatus, Connect, Envelope, ForwardOptions, PaceOptions,
-    ReceiveOptions, RetryOptions, Upstream,
+    Bridge, BridgeOptions, BridgeState, BridgeStatus, Connect, Envelope, ForwardOptions, GatewayClock,
+    PaceOptions, ReceiveOptions, RetryOptions, Upstream,
 };
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_net::Inside;
@@ -30,6 +30,16 @@ impl AtWork {
         AtWork::start_with(options.stalled_after, options, upstream, connect(inside))
     }
 
+    /// The same with the gateway's clock, which needs to be right for ages only.
+    pub fn start_at(
+        clock: GatewayClock,
+        options: BridgeOptions,
+        upstream: Arc<dyn Upstream>,
+        inside: &Inside,
+    ) -> AtWork {
+        AtWork::begin(options.stalled_after, options, upstream, connect(inside), clock)
+    }
+
     /// The same, with pipes of one's own, and a time after which it says that it is stalled.
     pub fn start_with(
         stalled_after: Duration,
@@ -37,10 +47,20 @@ impl AtWork {
         upstream: Arc<dyn Upstream>,
         connect: Connect<DuplexStream>,
     ) -> AtWork {
+        AtWork::begin(stalled_after, options, upstream, connect, GatewayClock::new(|| 0))
+    }
+
+    fn begin(
+        stalled_after: Duration,
+        options: BridgeOptions,
+        upstream: Arc<dyn Upstream>,
+        connect: Connect<DuplexStream>,
+        clock: GatewayClock,
+    ) -> AtWork {
         let forwards = options.forwards.iter().map(|forward| forward.name.clone());
         let receives = options.receives.iter().map(|receive| receive.name.clone());
         let status = BridgeStatus::new(options.name.clone(), "test", stalled_after, forwards, receives);
-        let bridge = Bridge::new(options, upstream, status.clone(), connect).unwrap();
+        let bridge = Bridge::new(options, upstream, status.clone(), connect, clock).unwrap();
         let (stop, stopped) = watch::channel(false);
         AtWork { status, stop, task: tokio::spawn(bridge.run(stopped)) }
     }
@@ -113,6 +133,7 @@ pub fn forward(name: &str, filter: &str) -> ForwardOptions {
         order: tidegate_bridge::ForwardOrder::default(),
         drain: PaceOptions::default(),
         envelope: Envelope::Raw,
+        max_age: None,
         dead_letter: None,
     }
 }

@@ -7,13 +7,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidegate_bridge::{
-    BridgeState, BridgeStatus, ForwardOptions, ForwardOrder, Outgoing, PATH_PROPERTY, PaceOptions, Verdict,
+    BridgeState, BridgeStatus, ForwardOptions, ForwardOrder, GatewayClock, Outgoing, PATH_PROPERTY,
+    PaceOptions, Verdict,
 };
 use tidegate_bridging::{
     AtWork, Follower, PATIENCE, gateway, options, property, publish, publish_for, publish_with, run,
     with_gateway,
 };
-use tidegate_storage::MemoryStorage;
+use tidegate_net::Inside;
+use tidegate_storage::{MemoryStorage, Storage};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn numbered(
     topic: &'static str,
@@ -310,19 +314,60 @@ fn a_lifetime_goes_on_while_the_upstream_is_away() {
         });
         let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
         bridge.until_attached().await;
-        let (short, long) = (Duration::from_millis(50), Duration::from_secs(3600));
+        let short = Duration::from_secs(1);
+        publish_for(&inside, HOUR, numbered("telemetry/a", 3..4)).await;
         publish_for(&inside, short, numbered("telemetry/a", 0..3)).await;
-        publish_for(&inside, long, numbered("telemetry/a", 3..4)).await;
         let expired = |status: &BridgeStatus| status.forwards()[0].dropped().get("expired") == Some(&3);
         bridge.until_so("expired", expired).await;
         toy.with(|state| state.dead.clear());
         let arrived = toy.until(|state| state.arrived.first().cloned()).await;
         assert_eq!(arrived.1, "3");
         let left = lifetimes.lock().unwrap()[0].unwrap();
-        assert!(left <= long - short, "{left:?}");
+        assert!(left <= HOUR - short, "{left:?}");
         bridge.until_so("settled", |status| status.forwards()[0].in_flight.load(Relaxed) == 0).await;
         bridge.stop().await;
     });
+}
+
+/// What is older than the forward allows is not sent when the upstream is back, whether the gateway was restarted meanwhile or not, and makes room on the
+/// disk before that.
+#[test]
+fn what_has_waited_too_long_is_given_up_and_not_sent() {
+    for order in [ForwardOrder::Strict, ForwardOrder::LiveFirst] {
+        let storage = Arc::new(MemoryStorage::new());
+        let toy = Toy::new(1);
+        toy.with(|state| state.dead = vec![0]);
+        let forward = ForwardOptions { max_age: Some(HOUR), order, ..forward("telemetry/#") };
+        let start = |storage: &Arc<MemoryStorage>, inside: &Inside| {
+            let storage = storage.clone();
+            let clock = GatewayClock::new(move || storage.time_millis());
+            AtWork::start_at(clock, options(vec![forward.clone()], vec![]), toy.clone(), inside)
+        };
+        let first = gateway(storage.clone());
+        run(async {
+            let bridge = start(&storage, &first.inside());
+            bridge.until_attached().await;
+            publish(&first.inside(), numbered("telemetry/a", 0..60)).await;
+            bridge.stop().await;
+            storage.advance_millis(2 * 3_600_000);
+            publish(&first.inside(), numbered("telemetry/a", 60..64)).await;
+        });
+        let storage = Arc::new(storage.crash());
+        let second = gateway(storage.clone());
+        run(async {
+            let bridge = start(&storage, &second.inside());
+            let old = |status: &BridgeStatus| status.forwards()[0].dropped().get("max_age") == Some(&60);
+            bridge.until_so("too old", old).await;
+            toy.with(|state| state.dead.clear());
+            let arrived = toy.until(|state| (state.arrived.len() == 4).then(|| state.arrived.clone())).await;
+            let payloads: Vec<&str> = arrived.iter().map(|(_, payload, ..)| payload.as_str()).collect();
+            assert_eq!(payloads, ["60", "61", "62", "63"], "{order:?}");
+            bridge.until(BridgeState::Live).await;
+            bridge.stop().await;
+        });
+        first.stop();
+        second.stop();
+    }
 }
 
 /// A message that has passed this node already does not leave it again.

@@ -146,6 +146,9 @@ section! {
         drain_rate: Option<u32> = count(1, 100_000_000), Optional("no limit");
         /// Bytes in a second at which it is.
         drain_bytes_rate: Option<ByteSize> = size(KIB, 1024 * GIB), Optional("no limit");
+        /// How long a message may have waited here when it is sent, since it was published; over restarts as well. What is older is dropped and counted
+        /// (`max_age`), also while the upstream is away ([guide](../guides/bridges.md#what-is-too-old)).
+        max_age: Option<TimeSpan> = time(SECOND, 366 * 24 * 3600 * SECOND), Optional("messages wait for as long as the disk has room");
         /// Where messages are published that the upstream refuses for good: another queue (`$queue/refused`) or a topic.
         dead_letter: Option<String> = Text(DEAD_LETTER), Optional("they are dropped and counted");
     }

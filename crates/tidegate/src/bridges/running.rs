@@ -6,10 +6,10 @@ use crate::gateway::Refused;
 use crate::registry;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_bridge::{
-    Bridge, BridgeOptions, BridgeStatus, Connect, Destination, ForwardOptions, Link, LinkProtocol,
-    PaceOptions, ReceiveOptions, RetryOptions,
+    Bridge, BridgeOptions, BridgeStatus, Connect, Destination, ForwardOptions, GatewayClock, Link,
+    LinkProtocol, PaceOptions, ReceiveOptions, RetryOptions,
 };
 use tidegate_broker::Node;
 use tidegate_config::{Config, Forward, ForwardOrder, Receive};
@@ -166,7 +166,7 @@ impl Bridges {
             options.forwards.iter().map(|forward| forward.name.clone()),
             options.receives.iter().map(|receive| receive.name.clone()),
         );
-        let made = Bridge::new(options, parts.upstream, status.clone(), self.connect());
+        let made = Bridge::new(options, parts.upstream, status.clone(), self.connect(), self.clock());
         let made = made.map_err(|error| refused(error.to_string()))?;
         Ok(Ready { config: bridge.clone(), files, bridge: made, status })
     }
@@ -176,6 +176,12 @@ impl Bridges {
         Arc::new(move || {
             inside.connect(tidegate_bridge::PROTOCOL.into(), registry::LINK, Arc::new(LinkProtocol))
         })
+    }
+
+    /// The clock by which the node knows when messages came.
+    fn clock(&self) -> GatewayClock {
+        let node = self.node.clone();
+        GatewayClock::new(move || node.time_millis(Instant::now()))
     }
 
     fn handle(&mut self) -> Result<tokio::runtime::Handle, Refused> {
@@ -280,6 +286,7 @@ fn forward_options(
             messages_per_second: forward.drain_rate.map(u64::from),
             bytes_per_second: forward.drain_bytes_rate.map(|rate| rate.bytes()),
         },
+        max_age: forward.max_age.map(|age| age.duration()),
         envelope: envelopes::of_forward(forward).map_err(|(key, message)| format!("{key}: {message}"))?,
         dead_letter: forward.dead_letter.clone(),
     })
