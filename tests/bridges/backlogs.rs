@@ -59,6 +59,36 @@ fn dropped(gateway: &Gateway, reason: &str) -> f64 {
     metric_sum(&metrics, "tidegate_bridge_forward_dropped_total", &["forward=\"telemetry\"", &reason])
 }
 
+/// Devices publish while the link is cut and the gateway is killed: each topic's last value arrives and no other.
+#[test]
+fn of_what_waited_the_last_value_of_each_topic_arrives() {
+    let mosquitto = Mosquitto::start();
+    let proxy = Proxy::start(mosquitto.address());
+    proxy.set_flow(Direction::FromUpstream, Flow::Swallow);
+    let config = bridge_to(proxy.address().port(), "keep = \"last\"");
+    let gateway = Gateway::start(&config);
+    for number in 0..10 {
+        publish(&gateway, "telemetry/a", &format!("a{number}"));
+        publish(&gateway, "telemetry/b", &format!("b{number}"));
+    }
+    let scratch = gateway.kill();
+    let file = scratch.write("again.toml", config);
+    let mut gateway = Gateway::start_in(scratch, &file);
+    publish(&gateway, "telemetry/a", "a10");
+    let forward = until(&gateway, |forward| forward["backlog_messages"] == 2);
+    assert!(forward["dropped"]["superseded"].as_u64().unwrap() > 0, "{forward}");
+    assert!(dropped(&gateway, "superseded") > 0.0);
+    let central = mosquitto.address().port();
+    let mut panel = subscribed_mosquitto(central, &["-q", "1", "-t", "plant/#", "-F", "got %t %p"]);
+    proxy.end_connections(Ending::Reset);
+    proxy.heal();
+    gateway.wait_for_log("the upstream answers");
+    assert_eq!(received(&mut panel), "plant/telemetry/b b9");
+    assert_eq!(received(&mut panel), "plant/telemetry/a a10");
+    publish(&gateway, "telemetry/b", "b10");
+    assert_eq!(received(&mut panel), "plant/telemetry/b b10");
+}
+
 /// The age of what waits goes on while the gateway is killed, and what is too old goes before the link is back.
 #[test]
 fn what_is_older_than_max_age_is_dropped_and_not_sent() {

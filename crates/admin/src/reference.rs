@@ -59,7 +59,7 @@ exit code 1 where a bridge does not move ([guide](../guides/bridges.md#looking-a
   `loop_circle` and `too_many_hops` (it would go in circles), `bad_path` (nobody knows where it has been); when receiving also `misplaced` (it
   has no topic here), `refused_here` (the gateway does not take it), `no_room` (at level 0 from an MQTT broker, while the receive could keep nothing) and
   `not_selected` (for no receive: the session at an MQTT broker has a subscription from before; counted at the first one); when forwarding also `expired`,
-  `max_age` (it has waited for longer than its forward allows), and what was refused while there is no `dead_letter`.
+  `max_age` (it has waited for longer than its forward allows), `superseded` (a newer one of its topic waits, with `keep = \"last\"`), and what was refused while there is no `dead_letter`.
 - `bridge`, `forward`, `receive`: names of the configuration, or their numbers.
 - `state`: `connecting`, `live`, `draining`, `stalled`, `rejecting` or `stopped`.
 - `start`: `began` (now, as a new subscription), `continued` (behind the message whose token the client gave) or `gap` (now, although the

@@ -14,7 +14,8 @@
 //! each topic in order, with repetitions after a loss, as long as it takes everything or nothing of a connection. Where newer messages go before a
 //! backlog that is so for each of the two parts.
 
-use crate::lifetime::{Deadline, Overdue};
+use crate::last_values::LastValues;
+use crate::lifetime::{Deadline, Useless};
 use crate::link::Delivered;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -42,6 +43,14 @@ struct Share {
     bytes: usize,
 }
 
+impl Share {
+    /// One less is held.
+    fn forget(&mut self, delivered: &Delivered) {
+        self.count -= 1;
+        self.bytes -= weight_bytes(delivered);
+    }
+}
+
 /// One delivery.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -64,6 +73,10 @@ pub(crate) struct Flight {
     tickets: HashMap<u64, u64>,
     /// Of what is not on its way and has a deadline.
     deadlines: BTreeSet<(Instant, u64)>,
+    /// While only the newest of each topic is to wait.
+    last_values: Option<LastValues>,
+    /// What has given way to these.
+    superseded: Vec<Held>,
     next_arrival: u64,
     next_ticket: u64,
     bytes_max: usize,
@@ -78,6 +91,8 @@ impl Flight {
             backlog: Share::default(),
             tickets: HashMap::new(),
             deadlines: BTreeSet::new(),
+            last_values: None,
+            superseded: Vec::new(),
             next_arrival: 0,
             next_ticket: first_ticket,
             bytes_max,
@@ -145,10 +160,9 @@ impl Flight {
         let share = self.share_mut(Part::of(&delivered));
         share.count += 1;
         share.bytes += weight_bytes(&delivered);
-        share.unsent.insert(arrival);
-        self.deadlines.extend(deadline.map(|deadline| (deadline.at, arrival)));
         self.held
             .insert(arrival, Held { was_sent: delivered.redelivered, delivered, ticket: None, deadline });
+        self.note_waiting(arrival);
     }
 
     /// The next delivery of a part to send.
@@ -166,6 +180,9 @@ impl Flight {
         held.was_sent = true;
         if let Some(deadline) = held.deadline {
             self.deadlines.remove(&(deadline.at, arrival));
+        }
+        if let Some(last_values) = &mut self.last_values {
+            last_values.forget(&held.delivered.topic, arrival);
         }
         self.tickets.insert(ticket, arrival);
         Some(ticket)
@@ -186,9 +203,50 @@ impl Flight {
     fn unsend(&mut self, arrival: u64) -> bool {
         let Some(held) = self.held.get_mut(&arrival) else { return false };
         held.ticket = None;
+        self.note_waiting(arrival);
+        true
+    }
+
+    /// A delivery waits from now on.
+    fn note_waiting(&mut self, arrival: u64) {
+        let Some(held) = self.held.get(&arrival) else { return };
         self.deadlines.extend(held.deadline.map(|deadline| (deadline.at, arrival)));
-        let part = Part::of(&held.delivered);
-        self.share_mut(part).unsent.insert(arrival)
+        let share = match Part::of(&held.delivered) {
+            Part::Live => &mut self.live,
+            Part::Backlog => &mut self.backlog,
+        };
+        share.unsent.insert(arrival);
+        let last_values = self.last_values.as_mut();
+        let older = last_values.and_then(|last_values| last_values.note(&held.delivered.topic, arrival));
+        let superseded = older.and_then(|older| self.withdraw(older));
+        self.superseded.extend(superseded);
+    }
+
+    /// Has only the newest delivery of each topic wait from now on, or every one again. What is on its way is left alone.
+    pub(crate) fn keep_last(&mut self, is_wanted: bool) {
+        if is_wanted == self.last_values.is_some() {
+            return;
+        }
+        self.last_values = is_wanted.then(LastValues::default);
+        let waiting = self.held.iter().filter(|(_, held)| is_wanted && held.ticket.is_none());
+        for arrival in waiting.map(|(arrival, _)| *arrival).collect::<Vec<_>>() {
+            self.note_waiting(arrival);
+        }
+    }
+
+    /// Takes a delivery out that waits.
+    fn withdraw(&mut self, arrival: u64) -> Option<Held> {
+        let held = self.held.remove(&arrival)?;
+        if let Some(deadline) = held.deadline {
+            self.deadlines.remove(&(deadline.at, arrival));
+        }
+        if let Some(last_values) = &mut self.last_values {
+            last_values.forget(&held.delivered.topic, arrival);
+        }
+        let share = self.share_mut(Part::of(&held.delivered));
+        share.unsent.remove(&arrival);
+        share.forget(&held.delivered);
+        Some(held)
     }
 
     /// Has everything sent again that was on its way; returns how much that is.
@@ -206,20 +264,19 @@ impl Flight {
     }
 
     /// Takes a delivery out that is not on its way and of no use any more.
-    pub(crate) fn take_overdue(&mut self, now: Instant) -> Option<(Box<Delivered>, Overdue)> {
-        let (at, arrival) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
-        self.deadlines.remove(&(at, arrival));
-        let held = self.held.get(&arrival)?;
-        let (part, why) = (Part::of(&held.delivered), held.deadline?.why);
-        self.share_mut(part).unsent.remove(&arrival);
-        Some((self.remove(arrival)?, why))
+    pub(crate) fn take_useless(&mut self, now: Instant) -> Option<(Box<Delivered>, Useless)> {
+        if let Some(superseded) = self.superseded.pop() {
+            return Some((superseded.delivered, Useless::Superseded));
+        }
+        let (_, arrival) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
+        let held = self.withdraw(arrival)?;
+        Some((held.delivered, held.deadline?.why))
     }
 
     fn remove(&mut self, arrival: u64) -> Option<Box<Delivered>> {
         let held = self.held.remove(&arrival)?;
         let share = self.share_mut(Part::of(&held.delivered));
-        share.count -= 1;
-        share.bytes -= weight_bytes(&held.delivered);
+        share.forget(&held.delivered);
         Some(held.delivered)
     }
 }
@@ -310,7 +367,7 @@ mod tests {
         let push = |flight: &mut Flight, number: u64, seconds: Option<u32>| {
             let at = seconds.map(|seconds| now + seconds * second);
             let delivered = Delivered { is_backlog: number == 1, ..*delivered(number, 1) };
-            flight.push(Box::new(delivered), at.map(|at| Deadline { at, why: Overdue::Expired }));
+            flight.push(Box::new(delivered), at.map(|at| Deadline { at, why: Useless::Expired }));
         };
         push(&mut flight, 0, Some(1));
         flight.note_sent(Part::Live);
@@ -318,7 +375,7 @@ mod tests {
             push(&mut flight, number, seconds);
         }
         let overdue = |flight: &mut Flight, seconds: u32| {
-            let overdue = flight.take_overdue(now + seconds * second);
+            let overdue = flight.take_useless(now + seconds * second);
             overdue.map(|(delivered, why)| (delivered.tag.0, why.label()))
         };
         assert_eq!((flight.next_deadline(), overdue(&mut flight, 0)), (Some(now + second), None));
@@ -330,6 +387,45 @@ mod tests {
         assert_eq!(overdue(&mut flight, 3), Some((1, "expired")));
         assert_eq!((overdue(&mut flight, 9), flight.len(), flight.backlog().0), (None, 1, 0));
         assert_eq!((send_all(&mut flight), flight.next_unsent(Part::Backlog).is_none()), (vec![3], true));
+    }
+
+    /// Of what waits the newest of each topic is left, whenever that begins; what is on its way stays, unless it has to be sent again.
+    #[test]
+    fn only_last_values_wait_while_that_is_wanted() {
+        let mut flight = Flight::new(1 << 20, 0);
+        let push = |flight: &mut Flight, number: u64, topic: &str| {
+            let topic = Topic::parse(topic.as_bytes()).unwrap();
+            flight.push(Box::new(Delivered { topic, ..*delivered(number, 1) }), None);
+        };
+        let given_up = |flight: &mut Flight| {
+            let next = || flight.take_useless(Instant::now());
+            let mut given_up: Vec<_> =
+                std::iter::from_fn(next).map(|(gone, why)| (gone.tag.0, why)).collect();
+            given_up.sort_by_key(|(number, _)| *number);
+            assert!(given_up.iter().all(|(_, why)| why.label() == "superseded"));
+            given_up.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        for (number, topic) in [(0, "a"), (1, "b"), (2, "a"), (3, "a")] {
+            push(&mut flight, number, topic);
+        }
+        flight.note_sent(Part::Live);
+        assert_eq!(given_up(&mut flight), [0; 0], "everything is kept");
+        flight.keep_last(true);
+        assert_eq!(given_up(&mut flight), [2], "the first is on its way");
+        for (number, topic) in [(4, "b"), (5, "c"), (6, "a")] {
+            push(&mut flight, number, topic);
+        }
+        assert_eq!(given_up(&mut flight), [1, 3]);
+        flight.note_lost();
+        assert_eq!(given_up(&mut flight), [0], "there is something newer than what would be sent again");
+        assert_eq!((send_all(&mut flight), flight.len()), (vec![4, 5, 6], 3));
+        push(&mut flight, 7, "a");
+        assert_eq!(given_up(&mut flight), [0; 0]);
+        flight.keep_last(false);
+        push(&mut flight, 8, "a");
+        assert_eq!((given_up(&mut flight), send_all(&mut flight)), (vec![], vec![7, 8]));
+        (0..5).for_each(|ticket| drop(flight.take(ticket + 1)));
+        assert_eq!((flight.len(), flight.live.bytes), (0, 0));
     }
 
     #[test]

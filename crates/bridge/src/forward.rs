@@ -8,7 +8,7 @@ use crate::Envelope;
 use crate::backoff::{Backoff, RetryOptions};
 use crate::dead_letter::{DeadLetters, Fate, Reason};
 use crate::lane_status::LaneStatus;
-use crate::lifetime::{Lifetime, Overdue};
+use crate::lifetime::{Lifetime, Useless};
 use crate::link::{Delivered, Event, Link, LinkError};
 use crate::outbound::Outbound;
 use crate::pace::PaceOptions;
@@ -42,6 +42,8 @@ pub struct ForwardOptions {
     pub order: ForwardOrder,
     /// How fast what waited during an outage is sent.
     pub drain: PaceOptions,
+    /// What is kept of what waits; the rest is dropped and counted.
+    pub keep: Keep,
     /// For how long a message may have waited here that is sent; for ever where there is nothing. It is dropped and counted otherwise.
     pub max_age: Option<Duration>,
     /// What is sent around the payload.
@@ -58,6 +60,16 @@ pub enum ForwardOrder {
     Strict,
     /// What comes while the upstream is there, then the one that has waited longest. Needs a gateway that keeps what waits.
     LiveFirst,
+}
+
+/// What is kept of what waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Every message.
+    #[default]
+    All,
+    /// The newest of each topic. Not with [`ForwardOrder::LiveFirst`], where what is sent last is not what is newest.
+    Last,
 }
 
 /// Opens the pipes of links; nothing while the gateway has no room, or stops.
@@ -251,7 +263,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let calm_at = self.line.way().and_then(|_| self.outbound.calm_at());
         let own = self.dead_letters.retry_at().into_iter().chain(calm_at);
-        own.chain(self.outbound.flight.next_deadline()).chain(self.held_until(now)).min()
+        own.chain(self.outbound.flight.next_deadline())
+            .chain(self.outbound.next_look(now))
+            .chain(self.held_until(now))
+            .min()
     }
 
     /// Until when the next message has to wait, where it has to wait for a moment.
@@ -333,7 +348,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     fn send(&mut self, link: &mut Link<P>) {
         let now = Instant::now();
         self.dead_letters.retry(&mut link.outbox, now);
-        self.give_up_overdue(now, link);
+        if self.outbound.keep_last(now) {
+            link.outbox.arrange(Backlog::LastValues);
+        }
+        self.give_up_useless(now, link);
         if let Some(way) = self.line.way().cloned() {
             self.send_over(&way, now, link);
             self.outbound.note_calm(now);
@@ -374,13 +392,13 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
     }
 
     /// Gives up what is of no use any more, also while the upstream is away: so nothing waits on the disk for its return in vain.
-    fn give_up_overdue(&mut self, now: Instant, link: &mut Link<P>) {
-        while let Some((delivered, why)) = self.outbound.flight.take_overdue(now) {
+    fn give_up_useless(&mut self, now: Instant, link: &mut Link<P>) {
+        while let Some((delivered, why)) = self.outbound.flight.take_useless(now) {
             self.give_up(&delivered, why, link);
         }
     }
 
-    fn give_up(&self, delivered: &Delivered, why: Overdue, link: &mut Link<P>) {
+    fn give_up(&self, delivered: &Delivered, why: Useless, link: &mut Link<P>) {
         self.seat.status.count_dropped(why.label());
         link.outbox.settle(delivered.tag, Outcome::GivenUp);
     }
@@ -413,7 +431,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Forward<P> {
             }
             Verdict::Expired => {
                 if let Some(delivered) = self.outbound.flight.take(ticket) {
-                    self.give_up(&delivered, Overdue::Expired, link);
+                    self.give_up(&delivered, Useless::Expired, link);
                 }
             }
             Verdict::Never { label, reason } => {

@@ -29,6 +29,7 @@ mod header_names;
 mod id;
 mod known_ids;
 mod lane_status;
+mod last_values;
 mod lifetime;
 mod link;
 mod moment;
@@ -59,7 +60,7 @@ pub use dead_letter::{BRIDGE_PROPERTY, DETAIL_PROPERTY, REASON_PROPERTY, TOPIC_P
 pub use destination::TopicDestination;
 pub use envelope::{CloudEvents, Envelope, OpenError, Parts, PayloadForm, SealError};
 pub use facts::Facts;
-pub use forward::{Connect, ForwardOptions, ForwardOrder};
+pub use forward::{Connect, ForwardOptions, ForwardOrder, Keep};
 pub use header_names::HeaderNames;
 pub use id::{ID_BYTES_MAX, ID_PROPERTY, IdError, StableId, StreamName};
 pub use lane_status::{LaneStatus, Problem};

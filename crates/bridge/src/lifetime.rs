@@ -28,19 +28,22 @@ impl fmt::Debug for GatewayClock {
 
 /// Why a message is given up that was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Overdue {
+pub(crate) enum Useless {
     /// Its lifetime is over.
     Expired,
     /// It has waited for longer than the forward lets messages wait.
     TooOld,
+    /// A newer one of its topic waits, and only the last one is wanted.
+    Superseded,
 }
 
-impl Overdue {
+impl Useless {
     /// One word for metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Overdue::Expired => "expired",
-            Overdue::TooOld => "max_age",
+            Useless::Expired => "expired",
+            Useless::TooOld => "max_age",
+            Useless::Superseded => "superseded",
         }
     }
 }
@@ -49,7 +52,7 @@ impl Overdue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
-    pub(crate) why: Overdue,
+    pub(crate) why: Useless,
 }
 
 /// What one forward knows of how long its messages are of use.
@@ -63,8 +66,8 @@ pub(crate) struct Lifetime {
 impl Lifetime {
     /// The deadline of a delivery that comes now, if it has one.
     pub(crate) fn deadline(&self, delivered: &Delivered, now: Instant) -> Option<Deadline> {
-        let expired = delivered.expires_at.map(|at| Deadline { at, why: Overdue::Expired });
-        let too_old = self.too_old_at(delivered, now).map(|at| Deadline { at, why: Overdue::TooOld });
+        let expired = delivered.expires_at.map(|at| Deadline { at, why: Useless::Expired });
+        let too_old = self.too_old_at(delivered, now).map(|at| Deadline { at, why: Useless::TooOld });
         expired.into_iter().chain(too_old).min_by_key(|deadline| deadline.at)
     }
 

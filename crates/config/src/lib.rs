@@ -59,8 +59,9 @@ pub use registry::{BridgeEntry, BridgeError, OptionError, ProtocolEntry, Registr
 pub use schema::{
     Access, AccessRule, Acknowledge, Argument, Bridge, BridgeLogin, BridgeSasl, BridgeTls, ClientAuth,
     ClientIdentity, Compression, Config, Declarations, DeclaredBinding, DeclaredExchange, DeclaredQueue,
-    DiskFull, Forward, ForwardOrder, Http, Limits, Listener, Log, LogFormat, LogLevel, NamedQueue,
-    NamedQueueOverflow, PayloadForm, Permission, Persistence, QueueOverflow, Receive, ReceiveStart, Replay,
-    RuleAction, SaslMechanism, ServerName, Store, Tls, TopicPolicy, Transport, WebSocket,
+    DiskFull, Forward, ForwardKeep, ForwardOrder, Http, Limits, Listener, Log, LogFormat, LogLevel,
+    NamedQueue, NamedQueueOverflow, PayloadForm, Permission, Persistence, QueueOverflow, Receive,
+    ReceiveStart, Replay, RuleAction, SaslMechanism, ServerName, Store, Tls, TopicPolicy, Transport,
+    WebSocket,
 };
 pub use tidegate_message::{ByteSize, TimeSpan, UnitError};

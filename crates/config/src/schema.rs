@@ -9,8 +9,8 @@ mod limits;
 mod store;
 
 pub use bridges::{
-    Bridge, BridgeLogin, BridgeSasl, BridgeTls, Compression, Forward, ForwardOrder, PayloadForm, Persistence,
-    Receive, ReceiveStart, SaslMechanism,
+    Bridge, BridgeLogin, BridgeSasl, BridgeTls, Compression, Forward, ForwardKeep, ForwardOrder, PayloadForm,
+    Persistence, Receive, ReceiveStart, SaslMechanism,
 };
 pub use declarations::{Argument, Declarations, DeclaredBinding, DeclaredExchange, DeclaredQueue};
 pub(crate) use limits::PARTS_OF_MEMORY;

@@ -6,8 +6,8 @@ mod common;
 use common::{Folder, LISTENER};
 use std::time::{Duration, SystemTime};
 use tidegate_config::{
-    Argument, Bridge, BridgeEntry, BridgeError, BridgeLogin, ForwardOrder, Loaded, Persistence, Registry,
-    Report, Sources, load,
+    Argument, Bridge, BridgeEntry, BridgeError, BridgeLogin, ForwardKeep, ForwardOrder, Loaded, Persistence,
+    Registry, Report, Sources, load,
 };
 
 /// A kind that knows what RabbitMQ does, and one that knows nothing of its own.
@@ -166,6 +166,21 @@ fn live_first_needs_a_store_and_topics() {
     assert_eq!(loaded.config.bridges[0].forwards[0].order, ForwardOrder::LiveFirst);
     let report = load_file(format!("data_dir='d'\n{bridge}from='$queue/a'\n")).unwrap_err().to_string();
     assert!(report.contains("a queue is in one order for all who take from it"), "{report}");
+}
+
+/// What is last has to arrive last, and to be one of several.
+#[test]
+fn last_values_need_order_and_topics() {
+    let forward = |lines: &str| {
+        load_file(format!(
+            "data_dir='d'\n{LISTENER}{BRIDGE}[[bridge.forward]]\nexchange='e'\nkeep='last'\n{lines}"
+        ))
+    };
+    assert_eq!(forward("from='a/#'\n").unwrap().config.bridges[0].forwards[0].keep, ForwardKeep::Last);
+    let report = forward("from='a/#'\norder='live-first'\n").unwrap_err().to_string();
+    assert!(report.contains("an older value can arrive behind the last one"), "{report}");
+    let report = forward("from='$queue/a'\n").unwrap_err().to_string();
+    assert!(report.contains("all messages of a queue have one topic"), "{report}");
 }
 
 #[test]

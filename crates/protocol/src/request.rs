@@ -144,6 +144,8 @@ pub enum Backlog {
     Overtaken,
     /// So many deliveries more of the backlog may come.
     More(u32),
+    /// Of what waits now the newest of each topic is left, and the rest counted as `superseded`. Says nothing about the order, nor about what comes.
+    LastValues,
 }
 
 /// Claims a session.

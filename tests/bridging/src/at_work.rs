@@ -133,6 +133,7 @@ pub fn forward(name: &str, filter: &str) -> ForwardOptions {
         order: tidegate_bridge::ForwardOrder::default(),
         drain: PaceOptions::default(),
         envelope: Envelope::Raw,
+        keep: tidegate_bridge::Keep::default(),
         max_age: None,
         dead_letter: None,
     }

@@ -163,6 +163,7 @@ impl Command {
                     Backlog::Grows => (0, 0),
                     Backlog::Overtaken => (1, 0),
                     Backlog::More(count) => (2, *count),
+                    Backlog::LastValues => (3, 0),
                 };
                 out.put_u8(what);
                 out.put_u32(count);
@@ -210,6 +211,7 @@ impl Command {
                 (0, 0) => Backlog::Grows,
                 (1, 0) => Backlog::Overtaken,
                 (2, count) => Backlog::More(count),
+                (3, 0) => Backlog::LastValues,
                 _ => return Err(BadFrame),
             }),
             kind::SAVE_MORE => Command::SaveMore(fields.bytes()?),

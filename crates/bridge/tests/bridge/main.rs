@@ -6,6 +6,7 @@
 mod ending;
 mod forwarded;
 mod forwarding;
+mod last_values;
 mod receiving;
 mod rehearsing;
 mod states;

@@ -349,13 +349,22 @@ impl Queue {
             waiting.note_attempt();
             return Superseded::default();
         }
-        self.put_live_behind(&mut waiting);
+        self.reduce(&mut waiting, lens)
+    }
+
+    /// As [`Queue::conflate`], each time: for whoever does not ask again and again.
+    pub(crate) fn conflate_now(&self, lens: Lens<'_>) -> Superseded {
+        self.reduce(&mut self.waiting.lock(), lens)
+    }
+
+    fn reduce(&self, waiting: &mut Waiting, lens: Lens<'_>) -> Superseded {
+        self.put_live_behind(waiting);
         if let Some(rest) = &mut waiting.rest {
             rest.want_look(lens.scope(), || self.room());
         }
         let queued = waiting.conflate_memory(lens, None);
         waiting.attempts_left = waiting.in_memory() / ATTEMPTS_SHARE;
-        queued.iter().for_each(|queued| self.forget(&mut waiting, queued));
+        queued.iter().for_each(|queued| self.forget(waiting, queued));
         Superseded { queued, ..Superseded::default() }
     }
 

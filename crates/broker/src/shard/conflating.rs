@@ -93,6 +93,12 @@ impl Shard {
         }
     }
 
+    /// A consumer wants of what waits for it the last values only. What is on the disk is looked at as far as that has not been done before.
+    pub(super) fn keep_last_values(&mut self, queue: Arc<Queue>) {
+        let superseded = queue.conflate_now(Lens::Everything);
+        self.give_up_superseded(&Asker::Own(queue), &superseded);
+    }
+
     /// Takes in what was looked at of a queue.
     pub(super) fn take_looked(&mut self, asker: Asker, looked: &Looked) {
         let Aim::Conflation(scope) = looked.ask.aim else { return };

@@ -373,6 +373,10 @@ impl Broker for Requests<'_> {
 
     fn arrange(&mut self, consumer: ConsumerId, backlog: Backlog) {
         let Ok((key, consumer)) = self.consumer(consumer) else { return };
+        if backlog == Backlog::LastValues {
+            let queue = consumer.queue.clone();
+            return self.shard.keep_last_values(queue);
+        }
         consumer.arrange(backlog);
         self.shard.list(key);
     }

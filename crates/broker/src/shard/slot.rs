@@ -294,6 +294,8 @@ impl Consumer {
             Backlog::Grows => self.queue.let_backlog_grow(),
             Backlog::Overtaken => self.queue.overtake(),
             Backlog::More(count) => *wanted = wanted.saturating_add(count),
+            // Changes nothing about how it takes them.
+            Backlog::LastValues => {}
         }
         self.backlog = true;
     }

@@ -4,7 +4,7 @@ use crate::{QOS0, QOS1, QOS2};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_broker::{DiskFull, Limits, QueuePolicies, Reconfiguration, TopicPolicies, TopicPolicy};
-use tidegate_protocol::{Broker, DeliveryTag, Outcome, Refusal};
+use tidegate_protocol::{Backlog, Broker, DeliveryTag, Outcome, Refusal};
 use tidegate_storage::{MemoryStorage, NoRoom, Storage, StreamId};
 use tidegate_testkit::pair::World;
 use tidegate_testkit::pair::toy::{SESSION, Toy, filter, message, session};
@@ -151,6 +151,32 @@ fn a_long_backlog_shrinks_to_the_last_values() {
         assert_eq!(got[..3], ["last/silent=1", "all/a=1", "last/silent2=1"]);
         assert_eq!(got.len(), 13);
         assert_eq!(got[12], "last/9=again 299", "worker {worker}");
+    }
+}
+
+/// Asked for by whoever consumes it, with room on the disk: what it has stays, and so does what comes later.
+#[test]
+fn a_consumer_can_have_its_backlog_reduced() {
+    for worker in 0..2 {
+        let storage = Arc::new(MemoryStorage::new());
+        let mut world = World::on_storage(2, Limits::default(), storage.clone());
+        let alice = world.attached(0, session("alice").expiry(Duration::ZERO));
+        let bob = world.attached(worker, session("bob").credit(2).bounded_by_disk());
+        bob.subscribe(&mut world, "last/#");
+        for number in 0..2000 {
+            let topic = format!("last/{}", number % 10);
+            alice.publish(&mut world, &topic, &number.to_string(), QOS1).unwrap();
+        }
+        world.run();
+        bob.arrange(&mut world, Backlog::LastValues);
+        world.run();
+        assert_eq!((kept(&storage), world.dropped("superseded")), (12, 1988), "worker {worker}");
+        publish(&mut world, &alice, &["last/3=new"]);
+        assert_eq!((kept(&storage), world.dropped("superseded")), (13, 1988));
+        bob.vanish(&mut world);
+        let numbers = (0..2).chain(1990..2000).map(|number: u32| number.to_string());
+        let expected: Vec<String> = numbers.chain(["last/3=new".to_owned()]).collect();
+        assert_eq!(got_by_bob(&mut world, worker), expected);
     }
 }
 

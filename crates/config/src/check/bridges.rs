@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::quoted;
 use crate::findings::{Findings, Part, item, join};
 use crate::registry::{BridgeEntry, Registry};
-use crate::schema::{Bridge, Config, ForwardOrder};
+use crate::schema::{Bridge, Config, ForwardKeep, ForwardOrder};
 use crate::suggest::did_you_mean;
 
 /// The longest name of a stream of ids, which is that of a bridge with that of its forward.
@@ -51,6 +51,7 @@ pub(super) fn check(config: &Config, registry: &Registry, findings: &mut Finding
             check_joined(bridge, &path, &mut joined, findings);
         }
         check_orders(config, bridge, &path, findings);
+        check_keeps(bridge, &path, findings);
         let kind = join(&path, "kind");
         if findings.is_reported(&kind) {
             continue;
@@ -199,6 +200,23 @@ fn check_orders(config: &Config, bridge: &Bridge, path: &str, findings: &mut Fin
         if forward.from.starts_with("$queue/") {
             let message = "a queue is in one order for all who take from it";
             findings.error(&path, Part::Value, message, Some("leave `order` out".to_owned()));
+        }
+    }
+}
+
+/// The last value of a topic has to be the last one that arrives, and what is one topic's would be one message.
+fn check_keeps(bridge: &Bridge, path: &str, findings: &mut Findings<'_>) {
+    let forwards = bridge.forwards.iter().enumerate();
+    for (index, forward) in forwards.filter(|(_, forward)| forward.keep == ForwardKeep::Last) {
+        let path = join(&item(&join(path, "forward"), index), "keep");
+        if forward.order == ForwardOrder::LiveFirst {
+            let message = "with `order = \"live-first\"` an older value can arrive behind the last one";
+            let suggestion = "leave `order` out: a backlog of last values is short".to_owned();
+            findings.error(&path, Part::Value, message, Some(suggestion));
+        }
+        if forward.from.starts_with("$queue/") {
+            let message = "all messages of a queue have one topic, so that one of them would be left";
+            findings.error(&path, Part::Value, message, Some("leave `keep` out".to_owned()));
         }
     }
 }

@@ -146,6 +146,9 @@ section! {
         drain_rate: Option<u32> = count(1, 100_000_000), Optional("no limit");
         /// Bytes in a second at which it is.
         drain_bytes_rate: Option<ByteSize> = size(KIB, 1024 * GIB), Optional("no limit");
+        /// What is kept while messages wait: `all`, or of each topic the `last`, so that a backlog has as many messages as topics. The others are dropped and
+        /// counted (`superseded`; [guide](../guides/bridges.md#only-the-last-values)). The latter needs `order = "strict"`, and topics rather than a queue.
+        keep: ForwardKeep = Word(&["all", "last"]), Default("all");
         /// How long a message may have waited here when it is sent, since it was published; over restarts as well. What is older is dropped and counted
         /// (`max_age`), also while the upstream is away ([guide](../guides/bridges.md#what-is-too-old)).
         max_age: Option<TimeSpan> = time(SECOND, 366 * 24 * 3600 * SECOND), Optional("messages wait for as long as the disk has room");
@@ -192,6 +195,16 @@ pub enum ForwardOrder {
     Strict,
     /// What comes while the upstream is there.
     LiveFirst,
+}
+
+/// What is kept of a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForwardKeep {
+    /// Every message.
+    All,
+    /// The newest of each topic.
+    Last,
 }
 
 /// How a gateway proves who it is.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidegate_bridge::{
-    Bridge, BridgeOptions, BridgeStatus, Connect, Destination, ForwardOptions, GatewayClock, Link,
+    Bridge, BridgeOptions, BridgeStatus, Connect, Destination, ForwardOptions, GatewayClock, Keep, Link,
     LinkProtocol, PaceOptions, ReceiveOptions, RetryOptions,
 };
 use tidegate_broker::Node;
-use tidegate_config::{Config, Forward, ForwardOrder, Receive};
+use tidegate_config::{Config, Forward, ForwardKeep, ForwardOrder, Receive};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_net::Inside;
 use tokio::io::DuplexStream;
@@ -285,6 +285,10 @@ fn forward_options(
         drain: PaceOptions {
             messages_per_second: forward.drain_rate.map(u64::from),
             bytes_per_second: forward.drain_bytes_rate.map(|rate| rate.bytes()),
+        },
+        keep: match forward.keep {
+            ForwardKeep::All => Keep::All,
+            ForwardKeep::Last => Keep::Last,
         },
         max_age: forward.max_age.map(|age| age.duration()),
         envelope: envelopes::of_forward(forward).map_err(|(key, message)| format!("{key}: {message}"))?,

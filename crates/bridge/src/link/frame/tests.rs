@@ -48,8 +48,13 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Done),
         any_bytes().prop_map(Command::SaveMore),
         any_bytes().prop_map(Command::SaveWhole),
-        prop_oneof![Just(Backlog::Grows), Just(Backlog::Overtaken), any::<u32>().prop_map(Backlog::More)]
-            .prop_map(Command::Arrange),
+        prop_oneof![
+            Just(Backlog::Grows),
+            Just(Backlog::Overtaken),
+            Just(Backlog::LastValues),
+            any::<u32>().prop_map(Backlog::More)
+        ]
+        .prop_map(Command::Arrange),
         Just(Command::End),
         (any::<u64>(), any_publishing())
             .prop_map(|(ticket, publishing)| Command::Publish { ticket, publishing }),
