@@ -59,8 +59,7 @@ impl Arrivals {
     /// Whether there is room for a message of this receive.
     pub(crate) fn room(&mut self, lane: Option<usize>, packet_id: Option<NonZeroU16>, now: Instant) -> Room {
         if packet_id.is_some() {
-            let is_full = self.acknowledged.len() >= ACKNOWLEDGED_MAX;
-            return if is_full { Room::Later(None) } else { Room::Yes };
+            return if self.is_full() { Room::Later(None) } else { Room::Yes };
         }
         match lane.and_then(|lane| self.fleeting.get_mut(lane)) {
             Some(fleeting) if fleeting.tickets.len() >= FLEETING_MAX => {

@@ -396,18 +396,18 @@ impl Conversation {
 
     /// Handles a message that no receive selects: the session has a subscription of an earlier configuration, which is left where it can be told.
     fn handle_stranger(&mut self, topic: Option<&Topic>, packet_id: Option<NonZeroU16>) {
-        let topic = topic.map(Topic::as_str).unwrap_or_default();
+        let shown = topic.map(Topic::as_str).unwrap_or_default();
         let reason = format!(
-            "a message to `{topic}` is for no receive: the session there has a subscription from before"
+            "a message to `{shown}` is for no receive: the session there has a subscription from before"
         );
         self.reports.push_back(Report::Dropped { lane: 0, label: "not_selected", reason });
         if let Some(packet_id) = packet_id {
             self.arrivals.note_unwanted(packet_id);
             self.acknowledge();
         }
-        if self.strangers.may_leave() {
+        if let Some(topic) = topic.filter(|_| self.strangers.may_leave()) {
             let (id, version, limit) = (self.next_id(), self.options.version, self.granted.packet_bytes_max);
-            let (none, filters) = (PropertiesRef::default(), filters_of(topic));
+            let (none, filters) = (PropertiesRef::default(), filters_of(topic.as_str()));
             let filters = filters.iter().map(String::as_str);
             if encode_unsubscribe(&mut self.output, version, id, &none, filters, limit).is_ok() {
                 self.strangers.note_leaving(id);

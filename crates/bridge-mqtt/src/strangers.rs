@@ -38,11 +38,13 @@ impl Strangers {
     }
 }
 
-/// Filters without `+` that select a topic; of a very long one the shortest of them. None of a receive is among them: it would select it.
+/// Filters without `+` that select a topic; of a very long one the shortest of them. None of a receive is among them: it would select it. So
+/// `#` is not one of a topic that begins with `$` (MQTT 5.0 section 4.7.2).
 pub(crate) fn filters_of(topic: &str) -> Vec<String> {
     let beginnings = topic.match_indices('/').filter_map(|(at, _)| topic.get(..at));
     let wild = beginnings.chain([topic]).map(|beginning| format!("{beginning}/#"));
-    [topic.to_owned(), "#".to_owned()].into_iter().chain(wild).take(FILTERS_MAX).collect()
+    let everything = (!topic.starts_with('$')).then(|| "#".to_owned());
+    std::iter::once(topic.to_owned()).chain(everything).chain(wild).take(FILTERS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -53,6 +55,7 @@ mod tests {
     fn the_filters_of_a_topic_are_those_that_select_it() {
         assert_eq!(filters_of("a/b"), ["a/b", "#", "a/#", "a/b/#"]);
         assert_eq!(filters_of("/a"), ["/a", "#", "/#", "/a/#"]);
+        assert_eq!(filters_of("$SYS/a"), ["$SYS/a", "$SYS/#", "$SYS/a/#"]);
         assert_eq!(filters_of(&"/".repeat(1000)).len(), FILTERS_MAX);
     }
 }
