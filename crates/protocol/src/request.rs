@@ -123,8 +123,8 @@ pub trait Broker {
     /// Counts a message of this connection that the machine turned away without asking: `reason` is a label in metrics.
     fn note_dropped(&mut self, reason: &'static str);
 
-    /// Has a consumer's own queue give newer deliveries before older ones, as far as it is said. Until it is said for the first time on a
-    /// connection everything comes in its order. What is in the store is the same whatever is said.
+    /// Says how a consumer's own queue gives what waits in it: newer deliveries before older ones, or of older ones the last of each topic. Until it is said for the
+    /// first time on a connection everything comes, in its order.
     fn arrange(&mut self, consumer: ConsumerId, backlog: Backlog);
 
     /// Says what became of a delivery that had a tag, and gives its credit back. A delivery of an earlier connection may be settled before
