@@ -18,6 +18,7 @@ use tidegate_net::Inside;
 use tokio::io::DuplexStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
 /// How long a bridge may take to end.
@@ -29,6 +30,8 @@ pub(crate) struct Bridges {
     node: Arc<Node>,
     epoch: u64,
     running: Vec<Running>,
+    /// Sessions of what is gone that are being ended, by their names.
+    forgetting: Vec<(String, AbortHandle)>,
     roster: Roster,
     /// The thread on which they run, and what ends it; only where there ever were any.
     thread: Option<Thread>,
@@ -72,7 +75,15 @@ impl Prepared {
 impl Bridges {
     /// None yet. `epoch` belongs to the store that numbers what is forwarded.
     pub(crate) fn new(inside: Inside, node: Arc<Node>, epoch: u64) -> Bridges {
-        Bridges { inside, node, epoch, running: Vec::new(), roster: Roster::default(), thread: None }
+        Bridges {
+            inside,
+            node,
+            epoch,
+            running: Vec::new(),
+            forgetting: Vec::new(),
+            roster: Roster::default(),
+            thread: None,
+        }
     }
 
     /// Those that run, at any time.
@@ -88,14 +99,20 @@ impl Bridges {
         for (name, backlog) in sessions.iter().filter(|(name, _)| !kept.iter().any(|kept| **kept == ***name))
         {
             if name.ends_with(IDS) {
-                let connect = self.connect();
-                self.handle()?.spawn(forget(connect, name.to_string()));
+                self.forget(name.to_string())?;
             } else if !config.forget_forwards.iter().any(|forgotten| **forgotten == **name) {
                 let (messages, bytes) = (backlog.messages, backlog.bytes);
                 warn!(forward = %name, messages, bytes, "a forward is not configured any more, and what is for it goes on waiting; \
                      name it in `forget_forwards` to throw that away, or configure it again to have it sent");
             }
         }
+        Ok(())
+    }
+
+    fn forget(&mut self, name: String) -> Result<(), Refused> {
+        let connect = self.connect();
+        let task = self.handle()?.spawn(forget(connect, name.clone()));
+        self.forgetting.push((name, task.abort_handle()));
         Ok(())
     }
 
@@ -124,10 +141,15 @@ impl Bridges {
         let mut gone = before.into_iter().chain(told).filter(|name| !kept.contains(name)).collect::<Vec<_>>();
         gone.sort_unstable();
         gone.dedup();
-        for name in gone {
-            let connect = self.connect();
-            self.handle()?.spawn(forget(connect, name));
-        }
+        // What has come back meanwhile has a session of its own to keep.
+        self.forgetting.retain(|(name, task)| {
+            let stays = !kept.contains(name);
+            if !stays {
+                task.abort();
+            }
+            stays && !task.is_finished()
+        });
+        gone.into_iter().try_for_each(|name| self.forget(name))?;
         for Ready { config: own, files, bridge, status } in prepared.0 {
             let handle = self.handle()?;
             let (stop, stopped) = watch::channel(false);
