@@ -138,7 +138,7 @@ pub enum Start {
 pub struct Timeouts {
     /// A request's answer, and the making of a connection.
     pub answer: Duration,
-    /// A record's confirmation, with all attempts of the client: after that the connection is given up.
+    /// The wait for the next confirmation while records are out, with all attempts of the client: after that the connection is given up.
     pub delivery: Duration,
     /// A silence of the gateway, after which its group gives its partitions to another member.
     pub session: Duration,
@@ -198,7 +198,7 @@ pub enum Finding {
     #[error("`plain` sends the password as it is, and the address is not encrypted")]
     PlainInTheClear,
     /// Out of the range that the client library knows.
-    #[error("the client library knows no wait but those between 1 s and 300 s")]
+    #[error("the wait `{name}` is not between 1 s and {} s", TIMEOUT_MAX.as_secs())]
     Timeout {
         /// Which.
         name: &'static str,

@@ -128,7 +128,7 @@ fn check_joined(bridge: &Bridge, path: &str, joined: &mut (Names, Names), findin
     let forwards = forwards.map(|(number, name)| ("forward", number, name));
     for (what, number, name) in forwards.chain(receives.map(|(number, name)| ("receive", number, name))) {
         let part = item(&join(path, what), number);
-        let path = if name.is_some() { join(&part, "name") } else { part };
+        let path = join(&part, "name");
         let full = joined_name(bridge, name, number);
         if what == "forward" && full.len() > STREAM_BYTES_MAX {
             let message = format!(
