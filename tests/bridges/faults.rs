@@ -1,7 +1,8 @@
 //! Bridges on a link on which everything goes wrong, with a gateway that is killed and an upstream that is restarted: an audit of every
 //! message, for each kind of upstream.
 //!
-//! `BRIDGE_ROUNDS=100` makes many more rounds, `BRIDGE_SEED=…` brings the clients, faults and moments of a seed back.
+//! `BRIDGE_ROUNDS=100` makes many more rounds, `BRIDGE_KILLS=…` says how often the gateway is killed in each, and `BRIDGE_SEED=…` brings the clients,
+//! faults and moments of a seed back.
 
 mod kafka;
 mod rabbitmq;
@@ -15,12 +16,12 @@ const KILLS: u64 = 4;
 /// Messages that have to be acknowledged in each direction and round, or nothing is proven.
 const PROVEN: u64 = 100;
 
-fn options(scratch: &Scratch, seed: u64) -> BridgeFaults {
+fn options(scratch: &Scratch, seed: u64, rounds: usize) -> BridgeFaults {
     BridgeFaults {
         program: env!("CARGO_BIN_EXE_tidegate").into(),
         folder: scratch.folder().join("gateway"),
         seed,
-        rounds: number_in("BRIDGE_ROUNDS").unwrap_or(1) as usize,
+        rounds: number_in("BRIDGE_ROUNDS").map_or(rounds, |rounds| rounds as usize),
         kills: number_in("BRIDGE_KILLS").unwrap_or(KILLS) as usize,
     }
 }
@@ -29,8 +30,7 @@ fn options(scratch: &Scratch, seed: u64) -> BridgeFaults {
 /// topic, and what comes again carries the id that it had.
 fn survives(upstream: &dyn Upstream, seed: u64) {
     let scratch = Scratch::new();
-    let mut options = options(&scratch, seed);
-    options.rounds = number_in("BRIDGE_ROUNDS").map_or(upstream.rounds(), |rounds| rounds as usize);
+    let options = options(&scratch, seed, upstream.rounds());
     println!("BRIDGE_SEED={seed} for {}", upstream.name());
     let report = bridge_faults(&options, upstream, |line| println!("{line}")).expect("the gateway starts");
     println!("{report}");
@@ -63,7 +63,7 @@ fn nothing_is_lost_between_a_gateway_and_rabbitmq() {
 #[ignore = "a comparison and no proof: somebody has to read what it prints, and it takes a minute for each round"]
 fn comparison_with_the_bridge_of_mosquitto() {
     let (scratch, seed) = (Scratch::new(), seed_in("BRIDGE_SEED"));
-    let options = options(&scratch, seed);
+    let options = options(&scratch, seed, 1);
     let report = mosquitto_bridge_faults(&options, &Mosquitto::start(), |_| {}).expect("mosquitto starts");
     println!("Mosquitto as the edge: {report}");
     survives(&Mosquitto::start(), seed);

@@ -54,7 +54,7 @@ impl Parts {
     /// The same, with what travels beside an event: reply-to, correlation and user properties, but for those of whose names the event has one
     /// itself. What is said there of the payload means the event.
     #[must_use]
-    pub fn with_beside(mut self, beside: &Properties) -> Parts {
+    pub(crate) fn with_beside(mut self, beside: &Properties) -> Parts {
         let properties = &mut self.properties;
         properties.reply_to.clone_from(&beside.reply_to);
         properties.correlation.clone_from(&beside.correlation);

@@ -3,9 +3,13 @@
 //! A frame is its length without these four bytes (big-endian, at most [`FRAME_BYTES_MAX`]), a byte that says what it is, and its
 //! fields. Numbers are big-endian; a text or a run of bytes has its length in front, in four bytes.
 
+mod fields;
+
+use self::fields::{Fields, Flags};
 use super::deadline::{deadline_of, number_of};
 use super::{Delivered, LinkRefusal, Publishing};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use crate::facts::millis;
+use bytes::{BufMut, Bytes, BytesMut};
 use std::time::Duration;
 use tidegate_message::{Properties, Publisher, QoS, Topic};
 use tidegate_protocol::{Backlog, Delivery, DeliveryTag, Outcome};
@@ -107,10 +111,6 @@ pub(super) fn frame_bytes(input: &[u8]) -> Result<Option<usize>, BadFrame> {
         return Err(BadFrame);
     }
     Ok(Some(LENGTH_BYTES + length))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Writes one frame.
@@ -378,127 +378,6 @@ fn put_publisher(out: &mut Vec<u8>, publisher: Option<&Publisher>) {
     [client_id, user].into_iter().flatten().for_each(|text| put_bytes(out, text.as_bytes()));
     out.put_u64(*published_at_millis);
     out.put_u64(*taken_at_millis);
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Flags {
-    qos: QoS,
-    retain: bool,
-    redelivered: bool,
-    has_properties: bool,
-    /// A lifetime in milliseconds where it is published, a deadline where it is delivered.
-    end: Option<u64>,
-}
-
-/// The fields of one frame, taken from its front.
-struct Fields(Bytes);
-
-impl Fields {
-    fn of(frame: &[u8]) -> Result<Fields, BadFrame> {
-        Fields::of_bytes(Bytes::copy_from_slice(frame))
-    }
-
-    fn of_bytes(mut frame: Bytes) -> Result<Fields, BadFrame> {
-        if frame.len() < LENGTH_BYTES {
-            return Err(BadFrame);
-        }
-        frame.advance(LENGTH_BYTES);
-        Ok(Fields(frame))
-    }
-
-    fn byte(&mut self) -> Result<u8, BadFrame> {
-        self.0.try_get_u8().map_err(|_| BadFrame)
-    }
-
-    fn number(&mut self) -> Result<u32, BadFrame> {
-        self.0.try_get_u32().map_err(|_| BadFrame)
-    }
-
-    fn long(&mut self) -> Result<u64, BadFrame> {
-        self.0.try_get_u64().map_err(|_| BadFrame)
-    }
-
-    fn bytes(&mut self) -> Result<Bytes, BadFrame> {
-        let length = usize::try_from(self.number()?).map_err(|_| BadFrame)?;
-        if length > self.0.len() {
-            return Err(BadFrame);
-        }
-        Ok(self.0.split_to(length))
-    }
-
-    fn rest(&mut self) -> Result<Vec<Bytes>, BadFrame> {
-        let mut all = Vec::new();
-        while !self.0.is_empty() {
-            all.push(self.bytes()?);
-        }
-        Ok(all)
-    }
-
-    fn text(&mut self) -> Result<String, BadFrame> {
-        String::from_utf8(self.bytes()?.into()).map_err(|_| BadFrame)
-    }
-
-    fn boxed_text(&mut self) -> Result<Box<str>, BadFrame> {
-        self.text().map(String::into_boxed_str)
-    }
-
-    fn qos(&mut self) -> Result<QoS, BadFrame> {
-        QoS::from_number(self.byte()?).ok_or(BadFrame)
-    }
-
-    fn refusal(&mut self) -> Result<LinkRefusal, BadFrame> {
-        Ok(LinkRefusal { is_passing: self.byte()? != 0, text: self.text()? })
-    }
-
-    fn flags(&mut self) -> Result<Flags, BadFrame> {
-        let flags = self.byte()?;
-        let end = match flags & HAS_EXPIRY != 0 {
-            true => Some(self.long()?),
-            false => None,
-        };
-        Ok(Flags {
-            qos: QoS::from_number(flags & 3).ok_or(BadFrame)?,
-            retain: flags & RETAIN != 0,
-            redelivered: flags & REDELIVERED != 0,
-            has_properties: flags & HAS_PROPERTIES != 0,
-            end,
-        })
-    }
-
-    fn properties(&mut self, flags: Flags) -> Result<Option<Box<Properties>>, BadFrame> {
-        if !flags.has_properties {
-            return Ok(None);
-        }
-        let bits = self.byte()?;
-        let has = |bit: u8| bits & bit != 0;
-        let content_type = has(CONTENT_TYPE).then(|| self.boxed_text()).transpose()?;
-        let reply_to = has(REPLY_TO).then(|| self.boxed_text()).transpose()?;
-        let correlation = has(CORRELATION).then(|| self.bytes()).transpose()?;
-        let payload_is_text = match (has(IS_TEXT), has(IS_NO_TEXT)) {
-            (false, false) => None,
-            (is_text, _) => Some(is_text),
-        };
-        let mut user = Vec::new();
-        for _ in 0..self.number()? {
-            user.push((self.boxed_text()?, self.boxed_text()?));
-        }
-        Ok(Some(Box::new(Properties { content_type, reply_to, correlation, payload_is_text, user })))
-    }
-
-    fn publisher(&mut self) -> Result<Option<Box<Publisher>>, BadFrame> {
-        let bits = self.byte()?;
-        if bits & IS_KNOWN == 0 {
-            return Ok(None);
-        }
-        let client_id = (bits & CLIENT_ID != 0).then(|| self.boxed_text()).transpose()?;
-        let user = (bits & USER != 0).then(|| self.boxed_text()).transpose()?;
-        let (published_at_millis, taken_at_millis) = (self.long()?, self.long()?);
-        Ok(Some(Box::new(Publisher { client_id, user, published_at_millis, taken_at_millis })))
-    }
-
-    fn end<T>(self, value: T) -> Result<T, BadFrame> {
-        if self.0.is_empty() { Ok(value) } else { Err(BadFrame) }
-    }
 }
 
 #[cfg(test)]

@@ -314,7 +314,7 @@ fn a_lifetime_goes_on_while_the_upstream_is_away() {
         });
         let bridge = AtWork::start(options(vec![forward("telemetry/#")], vec![]), toy.clone(), &inside);
         bridge.until_attached().await;
-        let short = Duration::from_secs(1);
+        let short = Duration::from_secs(3);
         publish_for(&inside, HOUR, numbered("telemetry/a", 3..4)).await;
         publish_for(&inside, short, numbered("telemetry/a", 0..3)).await;
         let expired = |status: &BridgeStatus| status.forwards()[0].dropped().get("expired") == Some(&3);
